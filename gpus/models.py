@@ -1,0 +1,53 @@
+"""The machine as rows: nodes and their GPUs. What they are doing now is telemetry, not a row."""
+
+from django.db import models
+
+from sardeenz.celery import gpu_queue
+
+
+class Node(models.Model):
+    """A host with GPUs. `boot_id` tells a restart of the host from a restart of our programs."""
+
+    name = models.CharField(max_length=253, unique=True)
+    address = models.CharField(max_length=253, default="127.0.0.1", help_text="where gateways reach its engines")
+    boot_id = models.CharField(max_length=64, blank=True)
+    simulated = models.BooleanField(default=False)
+    memory_bytes = models.BigIntegerField(default=0, help_text="host RAM")
+    sleep_budget_bytes = models.BigIntegerField(default=0, help_text="host RAM that level-1 sleepers may hold")
+    seen_at = models.DateTimeField(null=True)
+    seq = models.BigIntegerField(default=1)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class GPU(models.Model):
+    """A device, or a MIG slice, addressed by UUID; an index may change with every boot."""
+
+    uuid = models.CharField(max_length=96, unique=True)
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="gpus")
+    index = models.PositiveIntegerField()
+    name = models.CharField(max_length=128)
+    memory_bytes = models.BigIntegerField()
+    headroom_bytes = models.BigIntegerField(help_text="never promised to anybody")
+    compute_capability = models.CharField(max_length=8, blank=True)
+    parent_uuid = models.CharField(max_length=96, blank=True, help_text="the device a MIG slice belongs to")
+    simulated = models.BooleanField(default=False)
+    enabled = models.BooleanField(default=True, help_text="off: nothing new is placed here")
+    present = models.BooleanField(default=True, help_text="seen by the last discovery")
+    seq = models.BigIntegerField(default=1)
+
+    class Meta:
+        ordering = ("node", "index", "uuid")
+        verbose_name = "GPU"
+
+    def __str__(self) -> str:
+        return f"{self.node} GPU {self.index} ({self.uuid})"
+
+    @property
+    def queue(self) -> str:
+        """The Celery queue that only this GPU's worker reads."""
+        return gpu_queue(self.uuid)

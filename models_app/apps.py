@@ -1,0 +1,8 @@
+"""The intent."""
+
+from django.apps import AppConfig
+
+
+class ModelsAppConfig(AppConfig):
+    name = "models_app"
+    verbose_name = "Models"

@@ -1,0 +1,82 @@
+"""What can go wrong between an operator's wish and a running engine. The tree's roots are in `sardeenz.errors`."""
+
+from sardeenz.errors import Conflict, EngineError, NotFound, Unavailable
+
+
+class UnknownDeployment(NotFound):
+    """No deployment has this name."""
+
+    code = "unknown_deployment"
+
+
+class IllegalTransition(Conflict):
+    """The replica's state does not allow this verb; fields: state, wanted."""
+
+    code = "illegal_transition"
+
+
+class ReplicaMoved(Conflict):
+    """Somebody else changed the replica first; look again and decide anew."""
+
+    code = "replica_moved"
+
+
+class MoveInProgress(Conflict):
+    """The replica is one side of an unfinished move."""
+
+    code = "move_in_progress"
+
+
+class SleepDisabled(Conflict):
+    """The deployment was started without sleep mode."""
+
+    code = "sleep_disabled"
+
+
+class DeploymentLive(Conflict):
+    """The deployment still has engines."""
+
+    code = "deployment_live"
+
+
+class NoCapacity(Unavailable):
+    """No GPU has room; fields: needed_bytes, free_bytes, gpu."""
+
+    code = "no_capacity"
+
+
+class HostMemoryShort(Unavailable):
+    """Host RAM does not allow another level-1 sleeper; fields: needed_bytes, free_bytes, node."""
+
+    code = "host_memory_short"
+
+
+class NoPort(Unavailable):
+    """Every engine port of the node is taken."""
+
+    code = "no_port"
+
+
+class EngineUnreachable(EngineError):
+    """The engine's port does not answer."""
+
+    code = "engine_unreachable"
+
+
+class EngineTimeout(EngineError):
+    """The engine did not answer in time; it may still be working."""
+
+    code = "engine_timeout"
+    status = 504
+
+
+class EngineRefused(EngineError):
+    """The engine answered with an error status; field: status."""
+
+    code = "engine_refused"
+
+
+class EngineProtocolError(EngineError):
+    """The engine's answer was not understood."""
+
+    code = "engine_protocol_error"

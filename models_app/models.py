@@ -1,0 +1,177 @@
+"""The intent as rows. `lifecycle` is the only writer of a replica's state; everything else here is plain fact."""
+
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import Q
+
+from gpus.models import GPU
+from models_app.states import SETTLED, TRANSIENT, Goal, State
+
+SLUG = RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "use 1 to 63 letters, digits, '.', '_' or '-'")
+SERVED_NAME = RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._/:-]{0,199}$", "use up to 200 of A-Z a-z 0-9 . _ / : -")
+
+
+class Model(models.Model):
+    """Weights at a pinned revision, and the facts read from their config."""
+
+    name = models.CharField(max_length=63, unique=True, validators=[SLUG])
+    source = models.CharField(max_length=500, help_text="a folder, or an id such as meta-llama/Llama-3.1-8B-Instruct")
+    revision = models.CharField(max_length=64, blank=True)
+    facts = models.JSONField(default=dict, blank=True, help_text="read from config.json and safetensors headers")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class EngineRuntime(models.Model):
+    """Which executable and environment run an engine, so that several versions live side by side."""
+
+    class Kind(models.TextChoices):
+        VLLM_CUDA = "vllm-cuda"
+        VLLM_CPU = "vllm-cpu"
+        SIMULATOR = "simulator"
+
+    name = models.CharField(max_length=63, unique=True, validators=[SLUG])
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    executable = models.CharField(max_length=500, help_text="the vllm command of its own environment")
+    version = models.CharField(max_length=32, blank=True, help_text="vLLM's version, which selects the quirks")
+    kvcached = models.BooleanField(default=True, help_text="elastic KV memory; CUDA and the simulator only")
+    environment = models.JSONField(default=dict, blank=True, help_text="extra variables for the engine")
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Deployment(models.Model):
+    """The operator's intent to serve a model under a served name."""
+
+    name = models.CharField(max_length=63, unique=True, validators=[SLUG])
+    served_name = models.CharField(max_length=200, unique=True, validators=[SERVED_NAME])
+    model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="deployments")
+    runtime = models.ForeignKey(EngineRuntime, on_delete=models.PROTECT, related_name="deployments")
+    extra_args = models.JSONField(default=list, blank=True, help_text="flags for the engine, one word per entry")
+    environment = models.JSONField(default=dict, blank=True)
+    max_model_len = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    tensor_parallel = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1)])
+    sleep_enabled = models.BooleanField(default=True)
+    idle_sleep_seconds = models.FloatField(null=True, blank=True, help_text="sleep after this long without a request")
+    replicas = models.PositiveSmallIntegerField(default=1, validators=[MaxValueValidator(64)])
+    priority = models.IntegerField(default=0, help_text="higher is kept longer under memory pressure")
+    pinned = models.BooleanField(default=False, help_text="never put to sleep or stopped to make room")
+    weights_bytes = models.BigIntegerField(null=True, blank=True, help_text="declared; else estimated from the files")
+    overhead_bytes = models.BigIntegerField(null=True, blank=True, help_text="CUDA context, graphs, activations")
+    kv_floor_bytes = models.BigIntegerField(null=True, blank=True, help_text="KV memory promised at all times")
+    kv_cap_bytes = models.BigIntegerField(null=True, blank=True, help_text="KV memory it may grow to")
+    created_at = models.DateTimeField(auto_now_add=True)
+    seq = models.BigIntegerField(default=1)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Replica(models.Model):
+    """One placed copy of a deployment; its engine is found by the marker `<installation>:<id>:<generation>`."""
+
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="placed")
+    gpu = models.ForeignKey(GPU, on_delete=models.PROTECT, related_name="replicas", help_text="the lead GPU")
+    state = models.CharField(max_length=16, choices=State.choices, default=State.PENDING)
+    goal = models.CharField(max_length=16, choices=Goal.choices, default=Goal.READY)
+    sleep_level = models.PositiveSmallIntegerField(default=1)
+    generation = models.PositiveIntegerField(default=1, help_text="counts starts")
+    deadline_at = models.DateTimeField(null=True, blank=True, db_index=True)
+    reason = models.CharField(max_length=64, blank=True, help_text="stable code of the last transition")
+    message = models.TextField(blank=True, help_text="the reason in words")
+    replaces = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="replacements")
+    spec = models.JSONField(default=dict, help_text="the launch specification, frozen when the replica was made")
+    address = models.CharField(max_length=253, blank=True)
+    port = models.PositiveIntegerField(null=True, blank=True)
+    ipc_name = models.CharField(max_length=64, blank=True)
+    phase = models.CharField(max_length=64, blank=True, help_text="what the load is doing, from the engine's log")
+    progress_ratio = models.FloatField(null=True, blank=True)
+    restarts = models.PositiveSmallIntegerField(default=0, help_text="since it was last ready for a while")
+    restart_at = models.DateTimeField(null=True, blank=True)
+    canary = models.JSONField(null=True, blank=True, help_text="the answer at first ready, compared after each wake")
+    profile = models.JSONField(default=dict, blank=True, help_text="bytes and seconds measured at load, sleep and wake")
+    created_at = models.DateTimeField(auto_now_add=True)
+    state_at = models.DateTimeField(help_text="when the state was entered")
+    ready_at = models.DateTimeField(null=True, blank=True, help_text="when it last became ready")
+    seq = models.BigIntegerField(default=1, help_text="grows with every write; the browser drops what is older")
+
+    class Meta:
+        ordering = ("id",)
+        constraints = (
+            models.CheckConstraint(condition=Q(state__in=State.values), name="replica_state_known"),
+            models.CheckConstraint(
+                condition=Q(state__in=[*SETTLED], deadline_at__isnull=True)
+                | Q(state__in=[*TRANSIENT], deadline_at__isnull=False),
+                name="replica_deadline_iff_transient",
+            ),
+            models.UniqueConstraint(
+                fields=["address", "port"], condition=Q(port__isnull=False), name="replica_port_unique"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.deployment}/{self.pk}"
+
+
+class Reservation(models.Model):
+    """Bytes of one GPU counted against a replica, until its engine is seen to have given them back."""
+
+    replica = models.ForeignKey(Replica, on_delete=models.CASCADE, related_name="reservations")
+    gpu = models.ForeignKey(GPU, on_delete=models.PROTECT, related_name="reservations")
+    awake_bytes = models.BigIntegerField(help_text="weights + overhead + KV floor")
+    asleep_bytes = models.BigIntegerField(help_text="what a sleeping engine still holds: its CUDA context")
+    held_bytes = models.BigIntegerField(help_text="what counts now")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["replica", "gpu"], name="reservation_once_per_gpu"),)
+
+    def __str__(self) -> str:
+        return f"{self.replica} holds {self.held_bytes} bytes of {self.gpu}"
+
+
+class Transition(models.Model):
+    """What happened to a replica, when, why and by whom. Written in the transaction that changed the state."""
+
+    replica = models.ForeignKey(Replica, null=True, on_delete=models.SET_NULL, related_name="transitions")
+    deployment_name = models.CharField(max_length=63)
+    generation = models.PositiveIntegerField()
+    old = models.CharField(max_length=16, blank=True)
+    new = models.CharField(max_length=16)
+    goal = models.CharField(max_length=16)
+    reason = models.CharField(max_length=64, blank=True)
+    message = models.TextField(blank=True)
+    fields = models.JSONField(default=dict, blank=True)
+    actor = models.CharField(max_length=200)
+    at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"{self.deployment_name}/{self.replica_id}: {self.old} -> {self.new}"
+
+
+class MemoryProfile(models.Model):
+    """Bytes measured at a load, used instead of the estimate the next time the same thing is placed."""
+
+    key = models.CharField(max_length=64, unique=True, help_text="hash of all that decides the bytes")
+    about = models.JSONField(help_text="model, revision, dtype, length, GPU type, engine version")
+    weights_bytes = models.BigIntegerField()
+    overhead_bytes = models.BigIntegerField()
+    load_seconds = models.FloatField()
+    measured_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"profile {self.key[:12]}"

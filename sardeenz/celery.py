@@ -1,0 +1,29 @@
+"""The Celery application: queues by name, no result backend, no retries. The tick is the retry.
+
+A message is a poke that carries no facts; losing one costs a tick, running one twice costs nothing.
+"""
+
+import os
+
+from celery import Celery
+from celery.signals import setup_logging
+from django.conf import settings
+from django.utils.log import configure_logging
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sardeenz.settings")
+
+CONTROL_QUEUE = "control"
+
+app = Celery("sardeenz")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+
+def gpu_queue(uuid: str) -> str:
+    """The queue that only the worker of this GPU reads."""
+    return f"gpu.{uuid}"
+
+
+@setup_logging.connect
+def _log_as_django_does(**_: object) -> None:
+    configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)

@@ -1,0 +1,173 @@
+"""All settings, read top to bottom: paths, Django, DRF, Channels, Celery, then Sardeenz itself.
+
+Every knob is an environment variable `SARDEENZ_*` with its unit in the name; README lists them.
+"""
+
+from pathlib import Path
+
+from django.urls import reverse_lazy
+
+from sardeenz import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(env.text("SARDEENZ_DATA_DIR", str(BASE_DIR / ".sardeenz"))).resolve()
+VERSION = "0.1.0"
+
+# --- Django ---------------------------------------------------------------------------------------------------
+SECRET_KEY = env.secret("SARDEENZ_SECRET_KEY", DATA_DIR / "secret_key")
+DEBUG = env.flag("SARDEENZ_DEBUG", False)
+ALLOWED_HOSTS = env.words("SARDEENZ_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
+CSRF_TRUSTED_ORIGINS = env.words("SARDEENZ_TRUSTED_ORIGINS", "")
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "drf_spectacular",
+    "channels",
+    "gpus",
+    "models_app",
+    "gateway",
+]
+MIDDLEWARE = [
+    "sardeenz.middleware.request_id",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "sardeenz.urls"
+ASGI_APPLICATION = "sardeenz.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+DATABASE_URL = env.text("SARDEENZ_DATABASE_URL", "")
+DATABASES = {"default": env.database(DATABASE_URL, DATA_DIR)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = reverse_lazy("admin:login")
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+FRONTEND_DIST = BASE_DIR / "frontend" / "dist"
+STATICFILES_DIRS = [FRONTEND_DIST] if FRONTEND_DIST.is_dir() else []
+WHITENOISE_USE_FINDERS = True
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.flag("SARDEENZ_HTTPS", False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SESSION_COOKIE_SECURE else None
+LOGGING_CONFIG = "logging.config.dictConfig"
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.text("SARDEENZ_LOG_LEVEL", "INFO")},
+    "loggers": {
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+        "httpx2": {"level": "WARNING"},
+        "daphne": {"level": "WARNING"},
+        "django.channels.server": {"level": "WARNING"},
+    },
+}
+
+# --- Django REST framework ------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "gateway.authentication.KeyAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["sardeenz.api.ReadOrOperate"],
+    "DEFAULT_PAGINATION_CLASS": "sardeenz.api.Pagination",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "sardeenz.api.exception_handler",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Sardeenz",
+    "DESCRIPTION": "Nodes, GPUs, models, deployments, replicas and their verbs.",
+    "VERSION": VERSION,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# --- Redis, Channels and Celery ---------------------------------------------------------------------------------
+REDIS_URL = env.text("SARDEENZ_REDIS_URL", "") or env.embedded_redis_url(DATA_DIR)
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": "sardeenz:channels"},
+    }
+}
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": "sardeenz:celery:", "max_retries": 1, "socket_timeout": 5}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "control"
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
+CELERY_BEAT_SCHEDULE = {
+    "tick": {"task": "models_app.tick", "schedule": 2.0, "options": {"expires": 2}},
+    "prune_history": {"task": "models_app.prune_history", "schedule": 3600.0, "options": {"expires": 600}},
+}
+
+# --- Sardeenz ---------------------------------------------------------------------------------------------------
+HOST = env.text("SARDEENZ_HOST", "127.0.0.1")
+WEB_PORT = env.integer("SARDEENZ_WEB_PORT", 8000, minimum=1)
+GATEWAY_PORT = env.integer("SARDEENZ_GATEWAY_PORT", 8001, minimum=1)
+GATEWAY_PROCESSES = env.integer("SARDEENZ_GATEWAY_PROCESSES", 1, minimum=1)
+NODE = env.text("SARDEENZ_NODE", "") or env.host_name()
+NODE_ADDRESS = env.text("SARDEENZ_NODE_ADDRESS", "127.0.0.1")
+GPUS = env.text("SARDEENZ_GPUS", "auto")
+SIMULATED_DEFAULT = "2x80GiB"
+GPU_HEADROOM_BYTES = env.size_bytes("SARDEENZ_GPU_HEADROOM", "1GiB")
+SLEEP_RAM_BYTES = env.size_bytes("SARDEENZ_SLEEP_RAM", "0")
+ENGINE_PORTS = env.port_range("SARDEENZ_ENGINE_PORTS", "18100-18999")
+MODELS_DIR = Path(env.text("SARDEENZ_MODELS_DIR", str(DATA_DIR / "models"))).resolve()
+LOG_DIR = DATA_DIR / "logs"
+SEGMENT_DIR = Path(env.text("SARDEENZ_SEGMENT_DIR", "/dev/shm"))
+SIMULATED_DIR = DATA_DIR / "simulated"
+START_SECONDS = env.seconds("SARDEENZ_START_SECONDS", 1800)
+DRAIN_SECONDS = env.seconds("SARDEENZ_DRAIN_SECONDS", 300)
+SLEEP_SECONDS = env.seconds("SARDEENZ_SLEEP_SECONDS", 300)
+WAKE_SECONDS = env.seconds("SARDEENZ_WAKE_SECONDS", 300)
+STOP_SECONDS = env.seconds("SARDEENZ_STOP_SECONDS", 30)
+RESTART_LIMIT = env.integer("SARDEENZ_RESTART_LIMIT", 5)
+ROUTE_TTL_SECONDS = env.seconds("SARDEENZ_ROUTE_TTL_SECONDS", 1)
+GATEWAY_TTL_SECONDS = env.seconds("SARDEENZ_GATEWAY_TTL_SECONDS", 10)
+WAIT_SECONDS = env.seconds("SARDEENZ_WAIT_SECONDS", 600)
+WAIT_LIMIT = env.integer("SARDEENZ_WAIT_LIMIT", 1000, minimum=1)
+WAIT_BYTES = env.size_bytes("SARDEENZ_WAIT_BYTES", "1GiB")
+BODY_BYTES = env.size_bytes("SARDEENZ_BODY", "64MiB")
+HISTORY_DAYS = env.integer("SARDEENZ_HISTORY_DAYS", 30, minimum=1)
