@@ -1,0 +1,300 @@
+"""The rows of nodes, GPUs, deployments and replicas as the API, the websocket's first frame and every event show them.
+
+One shape per thing, made here only. Building a row issues no query when the relations it reads were fetched with the
+querysets below; `snapshot` and the views use these, `lifecycle` may pass any instance.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, TypedDict
+
+from django.db.models import Count, QuerySet, Sum
+
+from gpus.models import GPU, Node
+from models_app.models import Deployment, Replica, Reservation
+from models_app.states import Goal, State
+
+
+class NodeRow(TypedDict):
+    """A host."""
+
+    id: int
+    seq: int
+    name: str
+    address: str
+    simulated: bool
+    memory_bytes: int | None
+    sleep_budget_bytes: int
+    seen_at: str | None
+
+
+class GPURow(TypedDict):
+    """A device and what is promised of it."""
+
+    id: int
+    seq: int
+    uuid: str
+    node: int
+    index: int
+    name: str
+    memory_bytes: int
+    headroom_bytes: int
+    reserved_bytes: int
+    compute_capability: str
+    parent_uuid: str
+    simulated: bool
+    enabled: bool
+    present: bool
+
+
+class DeploymentRow(TypedDict):
+    """The intent, with how many replicas are placed for it."""
+
+    id: int
+    seq: int
+    name: str
+    served_name: str
+    model: int
+    model_name: str
+    runtime: int
+    runtime_name: str
+    runtime_kind: str
+    extra_args: list[str]
+    environment: dict[str, str]
+    max_model_len: int | None
+    tensor_parallel: int
+    sleep_enabled: bool
+    idle_sleep_seconds: float | None
+    replicas: int
+    placed: int
+    priority: int
+    pinned: bool
+    weights_bytes: int | None
+    overhead_bytes: int | None
+    kv_floor_bytes: int | None
+    kv_cap_bytes: int | None
+    created_at: str
+
+
+class ReservationRow(TypedDict):
+    """Bytes of one GPU counted against a replica."""
+
+    gpu: int
+    held_bytes: int
+    awake_bytes: int
+    asleep_bytes: int
+
+
+class ReplicaRow(TypedDict):
+    """One placed copy and where it stands."""
+
+    id: int
+    seq: int
+    deployment: int
+    deployment_name: str
+    served_name: str
+    gpu: int
+    gpu_uuids: list[str]
+    state: State
+    goal: Goal
+    sleep_level: int
+    generation: int
+    marker: str
+    reason: str
+    message: str
+    phase: str
+    progress_ratio: float | None
+    replaces: int | None
+    port: int | None
+    ipc_name: str
+    restarts: int
+    restart_at: str | None
+    deadline_at: str | None
+    created_at: str
+    state_at: str
+    ready_at: str | None
+    weights_bytes: int | None
+    overhead_bytes: int | None
+    kv_floor_bytes: int | None
+    kv_cap_bytes: int | None
+    profile: dict[str, Any]
+    sleep_enabled: bool
+    reservations: list[ReservationRow]
+    verbs: dict[str, str | None]
+
+
+def nodes() -> QuerySet[Node]:
+    """Nodes in order."""
+    return Node.objects.order_by("name")
+
+
+def gpus() -> QuerySet[GPU]:
+    """GPUs with what is held of each."""
+    held = Sum("reservations__held_bytes", default=0)
+    return GPU.objects.annotate(reserved_bytes=held).order_by("node__name", "index", "uuid")
+
+
+def deployments() -> QuerySet[Deployment]:
+    """Deployments with their model, runtime and number of placed replicas."""
+    return Deployment.objects.select_related("model", "runtime").annotate(n_placed=Count("placed")).order_by("name")
+
+
+def replicas() -> QuerySet[Replica]:
+    """Replicas with their deployment and reservations."""
+    found = Replica.objects.select_related("deployment").prefetch_related("reservations", "replacements")
+    return found.order_by("id")
+
+
+def node_row(node: Node) -> NodeRow:
+    """One host."""
+    return {
+        "id": node.pk,
+        "seq": node.seq,
+        "name": node.name,
+        "address": node.address,
+        "simulated": node.simulated,
+        "memory_bytes": node.memory_bytes or None,
+        "sleep_budget_bytes": node.sleep_budget_bytes,
+        "seen_at": _instant(node.seen_at),
+    }
+
+
+def gpu_row(gpu: GPU) -> GPURow:
+    """One device; the sum of its reservations is read when `gpus()` did not bring it."""
+    reserved: int | None = getattr(gpu, "reserved_bytes", None)
+    if reserved is None:
+        reserved = Reservation.objects.filter(gpu=gpu).aggregate(held=Sum("held_bytes", default=0))["held"]
+    return {
+        "id": gpu.pk,
+        "seq": gpu.seq,
+        "uuid": gpu.uuid,
+        "node": gpu.node_id,
+        "index": gpu.index,
+        "name": gpu.name,
+        "memory_bytes": gpu.memory_bytes,
+        "headroom_bytes": gpu.headroom_bytes,
+        "reserved_bytes": int(reserved or 0),
+        "compute_capability": gpu.compute_capability,
+        "parent_uuid": gpu.parent_uuid,
+        "simulated": gpu.simulated,
+        "enabled": gpu.enabled,
+        "present": gpu.present,
+    }
+
+
+def deployment_row(deployment: Deployment) -> DeploymentRow:
+    """One intent; the number of placed replicas is read when `deployments()` did not bring it."""
+    placed: int | None = getattr(deployment, "n_placed", None)
+    return {
+        "id": deployment.pk,
+        "seq": deployment.seq,
+        "name": deployment.name,
+        "served_name": deployment.served_name,
+        "model": deployment.model_id,
+        "model_name": deployment.model.name,
+        "runtime": deployment.runtime_id,
+        "runtime_name": deployment.runtime.name,
+        "runtime_kind": deployment.runtime.kind,
+        "extra_args": deployment.extra_args,
+        "environment": deployment.environment,
+        "max_model_len": deployment.max_model_len,
+        "tensor_parallel": deployment.tensor_parallel,
+        "sleep_enabled": deployment.sleep_enabled,
+        "idle_sleep_seconds": deployment.idle_sleep_seconds,
+        "replicas": deployment.replicas,
+        "placed": deployment.placed.count() if placed is None else placed,
+        "priority": deployment.priority,
+        "pinned": deployment.pinned,
+        "weights_bytes": deployment.weights_bytes,
+        "overhead_bytes": deployment.overhead_bytes,
+        "kv_floor_bytes": deployment.kv_floor_bytes,
+        "kv_cap_bytes": deployment.kv_cap_bytes,
+        "created_at": deployment.created_at.isoformat(),
+    }
+
+
+def replica_row(replica: Replica) -> ReplicaRow:
+    """One placed copy. Bytes come from its frozen spec, for a later edit of the deployment has not reached it."""
+    spec, profile = replica.spec, replica.profile
+    return {
+        "id": replica.pk,
+        "seq": replica.seq,
+        "deployment": replica.deployment_id,
+        "deployment_name": spec.get("deployment_name") or replica.deployment.name,
+        "served_name": spec.get("served_name") or replica.deployment.served_name,
+        "gpu": replica.gpu_id,
+        "gpu_uuids": list(spec.get("gpu_uuids") or []),
+        "state": State(replica.state),
+        "goal": Goal(replica.goal),
+        "sleep_level": replica.sleep_level,
+        "generation": replica.generation,
+        "marker": f"{replica.pk}:{replica.generation}",
+        "reason": replica.reason,
+        "message": replica.message,
+        "phase": replica.phase,
+        "progress_ratio": replica.progress_ratio,
+        "replaces": replica.replaces_id,
+        "port": replica.port,
+        "ipc_name": replica.ipc_name,
+        "restarts": replica.restarts,
+        "restart_at": _instant(replica.restart_at),
+        "deadline_at": _instant(replica.deadline_at),
+        "created_at": replica.created_at.isoformat(),
+        "state_at": replica.state_at.isoformat(),
+        "ready_at": _instant(replica.ready_at),
+        "weights_bytes": profile.get("weights_bytes") or spec.get("weights_bytes"),
+        "overhead_bytes": profile.get("overhead_bytes") or spec.get("overhead_bytes"),
+        "kv_floor_bytes": spec.get("kv_floor_bytes"),
+        "kv_cap_bytes": spec.get("kv_cap_bytes"),
+        "profile": profile,
+        "sleep_enabled": bool(spec.get("sleep_enabled", replica.deployment.sleep_enabled)),
+        "reservations": [_reservation_row(held) for held in _by_gpu(replica.reservations.all())],
+        "verbs": verbs(replica),
+    }
+
+
+def verbs(replica: Replica) -> dict[str, str | None]:
+    """For each verb, None when it is worth asking for, else why not. A hint for people: `lifecycle` decides."""
+    state, goal = State(replica.state), Goal(replica.goal)
+    down = state in (State.STOPPED, State.FAILED)
+    sleeps = bool(replica.spec.get("sleep_enabled", replica.deployment.sleep_enabled))
+    moving = replica.replaces_id is not None or bool(replica.replacements.all())
+    busy_move = "it is one side of an unfinished move" if moving and not down else None
+    return {
+        "start": None if down else f"it is {state.value}",
+        "stop": None if state is not State.STOPPED and goal is not Goal.STOPPED else _already(state),
+        "restart": busy_move if state is not State.STOPPING else "it is stopping",
+        "sleep": _why_not_sleep(state, goal, sleeps) or busy_move,
+        "wake": None if goal is Goal.SLEEPING and not down else f"it is {state.value}",
+        "move": busy_move if state in (State.READY, State.SLEEPING) else f"it is {state.value}; only a ready one moves",
+        "cancel": None if state in (State.PENDING, State.STARTING) or moving else "there is nothing to cancel",
+    }
+
+
+def _why_not_sleep(state: State, goal: Goal, sleeps: bool) -> str | None:
+    if not sleeps:
+        return "sleep mode is off for this deployment"
+    if goal is Goal.SLEEPING:
+        return _already(state)
+    return None if state in (State.READY, State.WAKING) else f"it is {state.value}"
+
+
+def _already(state: State) -> str:
+    return f"it is already {state.value}"
+
+
+def _by_gpu(held: Iterable[Reservation]) -> list[Reservation]:
+    return sorted(held, key=lambda reservation: reservation.gpu_id)
+
+
+def _reservation_row(reservation: Reservation) -> ReservationRow:
+    return {
+        "gpu": reservation.gpu_id,
+        "held_bytes": reservation.held_bytes,
+        "awake_bytes": reservation.awake_bytes,
+        "asleep_bytes": reservation.asleep_bytes,
+    }
+
+
+def _instant(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
