@@ -1,0 +1,266 @@
+"""Engines as the operating system knows them: started, found again, signalled, reaped. Needs no Django.
+
+An engine is every process that carries our marker in its environment, and everything in the session of such a
+process that leads one. The marker is `<installation>:<replica id>:<generation>`. A zombie is dead.
+
+Start times are seconds since the host booted, exactly as the kernel says: they tell a process from a later one with
+the same pid, and never change with the wall clock.
+"""
+
+import os
+import signal
+import subprocess
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from gpus.errors import SpawnFailed
+
+MARKER: Final = "SARDEENZ_REPLICA"
+URL: Final = "SARDEENZ_ENGINE_URL"
+PROC = Path("/proc")
+CGROUP = Path("/sys/fs/cgroup")
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineProcess:
+    """A live engine. `marker` is `<replica id>:<generation>`; `starts` holds the start time of each of `pids`."""
+
+    marker: str
+    pid: int
+    started: float
+    pids: tuple[int, ...]
+    url: str | None
+    starts: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HostMemory:
+    """RAM of the host, or of our cgroup where that is less."""
+
+    total_bytes: int
+    available_bytes: int
+
+
+class _Stat(NamedTuple):
+    pid: int
+    state: str
+    parent: int
+    session: int
+    started: float
+    image: tuple[int, str, str]  # pid, start, address of the environment: a new program, a new address
+
+    @property
+    def alive(self) -> bool:
+        return self.state not in "ZXx"
+
+
+class _Marks(NamedTuple):
+    marker: str | None
+    url: str | None
+
+
+_UNMARKED = _Marks(None, None)
+_marks: dict[tuple[int, str, str], _Marks] = {}
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+def marker_of(installation: str, replica_id: int, generation: int) -> str:
+    """The value of SARDEENZ_REPLICA for one start of a replica."""
+    return f"{installation}:{replica_id}:{generation}"
+
+
+def spawn(argv: Sequence[str], *, environment: Mapping[str, str], log_path: Path | str, marker: str) -> int:
+    """Start an engine in a session of its own, its output appended to `log_path`; it survives us.
+
+    `environment` is all it gets, plus the whole `marker`. Raises SpawnFailed.
+    """
+    # SPT_NOENV keeps setproctitle, which vLLM's processes call, from overwriting the environment we search.
+    variables = {**environment, MARKER: marker, "SPT_NOENV": "1"}
+    try:
+        Path(log_path).parent.mkdir(parents=True, exist_ok=True)
+        with open(log_path, "ab") as log:
+            child = subprocess.Popen(
+                list(argv),
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                close_fds=True,
+            )
+    except OSError as error:
+        message = f"cannot start {argv[0]}: {error.strerror}"
+        raise SpawnFailed(message, executable=argv[0], reason=str(error)) from error
+    _children[child.pid] = child
+    return child.pid
+
+
+def reap() -> dict[int, int]:
+    """Collect our dead children, without waiting: pid -> exit code, negative for a signal."""
+    codes: dict[int, int] = {}
+    for pid, child in list(_children.items()):
+        try:
+            found, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:  # forked since: it is our parent's child, not ours
+            found, status = pid, None
+        if found == 0:
+            continue
+        child.returncode = 0 if status is None else os.waitstatus_to_exitcode(status)  # or Popen warns of a leak
+        _children.pop(pid, None)
+        if status is not None:
+            codes[pid] = child.returncode
+    return codes
+
+
+def find_all(installation: str) -> dict[str, EngineProcess]:
+    """Every live engine of this installation by `<replica id>:<generation>`, in one pass over /proc."""
+    stats = {stat.pid: stat for stat in _scan() if stat.alive}
+    marks = {stat.pid: _read_marks(stat) for stat in stats.values()}
+    groups: dict[str, set[int]] = defaultdict(set)
+    led: dict[int, str] = {}
+    for pid, found in marks.items():
+        if found.marker is None or (name := _without(installation, found.marker)) is None:
+            continue
+        groups[name].add(pid)
+        if stats[pid].session == pid:
+            led[pid] = name
+    for pid, stat in stats.items():
+        if stat.session in led and marks[pid].marker is None:
+            groups[led[stat.session]].add(pid)
+    return {name: _engine(name, [stats[pid] for pid in sorted(pids)], marks) for name, pids in groups.items()}
+
+
+def terminate(engine: EngineProcess) -> None:
+    """Ask the leader to end; it takes its children along."""
+    if is_alive(engine.pid, engine.started):
+        with suppress(ProcessLookupError):
+            os.kill(engine.pid, signal.SIGTERM)
+
+
+def kill(engine: EngineProcess) -> None:
+    """End every process of the engine, and all that shares a process group with them."""
+    starts = dict(zip(engine.pids, engine.starts, strict=False)) | {engine.pid: engine.started}
+    ours = os.getpgrp()
+    for pid in {engine.pid, *engine.pids}:
+        started = start_time(pid)
+        if started is None or starts.get(pid, started) != started:
+            continue
+        with suppress(ProcessLookupError):
+            group = os.getpgid(pid)
+            if group != ours:
+                os.killpg(group, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def is_alive(pid: int, started: float) -> bool:
+    """Whether this very process still runs; a zombie does not."""
+    return start_time(pid) == started
+
+
+def start_time(pid: int) -> float | None:
+    """When the process started, in seconds since boot; None when it is gone or a zombie."""
+    stat = _stat(pid)
+    return stat.started if stat is not None and stat.alive else None
+
+
+def boot_id() -> str:
+    """Changes with every boot of the host."""
+    return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def host_memory() -> HostMemory:
+    """What the host, or our cgroup, has and could still give."""
+    facts = _keyed(PROC / "meminfo", 1024)
+    total, available = facts["MemTotal:"], facts["MemAvailable:"]
+    with suppress(OSError, ValueError, KeyError):  # "max" or no cgroup v2: the host's numbers hold
+        limit = int((CGROUP / "memory.max").read_text())
+        cache = _keyed(CGROUP / "memory.stat", 1)
+        held = int((CGROUP / "memory.current").read_text()) - cache["inactive_file"] - cache["active_file"]
+        total, available = min(total, limit), min(available, max(limit - held, 0))
+    return HostMemory(total, available)
+
+
+def _keyed(path: Path, unit: int) -> dict[str, int]:
+    """The numbers of a file whose lines are `name number`."""
+    words = (line.split() for line in path.read_text().splitlines())
+    return {line[0]: int(line[1]) * unit for line in words if len(line) > 1}
+
+
+def _engine(name: str, stats: list[_Stat], marks: Mapping[int, _Marks]) -> EngineProcess:
+    leader = _leader(stats)
+    urls = [marks[leader.pid].url, *(marks[stat.pid].url for stat in stats)]
+    return EngineProcess(
+        marker=name,
+        pid=leader.pid,
+        started=leader.started,
+        pids=tuple(stat.pid for stat in stats),
+        url=next((url for url in urls if url), None),
+        starts=tuple(stat.started for stat in stats),
+    )
+
+
+def _leader(stats: list[_Stat]) -> _Stat:
+    """The one that leads its session; else the one whose parent is outside; else the oldest."""
+    pids = {stat.pid for stat in stats}
+    return min(stats, key=lambda stat: (stat.session != stat.pid, stat.parent in pids, stat.started, stat.pid))
+
+
+def _without(installation: str, marker: str) -> str | None:
+    """`<replica id>:<generation>` of a marker of ours."""
+    owner, _, name = marker.partition(":")
+    replica_id, _, generation = name.partition(":")
+    return name if owner == installation and replica_id.isdecimal() and generation.isdecimal() else None
+
+
+def _scan() -> list[_Stat]:
+    """Every process of the host; forgets the environments of those that are gone."""
+    stats = [stat for name in os.listdir(PROC) if name.isdecimal() and (stat := _stat(int(name))) is not None]
+    images = {stat.image for stat in stats}
+    for image in [image for image in list(_marks) if image not in images]:
+        _marks.pop(image, None)
+    return stats
+
+
+def _stat(pid: int) -> _Stat | None:
+    try:
+        with open(PROC / str(pid) / "stat", encoding="utf-8", errors="replace") as file:
+            words = file.read().rpartition(")")[2].split()  # the name before it may hold spaces and brackets
+    except OSError:
+        return None
+    if len(words) < 20:
+        return None
+    # Between fork and exec a child still shows our environment, with the pid and start time it will keep: the
+    # address of the environment (field 50) changes with exec, so what was read before is not believed after.
+    image = (pid, words[19], words[47] if len(words) > 47 else "")
+    return _Stat(pid, words[0], int(words[1]), int(words[3]), int(words[19]) / _TICKS, image)
+
+
+def _read_marks(stat: _Stat) -> _Marks:
+    known = _marks.get(stat.image)
+    if known is not None:
+        return known
+    try:
+        raw = (PROC / str(stat.pid) / "environ").read_bytes()
+    except PermissionError:  # another user's: never ours
+        raw = b""
+    except OSError:
+        return _UNMARKED  # it just ended
+    found = _Marks(_value(raw, MARKER), _value(raw, URL))
+    # An environment still empty is one the kernel has not laid out yet.
+    if raw:
+        _marks[stat.image] = found
+    return found
+
+
+def _value(environ: bytes, name: str) -> str | None:
+    prefix = name.encode() + b"="
+    for entry in environ.split(b"\0"):
+        if entry.startswith(prefix):
+            return entry[len(prefix) :].decode(errors="replace")
+    return None
