@@ -1,0 +1,83 @@
+"""What can go wrong between a caller and a model."""
+
+from sardeenz.errors import Forbidden, InvalidSpec, NotFound, Refused, Unauthorized, Unavailable
+
+
+class InvalidApiKey(Unauthorized):
+    """The key is missing, unknown, expired or revoked."""
+
+    code = "invalid_api_key"
+
+
+class MissingScope(Forbidden):
+    """The key is good, but not for inference."""
+
+    code = "missing_scope"
+
+
+class InvalidBody(InvalidSpec):
+    """The body is not JSON, or lacks `model`; field: param."""
+
+    code = "invalid_body"
+
+
+class BodyTooLarge(Refused):
+    """The body exceeds SARDEENZ_BODY; field: limit_bytes."""
+
+    code = "body_too_large"
+    status = 413
+
+
+class MethodNotAllowed(Refused):
+    """The path exists, the method does not; field: allow."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+class UnknownPath(NotFound):
+    """The gateway does not serve this path."""
+
+    code = "unknown_path"
+
+
+class ModelNotFound(NotFound):
+    """No deployment has this served name."""
+
+    code = "model_not_found"
+
+
+class ResponseNotFound(NotFound):
+    """No replica is known to hold this stored response."""
+
+    code = "response_not_found"
+
+
+class KeysUnavailable(Unavailable):
+    """The database is away, so a key that is not known yet cannot be judged."""
+
+    code = "keys_unavailable"
+
+
+class ModelStopped(Unavailable):
+    """The deployment is stopped; only an operator or a window starts it."""
+
+    code = "model_stopped"
+
+
+class ModelFailed(Unavailable):
+    """The deployment's engines failed."""
+
+    code = "model_failed"
+
+
+class WakeTimeout(Unavailable):
+    """The model did not become ready while the request was held."""
+
+    code = "wake_timeout"
+
+
+class WaitLimit(Unavailable):
+    """Too many requests, or too many bytes, are already held."""
+
+    code = "wait_limit"
