@@ -51,6 +51,18 @@ class HostMemoryShort(Unavailable):
     code = "host_memory_short"
 
 
+class DeploymentStopped(Unavailable):
+    """Every replica is stopped; only an operator starts it again."""
+
+    code = "model_stopped"
+
+
+class CrashLoop(Unavailable):
+    """The engine failed too often or for a reason a restart does not mend; field: reason."""
+
+    code = "crash_loop"
+
+
 class NoPort(Unavailable):
     """Every engine port of the node is taken."""
 

@@ -69,6 +69,7 @@ class Deployment(models.Model):
     overhead_bytes = models.BigIntegerField(null=True, blank=True, help_text="CUDA context, graphs, activations")
     kv_floor_bytes = models.BigIntegerField(null=True, blank=True, help_text="KV memory promised at all times")
     kv_cap_bytes = models.BigIntegerField(null=True, blank=True, help_text="KV memory it may grow to")
+    deleting = models.BooleanField(default=False, editable=False, help_text="goes with its last replica")
     created_at = models.DateTimeField(auto_now_add=True)
     seq = models.BigIntegerField(default=1)
 
@@ -92,6 +93,8 @@ class Replica(models.Model):
     reason = models.CharField(max_length=64, blank=True, help_text="stable code of the last transition")
     message = models.TextField(blank=True, help_text="the reason in words")
     replaces = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="replacements")
+    restarting = models.BooleanField(default=False, help_text="stops in order to start again")
+    disposable = models.BooleanField(default=False, help_text="the row goes once its engine is gone")
     spec = models.JSONField(default=dict, help_text="the launch specification, frozen when the replica was made")
     address = models.CharField(max_length=253, blank=True)
     port = models.PositiveIntegerField(null=True, blank=True)
@@ -123,6 +126,16 @@ class Replica(models.Model):
 
     def __str__(self) -> str:
         return f"{self.deployment}/{self.pk}"
+
+    @property
+    def marker(self) -> str:
+        """What tells its engine from every other: `<id>:<generation>`."""
+        return f"{self.pk}:{self.generation}"
+
+    @property
+    def url(self) -> str:
+        """Where its engine listens."""
+        return f"http://{self.address}:{self.port}"
 
 
 class Reservation(models.Model):

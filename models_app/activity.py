@@ -1,0 +1,88 @@
+"""What gateways hold in flight and when a deployment was last used: Redis shapes, one writer each.
+
+Every gateway process writes one hash that lives a few seconds, so its leases die with it; a counter that is
+incremented and decremented would leak upward once and block a drain for ever. `routes` and `leases` travel in one
+write: a reader that sees a replica missing from `routes` sees all its leases that were ever handed out.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import redis.asyncio
+from django.conf import settings
+
+from sardeenz.redis import client, key
+
+_LAST_USED = key("last_used")
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayReport:
+    """What one gateway process last said; replicas are named by marker `<id>:<generation>`."""
+
+    gateway_id: str
+    routes: frozenset[str]
+    leases: Mapping[str, int]
+    at: float
+
+
+async def areport(
+    connection: redis.asyncio.Redis, gateway_id: str, routes: Iterable[str], leases: Mapping[str, int]
+) -> None:
+    """Say which replicas this gateway may hand new requests to, and how many requests each has in flight."""
+    name = key("gateway", gateway_id)
+    fields = {"routes": json.dumps(sorted(routes)), "leases": json.dumps(dict(leases)), "at": str(time.time())}
+    async with connection.pipeline(transaction=True) as pipe:
+        pipe.hset(name, mapping=fields)
+        pipe.pexpire(name, int(settings.GATEWAY_TTL_SECONDS * 1000))
+        await pipe.execute()
+
+
+async def aforget(connection: redis.asyncio.Redis, gateway_id: str) -> None:
+    """A gateway that ends in order takes its report with it."""
+    await connection.delete(key("gateway", gateway_id))
+
+
+async def atouch(connection: redis.asyncio.Redis, deployment_ids: Iterable[int]) -> None:
+    """These deployments answered a request just now."""
+    now = str(time.time())
+    if used := {str(deployment_id): now for deployment_id in deployment_ids}:
+        await connection.hset(_LAST_USED, mapping=used)
+
+
+def read_reports() -> list[GatewayReport]:
+    """The reports of all gateways alive. Raises RedisError when nothing can be known."""
+    names = list(client().scan_iter(key("gateway", "*"), count=1000))
+    with client().pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.hgetall(name)
+        hashes = pipe.execute()
+    return [
+        GatewayReport(
+            name.removeprefix(key("gateway", "")),
+            frozenset(json.loads(fields["routes"])),
+            json.loads(fields["leases"]),
+            float(fields["at"]),
+        )
+        for name, fields in zip(names, hashes, strict=True)
+        if fields
+    ]
+
+
+def let_go(marker: str, reports: Iterable[GatewayReport]) -> bool:
+    """No gateway may hand this replica a new request, and none has one in flight."""
+    return all(marker not in report.routes and not report.leases.get(marker) for report in reports)
+
+
+def known_to_all(marker: str, reports: Iterable[GatewayReport]) -> bool:
+    """Every gateway may hand this replica new requests: a move's target has been acknowledged."""
+    return all(marker in report.routes for report in reports)
+
+
+def last_used(deployment_id: int) -> datetime | None:
+    """When a gateway last finished or began a request for this deployment; None when it never did."""
+    value = client().hget(_LAST_USED, str(deployment_id))
+    return datetime.fromtimestamp(float(value), UTC) if isinstance(value, str) else None

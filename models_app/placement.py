@@ -1,0 +1,218 @@
+"""Which GPU, and whether there is room: bytes are promised under the GPU's row lock and counted until seen to be free.
+
+Locks follow three rules: lock what gets scarcer, once per transaction, in uuid order, before looking at the quantity.
+Giving bytes back needs no lock.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import F, Sum
+
+from gpus import telemetry
+from gpus.models import GPU, Node
+from models_app import estimate
+from models_app.errors import HostMemoryShort, NoCapacity
+from models_app.models import Deployment, MemoryProfile, Replica, Reservation
+from models_app.states import State
+from sardeenz.errors import InvalidSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Bytes on each GPU of a replica."""
+
+    weights_bytes: int
+    overhead_bytes: int
+    kv_floor_bytes: int
+
+    @property
+    def awake_bytes(self) -> int:
+        """What cannot be taken away from an awake engine."""
+        return self.weights_bytes + self.overhead_bytes + self.kv_floor_bytes
+
+    @property
+    def asleep_bytes(self) -> int:
+        """What stays on the GPU during sleep: context and graphs. Measured and corrected at the first sleep."""
+        return self.overhead_bytes
+
+
+def need(deployment: Deployment) -> Need:
+    """What one replica needs per GPU: declared, else measured at an earlier load, else estimated from the files.
+
+    Raises InvalidSpec when nothing is declared, measured or readable.
+    """
+    profile = MemoryProfile.objects.filter(key=profile_key(deployment)).first()
+    guess = _estimate(deployment)
+    weights = deployment.weights_bytes or (profile and profile.weights_bytes) or (guess and guess.weights_bytes)
+    if not weights:
+        raise InvalidSpec(
+            "weights_bytes: the model's files are not readable here, so its size is unknown; declare weights_bytes",
+            field="weights_bytes",
+        )
+    overhead = deployment.overhead_bytes or (profile and profile.overhead_bytes) or (guess and guess.overhead_bytes)
+    floor = deployment.kv_floor_bytes if deployment.kv_floor_bytes is not None else guess and guess.kv_floor_bytes
+    return Need(weights, overhead or estimate.DEFAULT_OVERHEAD_BYTES, floor or estimate.DEFAULT_KV_FLOOR_BYTES)
+
+
+def profile_key(deployment: Deployment) -> str:
+    """A hash of everything that decides how many bytes a load takes."""
+    text = json.dumps(profile_about(deployment), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def profile_about(deployment: Deployment) -> dict[str, Any]:
+    """What a measured profile is valid for."""
+    return {
+        "source": deployment.model.source,
+        "revision": deployment.model.revision,
+        "runtime": deployment.runtime.kind,
+        "version": deployment.runtime.version,
+        "max_model_len": deployment.max_model_len,
+        "tensor_parallel": deployment.tensor_parallel,
+        "extra_args": deployment.extra_args,
+    }
+
+
+def choose(deployment: Deployment, wanted: Need, *, gpu: GPU | None = None) -> list[GPU]:
+    """Lock the candidates and pick the GPUs for one replica, the lead GPU first: the most free bytes win.
+
+    A given `gpu` is the lead. Raises NoCapacity with the arithmetic of the best that was found.
+    """
+    locked = list(GPU.objects.select_for_update().filter(enabled=True, present=True).order_by("uuid"))
+    free = free_bytes(locked)
+    crowd = _copies(deployment)
+    best: list[GPU] = []
+    for node_id in {candidate.node_id for candidate in locked}:
+        ranked = sorted(
+            (candidate for candidate in locked if candidate.node_id == node_id),
+            key=lambda candidate: (gpu is None or candidate.pk != gpu.pk, crowd[candidate.pk], -free[candidate.pk]),
+        )[: deployment.tensor_parallel]
+        fits = len(ranked) == deployment.tensor_parallel and all(
+            free[candidate.pk] >= wanted.awake_bytes for candidate in ranked
+        )
+        if gpu is not None and (not ranked or ranked[0].pk != gpu.pk):
+            continue
+        if fits and (not best or free[ranked[0].pk] > free[best[0].pk]):
+            best = ranked
+    if not best:
+        raise _no_room(wanted.awake_bytes, free, locked, gpu, deployment.tensor_parallel)
+    return best
+
+
+def _copies(deployment: Deployment) -> dict[int, int]:
+    """How many replicas of the deployment each GPU holds already: copies spread out."""
+    counts = dict.fromkeys(GPU.objects.values_list("pk", flat=True), 0)
+    holding = Reservation.objects.filter(replica__deployment=deployment, held_bytes__gt=0)
+    for gpu_id in holding.values_list("gpu_id", flat=True):
+        counts[gpu_id] += 1
+    return counts
+
+
+def free_bytes(gpus: Iterable[GPU]) -> dict[int, int]:
+    """Bytes that may still be promised on each GPU: memory - headroom - promises - what foreign processes hold."""
+    held = Reservation.objects.filter(gpu__in=gpus).values("gpu").annotate(total=Sum("held_bytes"))
+    promised = {row["gpu"]: row["total"] for row in held}
+    foreign = telemetry.foreign_bytes()
+    return {
+        gpu.pk: gpu.memory_bytes - gpu.headroom_bytes - promised.get(gpu.pk, 0) - foreign.get(gpu.uuid, 0)
+        for gpu in gpus
+    }
+
+
+def _no_room(needed: int, free: dict[int, int], locked: list[GPU], gpu: GPU | None, width: int) -> NoCapacity:
+    candidates = [candidate for candidate in locked if gpu is None or candidate.pk == gpu.pk]
+    if gpu is not None and not candidates:
+        return NoCapacity(f"GPU {gpu.uuid} takes nothing new: it is disabled or absent", gpu=gpu.uuid)
+    best = max(candidates, key=lambda candidate: free[candidate.pk], default=None)
+    room = max(free[best.pk], 0) if best else 0
+    name = best.uuid if best else None
+    where = f"GPU {name} has {room} bytes free" if best else "there is no enabled GPU"
+    count = f" on each of {width} GPUs of one node" if width > 1 else ""
+    return NoCapacity(f"{needed} bytes are needed{count}, {where}", needed_bytes=needed, free_bytes=room, gpu=name)
+
+
+def reserve(replica: Replica, gpus: Iterable[GPU], wanted: Need) -> None:
+    """Count the bytes against the GPUs that `choose` has locked in this transaction."""
+    Reservation.objects.bulk_create(
+        Reservation(
+            replica=replica,
+            gpu=gpu,
+            awake_bytes=wanted.awake_bytes,
+            asleep_bytes=wanted.asleep_bytes,
+            held_bytes=wanted.awake_bytes,
+        )
+        for gpu in gpus
+    )
+
+
+def hold_awake(replica: Replica) -> None:
+    """Promise a sleeper or a stopped replica its full memory again. Raises NoCapacity."""
+    reservations = list(replica.reservations.select_related("gpu"))
+    ids = [reservation.gpu_id for reservation in reservations]
+    gpus = list(GPU.objects.select_for_update().filter(pk__in=ids).order_by("uuid"))
+    check_room(reservations, gpus)
+    replica.reservations.update(held_bytes=F("awake_bytes"))
+
+
+def check_room(reservations: list[Reservation], gpus: list[GPU]) -> None:
+    """Raise NoCapacity unless every reservation can grow to its awake bytes."""
+    free = free_bytes(gpus)
+    for reservation in reservations:
+        more = reservation.awake_bytes - reservation.held_bytes
+        if more > free[reservation.gpu_id]:
+            raise NoCapacity(
+                f"{more} bytes are needed, GPU {reservation.gpu.uuid} has {free[reservation.gpu_id]} bytes free",
+                needed_bytes=more,
+                free_bytes=max(free[reservation.gpu_id], 0),
+                gpu=reservation.gpu.uuid,
+            )
+
+
+def hold_asleep(replica: Replica, measured: dict[str, int]) -> None:
+    """A sleeper counts with what it is seen to hold (`measured`, bytes by GPU uuid), else with the estimate."""
+    for reservation in replica.reservations.select_related("gpu"):
+        held = measured.get(reservation.gpu.uuid, reservation.asleep_bytes)
+        Reservation.objects.filter(pk=reservation.pk).update(held_bytes=held, asleep_bytes=held)
+
+
+def release(replica: Replica) -> None:
+    """The engine is seen to be gone: nothing counts against the GPUs any more."""
+    replica.reservations.update(held_bytes=0)
+
+
+def check_host_memory(replica: Replica, *, level: int) -> None:
+    """Raise HostMemoryShort when the node's host RAM cannot take these weights. Locks the node's row."""
+    if level != 1:
+        return
+    node = Node.objects.select_for_update().get(pk=replica.gpu.node_id)
+    asleep = Replica.objects.filter(gpu__node=node, sleep_level=1).exclude(pk=replica.pk)
+    sleepers = asleep.filter(state=State.SLEEPING) | asleep.filter(state__in=[State.DRAINING], goal="sleeping")
+    taken = sum(_host_bytes(sleeper) for sleeper in sleepers)
+    needed, free = _host_bytes(replica), max(node.sleep_budget_bytes - taken, 0)
+    if needed > free:
+        raise HostMemoryShort(
+            f"{needed} bytes of host RAM are needed on {node.name}, {free} of its sleep budget are free; "
+            "sleep at level 2, stop a sleeper, or raise SARDEENZ_SLEEP_RAM",
+            needed_bytes=needed,
+            free_bytes=free,
+            node=node.name,
+        )
+
+
+def _host_bytes(replica: Replica) -> int:
+    return int(replica.spec.get("weights_bytes") or 0) * len(replica.spec.get("gpu_uuids") or [1])
+
+
+def _estimate(deployment: Deployment) -> estimate.Estimate | None:
+    if not deployment.model.facts:
+        return None
+    return estimate.estimate(
+        deployment.model.facts,
+        tensor_parallel=deployment.tensor_parallel,
+        max_model_len=deployment.max_model_len,
+        kind=deployment.runtime.kind,
+    )

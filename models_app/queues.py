@@ -1,0 +1,34 @@
+"""Nudge a GPU's queue. The message carries no facts; the rows do."""
+
+import logging
+
+from kombu.exceptions import OperationalError
+from redis import RedisError
+
+from sardeenz import redis
+from sardeenz.celery import app, gpu_queue
+
+RECONCILE = "models_app.reconcile_gpu"
+_QUEUED_SECONDS = 5
+
+logger = logging.getLogger(__name__)
+
+
+def poke(uuid: str) -> None:
+    """Ask the worker of this GPU to look at its replicas now; at most one message waits in a queue.
+
+    A broker that is away is logged, never raised: the next tick pokes again.
+    """
+    try:
+        if redis.client().set(redis.key("poked", uuid), "1", nx=True, ex=_QUEUED_SECONDS):
+            app.send_task(RECONCILE, args=[uuid], queue=gpu_queue(uuid), expires=60)
+    except (RedisError, OperationalError, OSError) as error:
+        logger.warning("poke lost: gpu=%s error=%s", uuid, error)
+
+
+def received(uuid: str) -> None:
+    """The message was taken from the queue: whatever changes from now on needs a new one."""
+    try:
+        redis.client().delete(redis.key("poked", uuid))
+    except (RedisError, OSError) as error:
+        logger.warning("poke mark not removed: gpu=%s error=%s", uuid, error)
