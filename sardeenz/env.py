@@ -1,5 +1,6 @@
 """Typed reading of environment variables; a bad value stops the program with its name and the fix."""
 
+import hashlib
 import os
 import re
 import secrets
@@ -11,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 _SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*([kmgt]?i?b?)$", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_SOCKET_PATH_BYTES = 100  # the kernel allows 107
 
 
 def text(name: str, default: str) -> str:
@@ -109,16 +111,24 @@ def host_name() -> str:
     return socket.gethostname()
 
 
+def run_dir(data_dir: Path) -> Path:
+    """Where sockets live: in the data directory, or under /tmp when that path is too long for a unix socket."""
+    place = data_dir / "run"
+    if len(os.fsencode(place)) + len("/.s.PGSQL.5432") <= _SOCKET_PATH_BYTES:
+        return place
+    return Path("/tmp") / f"sardeenz-{os.getuid()}-{hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]}"
+
+
 def embedded_redis_url(data_dir: Path) -> str:
     """Where the embedded Valkey listens: a unix socket no other user can reach."""
-    return f"unix://{data_dir / 'run' / 'valkey.sock'}"
+    return f"unix://{run_dir(data_dir) / 'valkey.sock'}"
 
 
 def database(url: str, data_dir: Path) -> dict[str, object]:
     """Django's database settings from postgresql://user:password@host:port/name, or for the embedded server."""
     common: dict[str, object] = {"ENGINE": "django.db.backends.postgresql", "CONN_HEALTH_CHECKS": True}
     if not url:
-        place = {"NAME": "sardeenz", "USER": "postgres", "HOST": str(data_dir / "run"), "PORT": ""}
+        place = {"NAME": "sardeenz", "USER": "postgres", "HOST": str(run_dir(data_dir)), "PORT": ""}
         return common | place | {"CONN_MAX_AGE": 60}
     parts = urlsplit(url)
     if parts.scheme not in ("postgres", "postgresql") or not parts.path.strip("/"):
