@@ -1,14 +1,18 @@
 """Bearer keys for the REST API. A key acts for itself, never with the rights of the person who owns it."""
 
+from typing import TYPE_CHECKING
+
 from django.contrib.auth.models import AnonymousUser
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.openapi import AutoSchema
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from gateway import keys
 from gateway.models import ApiKey, Scope
+
+if TYPE_CHECKING:  # DRF reads its settings, and so imports us, before it can be imported itself
+    from drf_spectacular.openapi import AutoSchema
 
 
 class KeyUser(AnonymousUser):
@@ -62,6 +66,6 @@ class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call
     target_class = KeyAuthentication
     name = "apiKey"
 
-    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+    def get_security_definition(self, auto_schema: "AutoSchema") -> dict[str, str]:
         """A bearer token."""
         return {"type": "http", "scheme": "bearer"}

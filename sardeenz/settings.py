@@ -111,7 +111,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "EXCEPTION_HANDLER": "sardeenz.api.exception_handler",
+    "EXCEPTION_HANDLER": "sardeenz.api_errors.exception_handler",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Sardeenz",
