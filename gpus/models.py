@@ -1,5 +1,6 @@
 """The machine as rows: nodes and their GPUs. What they are doing now is telemetry, not a row."""
 
+from django.core.exceptions import ValidationError
 from django.db import models
 
 from sardeenz.celery import gpu_queue
@@ -46,6 +47,11 @@ class GPU(models.Model):
 
     def __str__(self) -> str:
         return f"{self.node} GPU {self.index} ({self.uuid})"
+
+    def clean(self) -> None:
+        """The headroom is a part of the device."""
+        if not 0 <= self.headroom_bytes <= self.memory_bytes:
+            raise ValidationError({"headroom_bytes": f"must be between 0 and the GPU's {self.memory_bytes} bytes"})
 
     @property
     def queue(self) -> str:

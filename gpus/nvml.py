@@ -120,11 +120,14 @@ def _read(handle: Handle, parent: Handle | None) -> DeviceReading:
 
 def _memory(handle: Handle) -> tuple[int, int]:
     """Total and used bytes; a chip that shares the host's RAM has no memory of its own and gets the host's."""
-    memory = _known(pynvml.nvmlDeviceGetMemoryInfo, handle)
-    if memory is not None:
-        return int(memory.total), int(memory.total - memory.free)
-    host = processes.host_memory()
-    return host.total_bytes, host.total_bytes - host.available_bytes
+    try:
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    except pynvml.NVMLError as error:
+        if error.value != pynvml.NVML_ERROR_NOT_SUPPORTED:
+            raise
+        host = processes.host_memory()
+        return host.total_bytes, host.total_bytes - host.available_bytes
+    return int(memory.total), int(memory.total - memory.free)
 
 
 def _processes(handle: Handle) -> tuple[DeviceProcess, ...]:

@@ -1,0 +1,38 @@
+"""The machine in the admin: facts to read, two knobs to turn."""
+
+from django.contrib import admin
+from django.db.models import F
+from django.forms import ModelForm
+from django.http import HttpRequest
+
+from gpus.models import GPU, Node
+
+
+@admin.register(Node)
+class NodeAdmin(admin.ModelAdmin):
+    """Nodes come from discovery; a node without GPUs may be removed."""
+
+    list_display = ("name", "address", "simulated", "memory_bytes", "sleep_budget_bytes", "seen_at")
+    readonly_fields = tuple(field.name for field in Node._meta.fields)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+
+@admin.register(GPU)
+class GPUAdmin(admin.ModelAdmin):
+    """GPUs come from discovery; `enabled` and `headroom_bytes` are the operator's."""
+
+    list_display = ("uuid", "node", "index", "name", "memory_bytes", "headroom_bytes", "enabled", "present")
+    list_filter = ("node", "enabled", "present", "simulated")
+    list_select_related = ("node",)
+    search_fields = ("uuid", "name", "node__name")
+    readonly_fields = tuple(f.name for f in GPU._meta.fields if f.name not in ("enabled", "headroom_bytes"))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: GPU, form: ModelForm, change: bool) -> None:
+        """Write the changed knobs only: discovery may have written the facts meanwhile."""
+        changed = {field: form.cleaned_data[field] for field in form.changed_data}
+        GPU.objects.filter(pk=obj.pk).update(**changed, seq=F("seq") + 1)

@@ -1,0 +1,41 @@
+"""/ws/telemetry: a pipe from the telemetry group to a signed-in browser."""
+
+import asyncio
+from typing import Any
+
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from redis import RedisError
+
+from gpus import telemetry
+from gpus.errors import TelemetryUnavailable
+from sardeenz import events
+
+TRY_AGAIN_LATER = 1013
+
+
+class TelemetryConsumer(AsyncJsonWebsocketConsumer):
+    """Subscribe, accept, send the latest frames, then forward: `{type: snapshot, frames}`, `{type: frame, frame}`."""
+
+    async def connect(self) -> None:
+        user = self.scope.get("user")
+        if user is None or not user.is_authenticated:
+            await self.close()
+            return
+        try:
+            await self.channel_layer.group_add(events.TELEMETRY, self.channel_name)
+            await self.accept()
+            frames = await asyncio.to_thread(telemetry.latest)
+        except (RedisError, OSError, TelemetryUnavailable):
+            await self.close(TRY_AGAIN_LATER)
+            return
+        await self.send_json({"type": "snapshot", "frames": frames})
+
+    async def disconnect(self, code: int) -> None:
+        try:
+            await self.channel_layer.group_discard(events.TELEMETRY, self.channel_name)
+        except (RedisError, OSError):
+            return  # the subscription died with Redis
+
+    async def telemetry_event(self, event: dict[str, Any]) -> None:
+        """Forward one frame."""
+        await self.send_json({"type": "frame", "frame": event["payload"]})

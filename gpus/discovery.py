@@ -1,0 +1,71 @@
+"""Make the rows of this node and its GPUs agree with the devices that answer."""
+
+import logging
+from collections.abc import Iterable
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from gpus import devices, processes
+from gpus.models import GPU, Node
+from gpus.readings import DeviceReading
+
+logger = logging.getLogger(__name__)
+
+
+def discover(node_name: str | None = None, readings: Iterable[DeviceReading] | None = None) -> Node:
+    """Insert or update the node and its GPUs, and mark what did not answer as not present.
+
+    1. What an operator may change (enabled, headroom) is set once, at the first sight of a device.
+    2. A row is written, and its `seq` grows, only when a fact of it changed.
+    3. A device that moved here from another node becomes ours, with its replicas' history.
+    """
+    found = list(devices.read_all() if readings is None else readings)
+    with transaction.atomic():
+        node = _node(node_name or settings.NODE)
+        known = {gpu.uuid: gpu for gpu in GPU.objects.select_for_update().filter(uuid__in=[r.uuid for r in found])}
+        for reading in found:
+            _gpu(node, reading, known.get(reading.uuid))
+        gone = GPU.objects.filter(node=node, present=True).exclude(uuid__in=[reading.uuid for reading in found])
+        if lost := list(gone.values_list("uuid", flat=True)):
+            gone.update(present=False, seq=F("seq") + 1)
+            logger.warning("devices went away: node=%s gpus=%s", node.name, ",".join(lost))
+    return node
+
+
+def _node(name: str) -> Node:
+    memory_bytes = processes.host_memory().total_bytes
+    facts = {
+        "address": settings.NODE_ADDRESS,
+        "boot_id": processes.boot_id(),
+        "simulated": devices.is_simulated(),
+        "memory_bytes": memory_bytes,
+        "sleep_budget_bytes": settings.SLEEP_RAM_BYTES or memory_bytes // 2,
+    }
+    node, created = Node.objects.get_or_create(name=name, defaults=facts | {"seen_at": timezone.now()})
+    if not created:
+        changed = any(getattr(node, field) != value for field, value in facts.items())
+        Node.objects.filter(pk=node.pk).update(**facts, seen_at=timezone.now(), seq=F("seq") + int(changed))
+        node.refresh_from_db()
+    return node
+
+
+def _gpu(node: Node, reading: DeviceReading, known: GPU | None) -> None:
+    facts = {
+        "node_id": node.pk,
+        "index": reading.index,
+        "name": reading.name[:128],
+        "memory_bytes": reading.memory_total_bytes,
+        "compute_capability": reading.compute_capability,
+        "parent_uuid": reading.parent_uuid,
+        "simulated": reading.simulated,
+        "present": True,
+    }
+    if known is None:
+        # A slice may be smaller than the headroom meant for whole devices.
+        headroom_bytes = min(settings.GPU_HEADROOM_BYTES, reading.memory_total_bytes)
+        GPU.objects.get_or_create(uuid=reading.uuid, defaults=facts | {"headroom_bytes": headroom_bytes})
+    elif any(getattr(known, field) != value for field, value in facts.items()):
+        GPU.objects.filter(pk=known.pk).update(**facts, seq=F("seq") + 1)

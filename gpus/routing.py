@@ -1,0 +1,7 @@
+"""The websockets of the machine."""
+
+from django.urls import URLPattern, path
+
+from gpus.consumers import TelemetryConsumer
+
+websocket_urlpatterns: list[URLPattern] = [path("ws/telemetry", TelemetryConsumer.as_asgi())]

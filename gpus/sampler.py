@@ -1,0 +1,66 @@
+"""The loop of `manage.py sample_gpus`: a frame each second, and the rows of this node kept true beside it."""
+
+import logging
+import threading
+import time
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection
+from django.utils import timezone
+
+from gpus import devices, discovery, telemetry
+from gpus.models import Node
+from gpus.readings import DeviceReading
+
+PERIOD_SECONDS = 1.0
+SEEN_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+class Sampler:
+    """What the loop remembers between steps. Rows are written by a thread: a hung database costs no frame."""
+
+    def __init__(self) -> None:
+        self._discovered: frozenset[str] | None = None
+        self._rows_at = -SEEN_SECONDS
+        self._rows: threading.Thread | None = None
+
+    def step(self) -> None:
+        """Read the devices once, publish the frame, and see to the rows when they are due."""
+        readings = devices.read_all()
+        telemetry.publish(telemetry.collect(readings))
+        uuids = frozenset(reading.uuid for reading in readings)
+        due = uuids != self._discovered or time.monotonic() - self._rows_at >= SEEN_SECONDS
+        if due and (self._rows is None or not self._rows.is_alive()):
+            self._rows_at = time.monotonic()
+            self._rows = threading.Thread(target=self._write_rows, args=(readings, uuids), daemon=True, name="rows")
+            self._rows.start()
+
+    def settle(self, timeout_seconds: float) -> None:
+        """Wait for rows that are being written."""
+        if self._rows is not None:
+            self._rows.join(timeout_seconds)
+
+    def _write_rows(self, readings: list[DeviceReading], uuids: frozenset[str]) -> None:
+        try:
+            close_old_connections()
+            seen = uuids == self._discovered and Node.objects.filter(name=settings.NODE).update(seen_at=timezone.now())
+            if not seen:
+                discovery.discover(readings=readings)
+                self._discovered = uuids
+        except DatabaseError as error:
+            logger.warning("rows not written: node=%s error=%s", settings.NODE, str(error).strip())
+        finally:
+            connection.close()
+
+
+def run(stop: threading.Event) -> None:
+    """Step at every whole second until told to stop; whatever fails, the next second is tried."""
+    sampler = Sampler()
+    while not stop.wait(PERIOD_SECONDS - time.time() % PERIOD_SECONDS):
+        try:
+            sampler.step()
+        except Exception:  # the sampler outlives every fault of driver, engine, Redis and PostgreSQL
+            logger.exception("step failed: node=%s", settings.NODE)
+    sampler.settle(PERIOD_SECONDS)

@@ -1,0 +1,178 @@
+"""One frame per node per second: what its devices, KV segments and engines do now. Kept five seconds in Redis."""
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TypedDict, cast
+
+from django.conf import settings
+from redis import RedisError
+
+from gpus import devices, gauges, kvcached, processes
+from gpus.errors import TelemetryUnavailable
+from gpus.gauges import Gauges
+from gpus.installation import installation_id
+from gpus.processes import EngineProcess
+from gpus.readings import DeviceReading
+from sardeenz import events, redis
+
+TTL_SECONDS = 5
+NODES = redis.key("telemetry", "nodes")
+
+logger = logging.getLogger(__name__)
+
+
+class HostFrame(TypedDict):
+    """RAM of the node."""
+
+    memory_total_bytes: int
+    memory_available_bytes: int
+
+
+class ProcessFrame(TypedDict):
+    """A process on a device; `marker` is None for a foreign one."""
+
+    pid: int
+    memory_bytes: int | None
+    marker: str | None
+
+
+class GPUFrame(TypedDict):
+    """A device or a MIG slice."""
+
+    uuid: str
+    index: int
+    name: str
+    parent_uuid: str
+    memory_total_bytes: int
+    memory_used_bytes: int
+    utilization_ratio: float | None
+    temperature_celsius: float | None
+    power_watts: float | None
+    power_limit_watts: float | None
+    processes: list[ProcessFrame]
+
+
+class SegmentFrame(TypedDict):
+    """The KV memory of one engine, per GPU of it."""
+
+    ipc_name: str
+    limit_bytes: int
+    used_bytes: int
+    prealloc_bytes: int
+
+
+class EngineFrame(Gauges):
+    """A live engine. `memory_bytes` is by GPU UUID; None where the device does not tell."""
+
+    marker: str
+    replica_id: int
+    generation: int
+    pid: int
+    memory_bytes: dict[str, int | None]
+
+
+class Frame(TypedDict):
+    """One node at one instant. `seq` is in milliseconds since 1970; the browser drops what is not newer."""
+
+    seq: int
+    at: str
+    node: str
+    simulated: bool
+    host: HostFrame
+    gpus: list[GPUFrame]
+    segments: list[SegmentFrame]
+    engines: list[EngineFrame]
+
+
+def collect(readings: Iterable[DeviceReading] | None = None) -> Frame:
+    """Look at everything on this node now. Raises NvmlUnavailable."""
+    found = list(devices.read_all() if readings is None else readings)
+    engines = processes.find_all(installation_id())
+    answers = gauges.scrape({marker: engine.url for marker, engine in engines.items() if engine.url})
+    owners = {pid: marker for marker, engine in engines.items() for pid in engine.pids}
+    host = processes.host_memory()
+    now = time.time()
+    return Frame(
+        seq=int(now * 1000),
+        at=datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
+        node=settings.NODE,
+        simulated=devices.is_simulated(),
+        host=HostFrame(memory_total_bytes=host.total_bytes, memory_available_bytes=host.available_bytes),
+        gpus=[_gpu(reading, owners) for reading in found],
+        segments=[cast(SegmentFrame, asdict(segment)) for segment in kvcached.read_all(settings.SEGMENT_DIR)],
+        engines=[_engine(engine, found, answers.get(marker)) for marker, engine in sorted(engines.items())],
+    )
+
+
+def publish(frame: Frame) -> None:
+    """Keep the frame as its node's latest and send it to every open page; a Redis that is away is logged."""
+    try:
+        pipeline = redis.client().pipeline()
+        pipeline.set(_latest_key(frame["node"]), json.dumps(frame), ex=TTL_SECONDS)
+        pipeline.sadd(NODES, frame["node"])
+        pipeline.execute()
+    except (RedisError, OSError) as error:
+        logger.warning("telemetry not kept: node=%s error=%s", frame["node"], error)
+        return
+    events.publish(events.TELEMETRY, frame)
+
+
+def latest() -> list[Frame]:
+    """The newest frame of every node that sampled within the last five seconds. Raises TelemetryUnavailable."""
+    try:
+        client = redis.client()
+        nodes = sorted(cast(set[str], client.smembers(NODES)))
+        texts = cast(list[str | None], client.mget([_latest_key(node) for node in nodes])) if nodes else []
+    except (RedisError, OSError) as error:
+        raise TelemetryUnavailable("the latest readings are not available: Redis does not answer") from error
+    return [json.loads(text) for text in texts if text]
+
+
+def _latest_key(node: str) -> str:
+    return redis.key("telemetry", "latest", node)
+
+
+def _gpu(reading: DeviceReading, owners: Mapping[int, str]) -> GPUFrame:
+    return GPUFrame(
+        uuid=reading.uuid,
+        index=reading.index,
+        name=reading.name,
+        parent_uuid=reading.parent_uuid,
+        memory_total_bytes=reading.memory_total_bytes,
+        memory_used_bytes=reading.memory_used_bytes,
+        utilization_ratio=reading.utilization_ratio,
+        temperature_celsius=reading.temperature_celsius,
+        power_watts=reading.power_watts,
+        power_limit_watts=reading.power_limit_watts,
+        processes=[
+            ProcessFrame(pid=process.pid, memory_bytes=process.memory_bytes, marker=owners.get(process.pid))
+            for process in reading.processes
+        ],
+    )
+
+
+def _engine(engine: EngineProcess, readings: Iterable[DeviceReading], answer: Gauges | None) -> EngineFrame:
+    replica_id, _, generation = engine.marker.partition(":")
+    return EngineFrame(
+        **(answer or gauges.unknown()),
+        marker=engine.marker,
+        replica_id=int(replica_id),
+        generation=int(generation),
+        pid=engine.pid,
+        memory_bytes=_memory(engine, readings),
+    )
+
+
+def _memory(engine: EngineProcess, readings: Iterable[DeviceReading]) -> dict[str, int | None]:
+    """Bytes the engine holds on each device it is on; one unknown process makes the sum unknown."""
+    held: dict[str, int | None] = {}
+    for reading in readings:
+        sizes = [process.memory_bytes for process in reading.processes if process.pid in engine.pids]
+        if sizes:
+            known = [size for size in sizes if size is not None]
+            held[reading.uuid] = sum(known) if len(known) == len(sizes) else None
+    return held

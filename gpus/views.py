@@ -1,0 +1,35 @@
+"""/api/nodes, /api/gpus and /api/telemetry."""
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, viewsets
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from gpus import telemetry
+from gpus.models import GPU, Node
+from gpus.serializers import FrameSerializer, GPUSerializer, NodeSerializer
+
+
+class NodeViewSet(viewsets.ReadOnlyModelViewSet[Node]):
+    """Hosts with GPUs."""
+
+    queryset = Node.objects.all()
+    serializer_class = NodeSerializer
+
+
+class GPUViewSet(mixins.UpdateModelMixin, viewsets.ReadOnlyModelViewSet[GPU]):
+    """Devices and MIG slices. PATCH changes `enabled` and `headroom_bytes`."""
+
+    queryset = GPU.objects.select_related("node")
+    serializer_class = GPUSerializer
+    http_method_names = ["get", "patch", "head", "options"]  # noqa: RUF012
+
+
+class TelemetryView(APIView):
+    """What every node did within the last seconds."""
+
+    @extend_schema(responses=FrameSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """The newest frame of each node."""
+        return Response(telemetry.latest())

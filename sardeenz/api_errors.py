@@ -1,0 +1,41 @@
+"""The error body of every REST view. Apart from `sardeenz.api`, which DRF imports before its own views exist."""
+
+from typing import Any
+
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import exception_handler as drf_handler
+
+from sardeenz.errors import SardeenzError
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Render every expected error as `{code, message, fields, request_id}`; bugs stay bugs."""
+    request_id = getattr(context["request"], "request_id", None)
+    if isinstance(error, SardeenzError):
+        body = {"code": error.code, "message": error.message, "fields": error.fields, "request_id": request_id}
+        wait = error.retry_after_seconds
+        return Response(body, status=error.status, headers={"Retry-After": str(int(wait + 0.999))} if wait else {})
+    if isinstance(error, Http404):
+        error = exceptions.NotFound(str(error) or None)
+    response = drf_handler(error, context)
+    if response is not None and isinstance(error, exceptions.APIException):
+        response.data = _body(error, request_id)
+    return response
+
+
+def _body(error: exceptions.APIException, request_id: str | None) -> dict[str, Any]:
+    """The same shape for DRF's own errors; a validation error lists its fields."""
+    if isinstance(error, exceptions.ValidationError):
+        detail = error.detail if isinstance(error.detail, dict) else {"non_field_errors": error.detail}
+        message = "; ".join(f"{field}: {' '.join(map(str, _flat(texts)))}" for field, texts in detail.items())
+        return {"code": "invalid_spec", "message": message, "fields": detail, "request_id": request_id}
+    code = {401: "unauthorized", 403: "forbidden", 404: "not_found"}.get(error.status_code, error.default_code)
+    return {"code": code, "message": str(error.detail), "fields": {}, "request_id": request_id}
+
+
+def _flat(texts: Any) -> list[Any]:
+    if isinstance(texts, dict):
+        return [f"{name}: {text}" for name, inner in texts.items() for text in _flat(inner)]
+    return list(texts) if isinstance(texts, list) else [texts]
