@@ -9,7 +9,7 @@ from gpus.models import GPU, Node
 
 
 @admin.register(Node)
-class NodeAdmin(admin.ModelAdmin):
+class NodeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Nodes come from discovery; a node without GPUs may be removed."""
 
     list_display = ("name", "address", "simulated", "memory_bytes", "sleep_budget_bytes", "seen_at")
@@ -20,7 +20,7 @@ class NodeAdmin(admin.ModelAdmin):
 
 
 @admin.register(GPU)
-class GPUAdmin(admin.ModelAdmin):
+class GPUAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """GPUs come from discovery; `enabled` and `headroom_bytes` are the operator's."""
 
     list_display = ("uuid", "node", "index", "name", "memory_bytes", "headroom_bytes", "enabled", "present")
@@ -32,7 +32,7 @@ class GPUAdmin(admin.ModelAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def save_model(self, request: HttpRequest, obj: GPU, form: ModelForm, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: GPU, form: "ModelForm[GPU]", change: bool) -> None:
         """Write the changed knobs only: discovery may have written the facts meanwhile."""
         changed = {field: form.cleaned_data[field] for field in form.changed_data}
         GPU.objects.filter(pk=obj.pk).update(**changed, seq=F("seq") + 1)

@@ -13,7 +13,7 @@ from sardeenz import events
 TRY_AGAIN_LATER = 1013
 
 
-class TelemetryConsumer(AsyncJsonWebsocketConsumer):
+class TelemetryConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     """Subscribe, accept, send the latest frames, then forward: `{type: snapshot, frames}`, `{type: frame, frame}`."""
 
     async def connect(self) -> None:

@@ -66,10 +66,11 @@ def read(directory: Path | str, ipc_name: str) -> Segment | None:
 def read_all(directory: Path | str, prefix: str = PREFIX) -> list[Segment]:
     """Every segment whose name starts with `prefix`, by name."""
     try:
-        names = sorted(name for name in os.listdir(directory) if name.startswith(prefix) and _NAME.match(name))
+        names = sorted(path.name for path in Path(directory).iterdir() if path.name.startswith(prefix))
     except FileNotFoundError:
         return []
-    return [segment for name in names if (segment := read(directory, name)) is not None]
+    found = (read(directory, name) for name in names if _NAME.match(name))
+    return [segment for segment in found if segment is not None]
 
 
 def create(directory: Path | str, ipc_name: str, limit_bytes: int) -> None:

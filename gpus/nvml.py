@@ -7,10 +7,10 @@ of its slices, for nothing can run on it as a whole.
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-import pynvml  # type: ignore[import-untyped]
+import pynvml
 
 from gpus import processes
 from gpus.errors import DeviceLost, NvmlUnavailable
@@ -36,7 +36,7 @@ _UNKNOWN = (
     pynvml.NVML_ERROR_INVALID_ARGUMENT,
     pynvml.NVML_ERROR_UNKNOWN,
 )
-_started_in: int | None = None
+_started_in: set[int] = set()
 
 logger = logging.getLogger(__name__)
 
@@ -162,22 +162,23 @@ def _text(value: str | bytes) -> str:
 @contextmanager
 def _border(uuid: str | None = None) -> Iterator[None]:
     """NVML is ready inside; its errors leave as ours."""
-    global _started_in
     try:
         _start()
         yield
     except pynvml.NVMLError as error:
         if uuid is not None and error.value in _GONE:
             raise DeviceLost(uuid) from error
-        _started_in = None  # a driver that was reloaded needs a new start
+        _started_in.clear()  # a driver that was reloaded needs a new start
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
         raise _unavailable(error) from error
 
 
 def _start() -> None:
-    global _started_in
-    if _started_in != os.getpid():
+    if os.getpid() not in _started_in:
         pynvml.nvmlInit()
-        _started_in = os.getpid()
+        _started_in.clear()
+        _started_in.add(os.getpid())
 
 
 def _unavailable(error: pynvml.NVMLError) -> NvmlUnavailable:

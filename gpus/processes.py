@@ -220,7 +220,9 @@ def _without(installation: str, marker: str) -> str | None:
 
 def _scan() -> list[_Stat]:
     """Every process of the host; forgets the environments of those that are gone."""
-    stats = [stat for name in os.listdir(PROC) if name.isdecimal() and (stat := _stat(int(name))) is not None]
+    with os.scandir(PROC) as entries:
+        pids = [int(entry.name) for entry in entries if entry.name.isdecimal()]
+    stats = [stat for pid in pids if (stat := _stat(pid)) is not None]
     images = {stat.image for stat in stats}
     for image in [image for image in list(_marks) if image not in images]:
         _marks.pop(image, None)

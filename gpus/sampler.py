@@ -1,4 +1,4 @@
-"""The loop of `manage.py sample_gpus`: a frame each second, and the rows of this node kept true beside it."""
+"""One step of `manage.py sample_gpus`: a frame for the pages, and the rows of this node kept true beside it."""
 
 import logging
 import threading
@@ -12,7 +12,6 @@ from gpus import devices, discovery, telemetry
 from gpus.models import Node
 from gpus.readings import DeviceReading
 
-PERIOD_SECONDS = 1.0
 SEEN_SECONDS = 10.0
 
 logger = logging.getLogger(__name__)
@@ -53,14 +52,3 @@ class Sampler:
             logger.warning("rows not written: node=%s error=%s", settings.NODE, str(error).strip())
         finally:
             connection.close()
-
-
-def run(stop: threading.Event) -> None:
-    """Step at every whole second until told to stop; whatever fails, the next second is tried."""
-    sampler = Sampler()
-    while not stop.wait(PERIOD_SECONDS - time.time() % PERIOD_SECONDS):
-        try:
-            sampler.step()
-        except Exception:  # the sampler outlives every fault of driver, engine, Redis and PostgreSQL
-            logger.exception("step failed: node=%s", settings.NODE)
-    sampler.settle(PERIOD_SECONDS)

@@ -112,7 +112,7 @@ def _claims(directory: Path) -> dict[int, int]:
     """Bytes by pid of the live; the claims of the dead are removed."""
     held: dict[int, int] = {}
     try:
-        names = [name for name in os.listdir(directory) if name.isdecimal()]
+        names = [path.name for path in directory.iterdir() if path.name.isdecimal()]
     except FileNotFoundError:
         return held
     for name in names:

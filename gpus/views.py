@@ -23,7 +23,7 @@ class GPUViewSet(mixins.UpdateModelMixin, viewsets.ReadOnlyModelViewSet[GPU]):
 
     queryset = GPU.objects.select_related("node")
     serializer_class = GPUSerializer
-    http_method_names = ["get", "patch", "head", "options"]  # noqa: RUF012
+    http_method_names = ["get", "patch", "head", "options"]
 
 
 class TelemetryView(APIView):

@@ -1,11 +1,18 @@
 """manage.py sample_gpus"""
 
+import logging
 import signal
 import threading
+import time
 
+from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from gpus import sampler
+from gpus.sampler import Sampler
+
+PERIOD_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
@@ -15,4 +22,15 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        sampler.run(stop)
+        run(stop)
+
+
+def run(stop: threading.Event) -> None:
+    """Step at every whole second until told to stop; whatever fails, the next second is tried."""
+    sampler = Sampler()
+    while not stop.wait(PERIOD_SECONDS - time.time() % PERIOD_SECONDS):
+        try:
+            sampler.step()
+        except Exception:  # the sampler outlives every fault of driver, engine, Redis and PostgreSQL
+            logger.exception("step failed: node=%s", settings.NODE)
+    sampler.settle(PERIOD_SECONDS)
