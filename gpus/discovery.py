@@ -24,7 +24,7 @@ def discover(node_name: str | None = None, readings: Iterable[DeviceReading] | N
     """
     found = list(devices.read_all() if readings is None else readings)
     with transaction.atomic():
-        node = _node(node_name or settings.NODE)
+        node = _node(node_name or settings.NODE, found)
         known = {gpu.uuid: gpu for gpu in GPU.objects.select_for_update().filter(uuid__in=[r.uuid for r in found])}
         for reading in found:
             _gpu(node, reading, known.get(reading.uuid))
@@ -35,14 +35,14 @@ def discover(node_name: str | None = None, readings: Iterable[DeviceReading] | N
     return node
 
 
-def _node(name: str) -> Node:
+def _node(name: str, found: list[DeviceReading]) -> Node:
     memory_bytes = processes.host_memory().total_bytes
     facts = {
         "address": settings.NODE_ADDRESS,
         "boot_id": processes.boot_id(),
         "simulated": devices.is_simulated(),
         "memory_bytes": memory_bytes,
-        "sleep_budget_bytes": settings.SLEEP_RAM_BYTES or memory_bytes // 2,
+        "sleep_budget_bytes": settings.SLEEP_RAM_BYTES or _sleep_budget(memory_bytes, found),
     }
     node, created = Node.objects.get_or_create(name=name, defaults=facts | {"seen_at": timezone.now()})
     if not created:
@@ -50,6 +50,13 @@ def _node(name: str) -> Node:
         Node.objects.filter(pk=node.pk).update(**facts, seen_at=timezone.now(), seq=F("seq") + int(changed))
         node.refresh_from_db()
     return node
+
+
+def _sleep_budget(memory_bytes: int, found: list[DeviceReading]) -> int:
+    """Half of host RAM; a simulated node pretends to as much as its devices hold, for its weights are pretended too."""
+    if found and all(reading.simulated for reading in found):
+        return sum(reading.memory_total_bytes for reading in found)
+    return memory_bytes // 2
 
 
 def _gpu(node: Node, reading: DeviceReading, known: GPU | None) -> None:

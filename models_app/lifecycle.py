@@ -27,8 +27,6 @@ from models_app.models import Deployment, EngineRuntime, Replica, Transition
 from models_app.states import ALLOWED, TRANSIENT, Goal, State
 from sardeenz import events
 
-PERMANENT = "permanent"
-
 
 def _seconds(state: State) -> float:
     """How long a transient state may last."""
@@ -108,10 +106,13 @@ def _publish(replica_id: int) -> None:
 
 
 def note(replica: Replica, **changes: Any) -> None:
-    """Write observed facts (never state, goal or generation) and show them; older reads of the row stay valid."""
-    Replica.objects.filter(pk=replica.pk, generation=replica.generation).update(**changes)
+    """Write observed facts (never state, goal or generation) and show them. Raises ReplicaMoved."""
+    held = Replica.objects.filter(pk=replica.pk, seq=replica.seq)
+    if held.update(**changes, seq=F("seq") + 1) != 1:
+        raise ReplicaMoved(f"replica {replica.pk} was changed meanwhile; look again", replica=replica.pk)
     for name, value in changes.items():
         setattr(replica, name, value)
+    replica.seq += 1
     announce(replica)
 
 
@@ -154,7 +155,8 @@ def deploy(deployment: Deployment, *, actor: str, gpu: GPU | None = None) -> lis
 
 def kept(deployment: Deployment) -> QuerySet[Replica]:
     """The replicas that count: neither on their way out nor the target of a move."""
-    return deployment.placed.filter(disposable=False, replaces=None).select_related("gpu", "deployment").order_by("id")
+    own = Q(replaces=None) | Q(replaces__disposable=True)
+    return deployment.placed.filter(own, disposable=False).select_related("gpu", "deployment").order_by("id")
 
 
 def _place(
@@ -216,18 +218,24 @@ def _specification(deployment: Deployment, wanted: placement.Need) -> dict[str, 
 
 @transaction.atomic
 def start(replica: Replica, *, actor: str) -> Replica:
-    """Head for ready from wherever it is. A stopped or failed replica takes the deployment's present settings."""
+    """Head for ready from wherever it is. A stopped replica takes the deployment's present settings.
+
+    Raises NoCapacity when a stopped one finds no room; one whose engine still ends is placed once that is gone.
+    """
     replica = _locked(replica)
     if replica.goal == Goal.READY and replica.state not in (State.STOPPED, State.FAILED):
         return replica
-    changes: dict[str, Any] = {"restarts": 0, "restart_at": timezone.now(), "disposable": False}
-    if replica.state in (State.STOPPED, State.FAILED):
-        deployment = Deployment.objects.select_related("model", "runtime").get(pk=replica.deployment_id)
-        wanted = placement.need(deployment)
-        changes["spec"] = _specification(deployment, wanted) | {"gpu_uuids": replica.spec.get("gpu_uuids", [])}
-        replica.reservations.update(awake_bytes=wanted.awake_bytes, asleep_bytes=wanted.asleep_bytes)
-        placement.hold_awake(replica)
-    set_goal(replica, Goal.READY, reason="start", actor=actor, **changes)
+    fresh: dict[str, Any] = {"restarts": 0, "restart_at": timezone.now(), "disposable": False, "restarting": False}
+    if replica.state != State.STOPPED or replica.port is not None:  # its engine is not gone yet: its worker goes on
+        set_goal(replica, Goal.READY, reason="start", actor=actor, **fresh)
+        return replica
+    deployment = Deployment.objects.select_related("model", "runtime").get(pk=replica.deployment_id)
+    wanted = placement.need(deployment)
+    replica.reservations.update(awake_bytes=wanted.awake_bytes, asleep_bytes=wanted.asleep_bytes)
+    placement.hold_awake(replica)
+    spec = _specification(deployment, wanted) | {"gpu_uuids": replica.spec.get("gpu_uuids", [])}
+    fresh |= {"spec": spec, "goal": Goal.READY, "generation": replica.generation + 1}
+    transition(replica, State.PENDING, reason="start", actor=actor, **fresh)
     return replica
 
 
@@ -275,6 +283,8 @@ def wake(replica: Replica, *, actor: str) -> Replica:
         reservations = list(replica.reservations.select_related("gpu"))
         placement.check_room(reservations, [reservation.gpu for reservation in reservations])
     set_goal(replica, Goal.READY, reason="wake", actor=actor)
+    for target in replica.replacements.filter(goal=Goal.SLEEPING):
+        set_goal(_locked(target), Goal.READY, reason="wake", actor=actor)
     return replica
 
 
@@ -344,7 +354,8 @@ def forget(replica: Replica) -> None:
     with transaction.atomic():
         Replica.objects.filter(pk=replica.pk, state=State.STOPPED, goal=Goal.STOPPED, disposable=True).delete()
         transaction.on_commit(partial(events.publish, events.LIFECYCLE, event))
-        if deployment.deleting and not deployment.placed.exists():
+        gone_too = Deployment.objects.filter(pk=deployment.pk, deleting=True).exists()
+        if gone_too and not deployment.placed.exists():
             gone = {"kind": "deployment", "id": deployment.pk, "seq": deployment.seq + 1, "row": None}
             deployment.delete()
             transaction.on_commit(partial(events.publish, events.LIFECYCLE, gone))
@@ -360,7 +371,8 @@ def request_ready(deployment_id: int, *, actor: str = "gateway") -> None:
     )
     if any(row.goal == Goal.READY and row.state != State.FAILED or row.restarting for row in placed):
         return
-    asleep = [row for row in placed if row.goal == Goal.SLEEPING and row.replaces_id is None]
+    sources = {row.pk for row in placed}
+    asleep = [row for row in placed if row.goal == Goal.SLEEPING and row.replaces_id not in sources]
     if asleep:
         draining_first = min(asleep, key=lambda row: (row.state == State.SLEEPING, row.pk))
         wake(draining_first, actor=actor)
@@ -370,8 +382,3 @@ def request_ready(deployment_id: int, *, actor: str = "gateway") -> None:
         raise DeploymentStopped("the model is stopped; an operator has to start it", deployment=deployment_id)
     if all(row.restart_at is None for row in failed):
         raise CrashLoop(f"the model failed to start: {failed[0].message}", reason=failed[0].reason)
-
-
-def mid_move() -> Q:
-    """Replicas that are one side of an unfinished move."""
-    return Q(replaces__isnull=False) | Q(replacements__isnull=False)

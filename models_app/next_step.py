@@ -38,7 +38,7 @@ class Seen:
     superseded: bool = False  # its replacement is known to every gateway
     holds: bool = False  # memory, port or segment are still booked on it
     restart_due: bool = False  # a failed replica's back-off is over and its limit not reached
-    replaces: bool = False  # it is the target of an unfinished move
+    replaces: bool = False  # it is the target of a move whose source still serves
     terminated: bool = False  # this worker has sent its TERM already
 
 
@@ -89,9 +89,9 @@ def _ready(goal: Goal, seen: Seen) -> Step:
 
 def _draining(goal: Goal, seen: Seen) -> Step:
     if seen.asleep:
-        if seen.freed or seen.overdue:
-            return Step(State.SLEEPING, None, "asleep" if seen.freed else "memory_not_freed")
-        return WAIT
+        if seen.freed is False and not seen.overdue:
+            return WAIT
+        return Step(State.SLEEPING, None, "memory_not_freed" if seen.freed is False else "asleep")
     if goal == Goal.READY:
         return Step(State.READY, None, "drain_cancelled")
     if goal == Goal.STOPPED:
@@ -142,6 +142,8 @@ def _failed(goal: Goal, seen: Seen) -> Step:
         return Step(State.STOPPING, None, "stop")
     if seen.replaces:
         return Step(None, Effect.ABANDON, "move_failed")
+    if seen.superseded:
+        return Step(None, Effect.RETIRE, "moved")
     return Step(State.PENDING, None, "restart") if seen.restart_due else WAIT
 
 

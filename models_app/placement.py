@@ -13,6 +13,7 @@ from typing import Any
 from django.db.models import F, Sum
 
 from gpus import telemetry
+from gpus.errors import TelemetryUnavailable
 from gpus.models import GPU, Node
 from models_app import estimate
 from models_app.errors import HostMemoryShort, NoCapacity
@@ -116,10 +117,23 @@ def free_bytes(gpus: Iterable[GPU]) -> dict[int, int]:
     """Bytes that may still be promised on each GPU: memory - headroom - promises - what foreign processes hold."""
     held = Reservation.objects.filter(gpu__in=gpus).values("gpu").annotate(total=Sum("held_bytes"))
     promised = {row["gpu"]: row["total"] for row in held}
-    foreign = telemetry.foreign_bytes()
+    foreign = _foreign_bytes()
     return {
         gpu.pk: gpu.memory_bytes - gpu.headroom_bytes - promised.get(gpu.pk, 0) - foreign.get(gpu.uuid, 0)
         for gpu in gpus
+    }
+
+
+def _foreign_bytes() -> dict[str, int]:
+    """What processes that are not our engines hold of each GPU, by uuid; nothing where it is not known."""
+    try:
+        frames = telemetry.latest()
+    except TelemetryUnavailable:
+        return {}
+    return {
+        gpu["uuid"]: sum(process["memory_bytes"] or 0 for process in gpu["processes"] if process["marker"] is None)
+        for frame in frames
+        for gpu in frame["gpus"]
     }
 
 

@@ -1,0 +1,234 @@
+"""What is done to an engine. Every effect may be repeated, and may be lost: the next look decides anew."""
+
+import logging
+import socket
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from gpus import devices, kvcached, processes
+from gpus.errors import SpawnFailed
+from gpus.installation import engine_key, installation_id
+from models_app import lifecycle, observe, placement
+from models_app.engines import command, logs
+from models_app.engines.diagnose import Diagnosis, diagnose
+from models_app.errors import EngineTimeout, NoPort
+from models_app.models import Deployment, MemoryProfile, Replica
+from models_app.observe import Memory, World
+from models_app.states import Goal, State
+
+VERB_SECONDS = 10.0
+STABLE_SECONDS = 600.0
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(replica: Replica) -> dict[str, object]:
+    """What a start books before the engine exists: a free port and a segment name of its own. Raises NoPort."""
+    taken = set(Replica.objects.filter(address=replica.address, port__isnull=False).values_list("port", flat=True))
+    port = next((port for port in settings.ENGINE_PORTS if port not in taken and _free(replica.address, port)), None)
+    if port is None:
+        raise NoPort("every port of SARDEENZ_ENGINE_PORTS is taken; widen the range", node=settings.NODE)
+    name = f"{observe.segment_prefix()}{replica.pk}_{replica.generation}"
+    return {"port": port, "ipc_name": name, "phase": "", "progress_ratio": 0.0}
+
+
+def _free(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
+
+
+def spawn(replica: Replica) -> None:
+    """Start the engine in its own session; its readiness is observed, not awaited."""
+    spec = replica.spec
+    launch = command.build(
+        command.LaunchSpec(
+            kind=spec["kind"],
+            executable=spec["executable"],
+            version=spec["version"],
+            kvcached=spec["kvcached"],
+            model_source=spec["model_source"],
+            revision=spec["revision"],
+            served_name=spec["served_name"],
+            deployment_name=spec["deployment_name"],
+            extra_args=spec["extra_args"],
+            environment=spec["environment"],
+            max_model_len=spec["max_model_len"],
+            tensor_parallel=spec["tensor_parallel"],
+            sleep_enabled=spec["sleep_enabled"],
+            kv_cap_bytes=spec["kv_cap_bytes"],
+            weights_bytes=spec["weights_bytes"],
+            overhead_bytes=spec["overhead_bytes"],
+            gpu_uuids=spec["gpu_uuids"],
+            host=replica.address,
+            port=int(replica.port or 0),
+            api_key=engine_key(replica.pk, replica.generation),
+            ipc_name=replica.ipc_name,
+            marker=processes.marker_of(installation_id(), replica.pk, replica.generation),
+            simulated_dir=str(settings.SIMULATED_DIR),
+            segment_dir=str(settings.SEGMENT_DIR),
+            simulated_gpus=devices.simulation(settings.GPUS) or "",
+            node=settings.NODE,
+        )
+    )
+    kvcached.sweep(settings.SEGMENT_DIR, replica.ipc_name)
+    marker = processes.marker_of(installation_id(), replica.pk, replica.generation)
+    try:
+        processes.spawn(launch.argv, environment=launch.environment, log_path=log_path(replica), marker=marker)
+    except SpawnFailed as error:
+        with open(log_path(replica), "a") as log:  # where the diagnosis, and whoever asks why, will look
+            log.write(f"{error.message}\n")
+
+
+def log_path(replica: Replica) -> Path:
+    """Where this start of the replica writes."""
+    return logs.path(replica.pk, replica.generation, replica.spec["deployment_name"])
+
+
+def sleep(replica: Replica) -> None:
+    """Send the engine to sleep. The prefix cache goes with it; a slow engine goes on after we hang up."""
+    started = time.monotonic()
+    try:
+        observe.client(replica).sleep(replica.sleep_level, mode="wait", timeout_seconds=VERB_SECONDS)
+        _measured(replica, sleep_seconds=time.monotonic() - started)
+    except EngineTimeout:
+        logger.info("sleep goes on: replica=%s", replica.pk)
+
+
+def wake(replica: Replica) -> None:
+    """Wake the engine; at level 2 its weights are read again first."""
+    started = time.monotonic()
+    try:
+        observe.client(replica).wake(replica.sleep_level, timeout_seconds=VERB_SECONDS)
+        _measured(replica, wake_seconds=time.monotonic() - started)
+    except EngineTimeout:
+        logger.info("wake goes on: replica=%s", replica.pk)
+
+
+def _measured(replica: Replica, **seconds: float) -> None:
+    lifecycle.note(replica, profile=replica.profile | seconds)
+
+
+def terminate(replica: Replica, around: World, memory: Memory) -> None:
+    """Ask the engine to end, once; it finishes what it serves within its own grace time."""
+    if engine := around.engines.get(replica.marker):
+        memory.terminated.add(replica.marker)
+        processes.terminate(engine)
+
+
+def kill(replica: Replica, around: World) -> None:
+    """End every process of the engine now."""
+    if engine := around.engines.get(replica.marker):
+        processes.kill(engine)
+
+
+def release(replica: Replica, memory: Memory) -> None:
+    """The engine is gone: its bytes, port, segment and sockets are free again."""
+    kvcached.sweep(settings.SEGMENT_DIR, replica.ipc_name)
+    memory.terminated.discard(replica.marker)
+    memory.pids.pop(replica.marker, None)
+    with transaction.atomic():
+        placement.release(replica)
+        lifecycle.note(replica, port=None, ipc_name="", phase="", progress_ratio=None)
+
+
+def failure(replica: Replica, reason: str, memory: Memory) -> Diagnosis:
+    """Why it failed, in words, from the end of its log and its exit code."""
+    pids = memory.pids.get(replica.marker, ())
+    code = next((memory.exit_codes[pid] for pid in pids if pid in memory.exit_codes), None)
+    if reason not in ("engine_exited", "start_timeout"):
+        return Diagnosis(reason, _WORDS.get(reason, reason), "")
+    return diagnose(logs.tail(log_path(replica)), code)
+
+
+_WORDS = {
+    "canary_mismatch": "after the wake the engine answered its test prompt differently; it is started afresh",
+    "wake_timeout": "the engine did not wake in time; it is started afresh",
+}
+
+
+def backoff(replica: Replica, *, permanent: bool) -> dict[str, object]:
+    """When a failed replica starts again: 1, 2, 4 ... 300 seconds; never once the limit is reached."""
+    now = timezone.now()
+    steady = replica.ready_at is not None and (now - replica.ready_at).total_seconds() > STABLE_SECONDS
+    restarts = (0 if steady else replica.restarts) + 1
+    if permanent or restarts > settings.RESTART_LIMIT:
+        return {"restarts": restarts, "restart_at": None}
+    return {"restarts": restarts, "restart_at": now + timedelta(seconds=min(2 ** (restarts - 1), 300))}
+
+
+def became_ready(replica: Replica, around: World) -> dict[str, object]:
+    """What a load or a wake taught us: bytes held, seconds taken, and the answer to compare later ones with."""
+    changes: dict[str, object] = {"ready_at": around.now, "progress_ratio": None, "phase": "", "message": ""}
+    if replica.state != State.STARTING:
+        return changes
+    facts = logs.progress(logs.tail(log_path(replica))).facts
+    held = observe.own_bytes(replica, around)
+    load_seconds = (around.now - replica.state_at).total_seconds()
+    profile = replica.profile | dict(facts) | {"held_bytes": held, "load_seconds": load_seconds}
+    _learn(replica, profile)
+    return changes | {"profile": profile, "canary": replica.canary}
+
+
+def _learn(replica: Replica, profile: dict[str, object]) -> None:
+    """Keep the measured bytes for the next time the same thing is placed; simulated bytes teach nothing."""
+    weights, held = profile.get("weights_bytes"), profile.get("held_bytes")
+    if replica.gpu.simulated or not isinstance(weights, int) or not isinstance(held, dict) or not held:
+        return
+    deployment = Deployment.objects.select_related("model", "runtime").get(pk=replica.deployment_id)
+    segment = kvcached.read(settings.SEGMENT_DIR, replica.ipc_name)
+    overhead = max(max(held.values()) - weights - (segment.mapped_bytes if segment else 0), 0)
+    MemoryProfile.objects.update_or_create(
+        key=placement.profile_key(deployment),
+        defaults={
+            "about": placement.profile_about(deployment),
+            "weights_bytes": weights,
+            "overhead_bytes": overhead,
+            "load_seconds": profile["load_seconds"],
+        },
+    )
+
+
+def show_progress(replica: Replica) -> None:
+    """Read the load's phase from its log and show it when it changed."""
+    progress = logs.progress(logs.tail(log_path(replica)))
+    if (progress.phase, progress.ratio) != (replica.phase, replica.progress_ratio):
+        lifecycle.note(replica, phase=progress.phase, progress_ratio=progress.ratio)
+
+
+def retire(replica: Replica) -> None:
+    """Its replacement serves everywhere: drain, stop and go."""
+    lifecycle.set_goal(replica, Goal.STOPPED, reason="moved", actor="move", disposable=True)
+
+
+def give_up_sleep(replica: Replica) -> None:
+    """Requests ran longer than the drain may last: stay awake and say so."""
+    message = "requests were still running when the drain's time was over; it stays awake"
+    lifecycle.set_goal(replica, Goal.READY, reason="drain_timeout", actor="worker", message=message)
+
+
+def abandon(replica: Replica) -> None:
+    """A move's target failed: it goes, its source serves on and says why."""
+    why = f"the move failed: {replica.message or replica.reason}"
+    source = replica.replaces
+    lifecycle.set_goal(
+        replica, Goal.STOPPED, reason="move_failed", actor="move", message=replica.message, disposable=True
+    )
+    if source is not None:
+        lifecycle.note(source, message=why)
+
+
+def sweep(known_names: set[str]) -> None:
+    """Remove segments and sockets of this installation that no replica owns."""
+    for segment in kvcached.read_all(settings.SEGMENT_DIR, observe.segment_prefix()):
+        if segment.ipc_name not in known_names:
+            kvcached.sweep(settings.SEGMENT_DIR, segment.ipc_name)

@@ -1,0 +1,216 @@
+"""Make the engines of one GPU agree with their rows, one step at a time. Only this GPU's worker runs this.
+
+The queue gives order, the file lock gives safety, the compare-and-swap gives truth.
+"""
+
+import fcntl
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.db import transaction
+
+from gpus import processes
+from gpus.models import Node
+from models_app import effects, lifecycle, observe, placement, queues
+from models_app.errors import NoCapacity, ReplicaMoved
+from models_app.models import Replica
+from models_app.next_step import Effect, Step, next_step
+from models_app.observe import Memory, World
+from models_app.states import TRANSIENT, Goal, State
+from sardeenz.errors import SardeenzError
+
+BUDGET_SECONDS = 1.0
+PAUSE_SECONDS = 0.02
+PROGRESS_SECONDS = 0.5
+ACTOR = "worker"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """One GPU's steps, and what its worker remembers between them."""
+
+    uuid: str
+    memory: Memory = field(default_factory=Memory)
+    progress_at: dict[str, float] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Step until nothing moves or a second has passed; what is still under way is poked again."""
+        with _only_one(self.uuid) as ours:
+            if not ours:
+                return
+            until = time.monotonic() + BUDGET_SECONDS
+            self.clean()
+            while (moved := self.pass_once()) is not None and time.monotonic() < until:
+                if not moved:
+                    time.sleep(PAUSE_SECONDS)
+        if moved is not None:
+            queues.poke(self.uuid)
+
+    def pass_once(self) -> bool | None:
+        """One step for every replica; whether anything moved, or None when all have arrived."""
+        around = observe.world(self.memory)
+        moved = busy = False
+        for replica in self._replicas():
+            try:
+                moved |= self.step(replica, around)
+            except ReplicaMoved:
+                moved = True  # somebody was faster; look again
+            except SardeenzError as error:
+                logger.warning("step failed: replica=%s code=%s error=%s", replica.pk, error.code, error)
+            except Exception:
+                # A broken row must not stop its neighbours; the tick tries again.
+                logger.exception("step broke: replica=%s gpu=%s", replica.pk, self.uuid)
+            busy |= replica.state in TRANSIENT or _under_way(replica)
+        return moved if busy or moved else None
+
+    def _replicas(self) -> list[Replica]:
+        found = Replica.objects.filter(gpu__uuid=self.uuid).select_related("gpu", "deployment", "replaces")
+        return list(found.order_by("pk"))
+
+    def step(self, replica: Replica, around: World) -> bool:
+        """Look, decide, claim, act. Whether anything was done."""
+        seen = observe.look(replica, around, self.memory)
+        step = next_step(State(replica.state), Goal(replica.goal), seen)
+        if step.to is None and step.effect is None:
+            self._idle(replica)
+            return False
+        if step.to is not None and not self._claim(replica, step, around):
+            return False
+        if step.effect is not None:
+            self._act(replica, step.effect, around)
+        return True
+
+    def _claim(self, replica: Replica, step: Step, around: World) -> bool:
+        """The transition, with what has to be booked in the same transaction. False when there is no room now."""
+        assert step.to is not None
+        if step.to == State.FAILED:
+            self._fail(replica, step.reason)
+            return True
+        try:
+            if replica.state == State.STOPPED:
+                lifecycle.start(replica, actor=ACTOR)
+                return True
+            with transaction.atomic():
+                changes = self._book(replica, step.to, around)
+                if changes is None:
+                    return False
+                lifecycle.transition(replica, step.to, reason=step.reason, actor=ACTOR, **changes)
+        except NoCapacity as error:
+            self._no_room(replica, error)
+            return False
+        return True
+
+    def _book(self, replica: Replica, to: State, around: World) -> dict[str, object] | None:
+        """What changes with the state; None when a cold start has to wait for another of its node."""
+        old = State(replica.state)
+        if to == State.PENDING:
+            placement.hold_awake(replica)
+            return {"generation": replica.generation + 1, "restart_at": None}
+        if to == State.STARTING:
+            Node.objects.select_for_update().get(pk=replica.gpu.node_id)
+            if Replica.objects.filter(gpu__node=replica.gpu.node_id, state=State.STARTING).exists():
+                return None
+            return effects.prepare(replica)
+        if to == State.WAKING:
+            placement.hold_awake(replica)
+        if to == State.SLEEPING:
+            placement.hold_asleep(replica, observe.own_bytes(replica, around))
+        if to == State.READY and old in (State.STARTING, State.WAKING):
+            return effects.became_ready(replica, around)
+        if to == State.STOPPED and replica.restarting:
+            return {"restarting": False, "goal": Goal.READY}
+        return {}
+
+    def _no_room(self, replica: Replica, error: NoCapacity) -> None:
+        """A sleeper whose place was taken sleeps on; a restart waits for its back-off once more."""
+        if replica.state == State.SLEEPING:
+            lifecycle.set_goal(replica, Goal.SLEEPING, reason=error.code, actor=ACTOR, message=error.message)
+        elif replica.state == State.FAILED:
+            lifecycle.note(replica, message=error.message, **effects.backoff(replica, permanent=False))
+        else:
+            lifecycle.set_goal(replica, Goal.STOPPED, reason=error.code, actor=ACTOR, message=error.message)
+
+    def _fail(self, replica: Replica, reason: str) -> None:
+        found = effects.failure(replica, reason, self.memory)
+        words = f"{found.message} {found.hint}".strip()
+        lifecycle.transition(
+            replica,
+            State.FAILED,
+            reason=found.code,
+            actor=ACTOR,
+            message=words,
+            fields={"step": reason},
+            **effects.backoff(replica, permanent=found.permanent),
+        )
+
+    def _act(self, replica: Replica, effect: Effect, around: World) -> None:
+        match effect:
+            case Effect.SPAWN:
+                effects.spawn(replica)
+            case Effect.SLEEP:
+                effects.sleep(replica)
+            case Effect.WAKE:
+                effects.wake(replica)
+            case Effect.TERMINATE:
+                effects.terminate(replica, around, self.memory)
+            case Effect.KILL:
+                effects.kill(replica, around)
+            case Effect.RELEASE:
+                effects.release(replica, self.memory)
+            case Effect.RETIRE:
+                effects.retire(replica)
+            case Effect.GIVE_UP:
+                effects.give_up_sleep(replica)
+            case Effect.ABANDON:
+                effects.abandon(replica)
+
+    def _idle(self, replica: Replica) -> None:
+        """Nothing to do: show a load's progress, forget what has served its purpose."""
+        if replica.state == State.STOPPED and replica.goal == Goal.STOPPED and replica.disposable:
+            lifecycle.forget(replica)
+        elif replica.state == State.STARTING:
+            now = time.monotonic()
+            if now - self.progress_at.get(replica.marker, -PROGRESS_SECONDS) >= PROGRESS_SECONDS:
+                self.progress_at[replica.marker] = now
+                effects.show_progress(replica)
+
+    def clean(self) -> None:
+        """End engines that no replica owns, and sweep their segments. The processes are read before the rows."""
+        around = observe.world(self.memory)
+        rows = list(Replica.objects.exclude(ipc_name="", state=State.STOPPED))
+        known = {replica.marker for replica in rows}
+        for engine in observe.orphans(around, known):
+            logger.warning("orphan ended: marker=%s pid=%s", engine.marker, engine.pid)
+            processes.kill(engine)
+        effects.sweep({replica.ipc_name for replica in rows})
+
+
+def _under_way(replica: Replica) -> bool:
+    """Settled, yet not where it is headed, or holding what is to be given back."""
+    if replica.state == State.FAILED:
+        return replica.port is not None or replica.goal == Goal.STOPPED
+    if replica.state == State.STOPPED:
+        return replica.port is not None or replica.goal == Goal.READY or replica.disposable
+    return replica.state != replica.goal or any(
+        target.state in (State.READY, State.SLEEPING) for target in replica.replacements.all()
+    )
+
+
+@contextmanager
+def _only_one(uuid: str) -> Iterator[bool]:
+    """Whether we hold this GPU's lock: a second worker started by mistake does nothing."""
+    folder = settings.DATA_DIR / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f"{uuid}.lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True

@@ -1,0 +1,97 @@
+"""The route table as rows give it: read by every gateway, once a second and whenever something changed."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gpus.installation import engine_key
+from models_app.models import Deployment, Replica
+from models_app.states import Goal, State
+
+RouteState = Literal["ready", "sleeping", "starting", "failed", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteReplica:
+    """A replica that may be handed new requests."""
+
+    id: int
+    generation: int
+    url: str
+    api_key: str
+
+    @property
+    def marker(self) -> str:
+        """`<id>:<generation>`, its name in leases and reports."""
+        return f"{self.id}:{self.generation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A deployment under its served name; no replica in `replicas` means: hold (or refuse, see `state`)."""
+
+    deployment_id: int
+    deployment_name: str
+    served_name: str
+    state: RouteState
+    replicas: tuple[RouteReplica, ...]
+    reason: str
+    message: str
+    eta_seconds: float | None
+    max_model_len: int | None
+    created: int
+
+
+def load_routes() -> list[Route]:
+    """Every deployment, in two queries."""
+    placed: dict[int, list[Replica]] = defaultdict(list)
+    for replica in Replica.objects.order_by("pk"):
+        placed[replica.deployment_id].append(replica)
+    return [_route(deployment, placed[deployment.pk]) for deployment in Deployment.objects.filter(deleting=False)]
+
+
+def _route(deployment: Deployment, replicas: list[Replica]) -> Route:
+    ready = [row for row in replicas if row.state == State.READY and _stays(row)]
+    state = "ready" if ready else _state(replicas)
+    telling = next((row for row in replicas if row.message), None)
+    return Route(
+        deployment_id=deployment.pk,
+        deployment_name=deployment.name,
+        served_name=deployment.served_name,
+        state=state,
+        replicas=tuple(
+            RouteReplica(row.pk, row.generation, row.url, engine_key(row.pk, row.generation)) for row in ready
+        ),
+        reason=telling.reason if telling else "",
+        message=telling.message if telling else "",
+        eta_seconds=_eta(state, replicas),
+        max_model_len=deployment.max_model_len,
+        created=int(deployment.created_at.timestamp()),
+    )
+
+
+def _stays(row: Replica) -> bool:
+    """A move's target serves as soon as it is ready, even if it is to sleep later."""
+    return row.goal == Goal.READY or row.replaces_id is not None
+
+
+def _state(replicas: list[Replica]) -> RouteState:
+    sources = {row.pk for row in replicas if not row.disposable}
+    own = [row for row in replicas if row.replaces_id not in sources]
+    headed = [row for row in own if row.goal != Goal.STOPPED or row.restarting]
+    if any(row.goal == Goal.READY and row.state != State.FAILED or row.restarting for row in headed):
+        return "starting"
+    if any(row.goal == Goal.SLEEPING for row in headed):
+        return "sleeping"
+    if any(row.restart_at is not None for row in headed):
+        return "starting"
+    return "failed" if headed else "stopped"
+
+
+def _eta(state: RouteState, replicas: list[Replica]) -> float | None:
+    """Seconds a waiter may expect, from this deployment's own last wake or load; None when it never did one."""
+    name = {"sleeping": "wake_seconds", "starting": "load_seconds"}.get(state)
+    if any(row.state in (State.WAKING, State.SLEEPING) for row in replicas):
+        name = name and "wake_seconds"
+    known: list[Any] = [row.profile.get(name) for row in replicas if name and row.profile.get(name)]
+    return float(max(known)) if known else None

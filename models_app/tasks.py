@@ -1,0 +1,39 @@
+"""Celery's way in. Nobody imports this: `queues.poke` sends by name."""
+
+from datetime import timedelta
+from functools import cache
+
+from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
+
+from gpus.models import GPU
+from models_app import idle, queues
+from models_app.models import Transition
+from models_app.reconcile import Reconciler
+
+
+@cache
+def _reconciler(uuid: str) -> Reconciler:
+    return Reconciler(uuid)
+
+
+@shared_task(name=queues.RECONCILE)
+def reconcile_gpu(uuid: str) -> None:
+    """Look at every replica whose lead GPU this is, and move each one step."""
+    queues.received(uuid)
+    _reconciler(uuid).run()
+
+
+@shared_task(name="models_app.tick")
+def tick() -> None:
+    """Poke every GPU, so that a lost message costs two seconds; put idle deployments to sleep."""
+    for uuid in GPU.objects.filter(present=True).values_list("uuid", flat=True):
+        queues.poke(uuid)
+    idle.sleep_idle()
+
+
+@shared_task(name="models_app.prune_history")
+def prune_history() -> None:
+    """Forget transitions older than SARDEENZ_HISTORY_DAYS."""
+    Transition.objects.filter(at__lt=timezone.now() - timedelta(days=settings.HISTORY_DAYS)).delete()

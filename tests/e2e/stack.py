@@ -1,0 +1,150 @@
+"""A whole installation as processes on this machine: workers, gateway, beat and control, killed and started at will."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+from django.conf import settings
+
+from gateway import keys
+from gpus import discovery, processes
+from gpus.installation import installation_id
+from gpus.models import GPU
+from models_app.models import Replica
+
+ROOT = Path(__file__).resolve().parents[2]
+Found = TypeVar("Found")
+
+
+def until(ask: Callable[[], Found | None], what: str, seconds: float = 60) -> Found:
+    """Ask again and again until there is an answer; fail with `what` when the time is over."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := ask():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Stack:
+    """Named processes of one installation. `kill` is SIGKILL; `start` starts what is not running."""
+
+    def __init__(self, environment: dict[str, str], logs: Path) -> None:
+        discovery.discover()
+        self.gpus = list(GPU.objects.order_by("index"))
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self.key = keys.create("e2e", ["inference"])[1]
+        self.environment = environment
+        self.logs = logs
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        celery = [sys.executable, "-m", "celery", "-A", "sardeenz"]
+        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--pool", "solo", "-l", "INFO"]
+        self.commands = {
+            f"gpu{gpu.index}": [*celery, "worker", "-Q", gpu.queue, "-n", f"{gpu.uuid}@%h", *quiet] for gpu in self.gpus
+        }
+        self.commands["control"] = [*celery, "worker", "-Q", "control", "-n", "control@%h", *quiet]
+        self.commands["beat"] = [*celery, "beat", "-s", str(logs / "beat")]
+        self.commands["gateway"] = self.gateway_command(self.port)
+
+    def gateway_command(self, port: int) -> list[str]:
+        """One more gateway process, on a port of its own."""
+        return [
+            *(sys.executable, "-m", "uvicorn", "sardeenz.asgi:gateway", "--host", "127.0.0.1", "--port", str(port)),
+            *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"),
+        ]
+
+    def start(self, *names: str) -> None:
+        """Start these processes, or all."""
+        for name in names or self.commands:
+            if name not in self.running:
+                with open(self.logs / f"{name}.log", "ab") as log:
+                    self.running[name] = subprocess.Popen(
+                        self.commands[name], cwd=ROOT, env=self.environment, stdout=log, stderr=log, process_group=0
+                    )
+        if "gateway" in self.running:
+            until(self.answers, "the gateway answers")
+
+    def answers(self) -> bool:
+        """Whether the gateway serves its table."""
+        try:
+            headers = {"Authorization": f"Bearer {self.key}"}
+            return httpx2.get(f"{self.url}/models", headers=headers, timeout=2).status_code == 200
+        except httpx2.HTTPError:
+            return False
+
+    def kill(self, *names: str) -> None:
+        """SIGKILL these processes, or all, and wait until they are gone."""
+        for name in names or list(self.running):
+            child = self.running.pop(name)
+            child.kill()
+            child.wait()
+
+    def stop(self) -> None:
+        """End everything in order, the engines last."""
+        for child in self.running.values():
+            child.send_signal(signal.SIGTERM)
+        for child in self.running.values():
+            try:
+                child.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        self.running.clear()
+        for engine in self.engines().values():
+            processes.kill(engine)
+        until(lambda: not self.engines(), "every engine is gone")
+
+    def engines(self) -> dict[str, processes.EngineProcess]:
+        """Every live engine of this installation by marker."""
+        processes.reap()
+        return processes.find_all(installation_id())
+
+
+def state_of(replica: Replica) -> str:
+    """Its state now; "gone" when the row is."""
+    return Replica.objects.filter(pk=replica.pk).values_list("state", flat=True).first() or "gone"
+
+
+def wait_for(replica: Replica, state: str, seconds: float = 60) -> Replica:
+    """Wait until the replica is in `state` and fresh."""
+    try:
+        until(lambda: state_of(replica) == state, f"{replica.pk} becomes {state}", seconds)
+    except AssertionError as error:
+        now = Replica.objects.filter(pk=replica.pk).values("state", "goal", "reason", "message").first()
+        raise AssertionError(f"{error}: {now}\n{tail()}") from error
+    if state != "gone":
+        replica.refresh_from_db()
+    return replica
+
+
+def tail() -> str:
+    """The ends of the engines' logs, for a failure's message."""
+    logs = sorted(Path(settings.LOG_DIR).glob("*.log"), key=os.path.getmtime)[-2:]
+    return "\n".join(f"--- {log.name}\n{log.read_text()[-1500:]}" for log in logs)
+
+
+def simulated_bytes() -> dict[str, int]:
+    """What the simulated GPUs hold now, by uuid."""
+    from_claims: dict[str, int] = {}
+    from_claims |= {reading.uuid: reading.memory_used_bytes for reading in devices_now()}
+    return from_claims
+
+
+def devices_now() -> list[Any]:
+    """The readings of this node's devices."""
+    return discovery.devices.read_all()
