@@ -1,6 +1,7 @@
 """What is done to an engine. Every effect may be repeated, and may be lost: the next look decides anew."""
 
 import logging
+import os
 import socket
 import time
 from datetime import timedelta
@@ -78,6 +79,7 @@ def spawn(replica: Replica) -> None:
             segment_dir=str(settings.SEGMENT_DIR),
             simulated_gpus=devices.simulation(settings.GPUS) or "",
             node=settings.NODE,
+            inherited=os.environ,
         )
     )
     kvcached.sweep(settings.SEGMENT_DIR, replica.ipc_name)

@@ -140,8 +140,8 @@ def deploy(deployment: Deployment, *, actor: str, gpu: GPU | None = None) -> lis
 
     Raises NoCapacity when a new one does not fit; nothing is changed then.
     """
-    deployment = Deployment.objects.select_for_update(of=("self",)).select_related("model", "runtime").get(
-        pk=deployment.pk
+    deployment = (
+        Deployment.objects.select_for_update(of=("self",)).select_related("model", "runtime").get(pk=deployment.pk)
     )
     placed = list(kept(deployment))
     for replica in placed[: deployment.replicas]:

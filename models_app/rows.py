@@ -6,13 +6,15 @@ querysets below; `snapshot` and the views use these, `lifecycle` may pass any in
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from django.db.models import Count, QuerySet, Sum
 
 from gpus.models import GPU, Node
 from models_app.models import Deployment, Replica, Reservation
 from models_app.states import Goal, State
+
+Verb = Literal["start", "stop", "restart", "sleep", "wake", "move", "cancel"]
 
 
 class NodeRow(TypedDict):
@@ -73,6 +75,7 @@ class DeploymentRow(TypedDict):
     overhead_bytes: int | None
     kv_floor_bytes: int | None
     kv_cap_bytes: int | None
+    deleting: bool
     created_at: str
 
 
@@ -120,7 +123,9 @@ class ReplicaRow(TypedDict):
     profile: dict[str, Any]
     sleep_enabled: bool
     reservations: list[ReservationRow]
-    verbs: dict[str, str | None]
+    verbs: dict[Verb, str | None]
+    restarting: bool
+    disposable: bool
 
 
 def nodes() -> QuerySet[Node]:
@@ -209,6 +214,7 @@ def deployment_row(deployment: Deployment) -> DeploymentRow:
         "overhead_bytes": deployment.overhead_bytes,
         "kv_floor_bytes": deployment.kv_floor_bytes,
         "kv_cap_bytes": deployment.kv_cap_bytes,
+        "deleting": deployment.deleting,
         "created_at": deployment.created_at.isoformat(),
     }
 
@@ -228,7 +234,7 @@ def replica_row(replica: Replica) -> ReplicaRow:
         "goal": Goal(replica.goal),
         "sleep_level": replica.sleep_level,
         "generation": replica.generation,
-        "marker": f"{replica.pk}:{replica.generation}",
+        "marker": replica.marker,
         "reason": replica.reason,
         "message": replica.message,
         "phase": replica.phase,
@@ -247,40 +253,46 @@ def replica_row(replica: Replica) -> ReplicaRow:
         "kv_floor_bytes": spec.get("kv_floor_bytes"),
         "kv_cap_bytes": spec.get("kv_cap_bytes"),
         "profile": profile,
-        "sleep_enabled": bool(spec.get("sleep_enabled", replica.deployment.sleep_enabled)),
+        "sleep_enabled": bool(spec.get("sleep_enabled")),
         "reservations": [_reservation_row(held) for held in _by_gpu(replica.reservations.all())],
         "verbs": verbs(replica),
+        "restarting": replica.restarting,
+        "disposable": replica.disposable,
     }
 
 
-def verbs(replica: Replica) -> dict[str, str | None]:
+def verbs(replica: Replica) -> dict[Verb, str | None]:
     """For each verb, None when it is worth asking for, else why not. A hint for people: `lifecycle` decides."""
     state, goal = State(replica.state), Goal(replica.goal)
     down = state in (State.STOPPED, State.FAILED)
-    sleeps = bool(replica.spec.get("sleep_enabled", replica.deployment.sleep_enabled))
     moving = replica.replaces_id is not None or bool(replica.replacements.all())
-    busy_move = "it is one side of an unfinished move" if moving and not down else None
+    held_by_move = "it is one side of an unfinished move; cancel it first" if moving and not down else None
+    undoable = moving or state in (State.PENDING, State.STARTING, State.DRAINING, State.WAKING)
     return {
-        "start": None if down else f"it is {state.value}",
-        "stop": None if state is not State.STOPPED and goal is not Goal.STOPPED else _already(state),
-        "restart": busy_move if state is not State.STOPPING else "it is stopping",
-        "sleep": _why_not_sleep(state, goal, sleeps) or busy_move,
-        "wake": None if goal is Goal.SLEEPING and not down else f"it is {state.value}",
-        "move": busy_move if state in (State.READY, State.SLEEPING) else f"it is {state.value}; only a ready one moves",
-        "cancel": None if state in (State.PENDING, State.STARTING) or moving else "there is nothing to cancel",
+        "start": None if down or goal is Goal.STOPPED else f"it is {state.value}",
+        "stop": "it is stopped or on its way" if goal is Goal.STOPPED else None,
+        "restart": held_by_move or ("it is stopped; start it" if state is State.STOPPED else None),
+        "sleep": held_by_move or _why_not_sleep(replica, state, goal),
+        "wake": None if goal is Goal.SLEEPING and not down else f"it is {state.value}, not asleep",
+        "move": held_by_move or _why_not_move(state, goal),
+        "cancel": None if undoable else "nothing is under way",
     }
 
 
-def _why_not_sleep(state: State, goal: Goal, sleeps: bool) -> str | None:
-    if not sleeps:
-        return "sleep mode is off for this deployment"
+def _why_not_sleep(replica: Replica, state: State, goal: Goal) -> str | None:
+    if not replica.spec.get("sleep_enabled"):
+        return "it was started without sleep mode"
     if goal is Goal.SLEEPING:
-        return _already(state)
-    return None if state in (State.READY, State.WAKING) else f"it is {state.value}"
+        return "it sleeps or is on its way"
+    if goal is Goal.STOPPED or state not in (State.READY, State.DRAINING, State.WAKING):
+        return f"it is {state.value}; only a ready replica can sleep"
+    return None
 
 
-def _already(state: State) -> str:
-    return f"it is already {state.value}"
+def _why_not_move(state: State, goal: Goal) -> str | None:
+    if goal is Goal.STOPPED or state not in (State.READY, State.SLEEPING):
+        return f"it is {state.value}; only a ready or sleeping replica can move"
+    return None
 
 
 def _by_gpu(held: Iterable[Reservation]) -> list[Reservation]:

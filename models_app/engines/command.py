@@ -1,0 +1,209 @@
+"""The command line and environment of one engine. Pure: the same specification gives the same launch.
+
+Reference: vLLM 0.30 with kvcached 0.1.6. The engine gets a whitelist of our environment and nothing else of it: no
+database address, no secret key, no foreign VLLM_* variable.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from models_app.engines import quirks
+from sardeenz.errors import InvalidSpec
+
+CUDA, CPU, SIMULATOR = "vllm-cuda", "vllm-cpu", "simulator"
+SHUTDOWN_SECONDS: Final = 10
+CPU_KV_BYTES: Final = 1 << 30
+ROOT: Final = Path(__file__).resolve().parents[2]
+
+RESERVED: Final = {
+    "--host": "Sardeenz chooses where engines listen",
+    "--port": "Sardeenz chooses where engines listen",
+    "--uds": "Sardeenz chooses where engines listen",
+    "--model": "it is the deployment's model",
+    "--revision": "set it on the model",
+    "--served-model-name": "set served_name",
+    "--tensor-parallel-size": "set tensor_parallel",
+    "--max-model-len": "set max_model_len",
+    "--api-key": "every engine gets a key of its own",
+    "--enable-sleep-mode": "set sleep_enabled",
+    "--kv-cache-memory-bytes": "set kv_cap_bytes",
+    "--shutdown-timeout": "Sardeenz drains and stops engines itself",
+    "--disable-log-stats": "without statistics nothing can be drained or shown",
+    "--root-path": "the gateway knows the engine's paths",
+    "--middleware": "it would run foreign code on the request path",
+    "--headless": "an engine without an API server cannot be routed to",
+    "--config": "a file could set any of the reserved flags",
+    "--ssl-keyfile": "engines listen on private addresses only",
+    "--ssl-certfile": "engines listen on private addresses only",
+}
+"""Flags that are Sardeenz's own, and what to do instead."""
+
+SHORT: Final = {"-tp": "--tensor-parallel-size"}
+LOOKALIKES: Final = frozenset({"--model-impl", "--model-loader-extra-config", "--ssl-ca-certs", "--config-format"})
+"""Flags of vLLM that share a beginning with a reserved one: a full name is never an abbreviation."""
+
+KEPT: Final = frozenset(
+    "PATH HOME USER LANG LC_ALL TZ TMPDIR LD_LIBRARY_PATH CUDA_HOME CUDA_PATH SSL_CERT_FILE REQUESTS_CA_BUNDLE "
+    "HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy XDG_CACHE_HOME".split()
+)
+KEPT_PREFIXES: Final = ("HF_", "HUGGING_FACE_", "NVIDIA_", "NCCL_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchSpec:
+    """All that decides how an engine is launched."""
+
+    kind: str
+    executable: str
+    version: str
+    kvcached: bool
+    model_source: str
+    revision: str
+    served_name: str
+    deployment_name: str
+    extra_args: Sequence[str]
+    environment: Mapping[str, str]
+    max_model_len: int | None
+    tensor_parallel: int
+    sleep_enabled: bool
+    kv_cap_bytes: int | None
+    weights_bytes: int | None
+    overhead_bytes: int | None
+    gpu_uuids: Sequence[str]
+    host: str
+    port: int
+    api_key: str
+    ipc_name: str
+    marker: str
+    simulated_dir: str = ""
+    segment_dir: str = "/dev/shm"
+    simulated_gpus: str = ""
+    node: str = ""
+    inherited: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What to execute, and the whole environment to execute it in."""
+
+    argv: list[str]
+    environment: dict[str, str]
+
+
+def build(spec: LaunchSpec) -> Launch:
+    """The launch of one engine."""
+    argv = [*_program(spec), *_common(spec), *_own(spec), *spec.extra_args]
+    return Launch(argv, _environment(spec))
+
+
+def uses_kvcached(spec: LaunchSpec) -> bool:
+    """Elastic KV memory: on CUDA and the simulator, where the runtime has it and the version is supported."""
+    return spec.kvcached and spec.kind != CPU and quirks.kvcached_supports(spec.version)
+
+
+def _program(spec: LaunchSpec) -> list[str]:
+    if spec.kind == SIMULATOR:
+        return [spec.executable or sys.executable, "-m", "models_app.engines.simulator"]
+    return [spec.executable]
+
+
+def _common(spec: LaunchSpec) -> list[str]:
+    names = [spec.served_name] if spec.served_name == spec.deployment_name else [spec.served_name, spec.deployment_name]
+    argv = ["serve", spec.model_source, "--host", spec.host, "--port", str(spec.port), "--served-model-name", *names]
+    if spec.revision:
+        argv += ["--revision", spec.revision]
+    if spec.max_model_len is not None:
+        argv += ["--max-model-len", str(spec.max_model_len)]
+    if spec.tensor_parallel > 1:
+        argv += ["--tensor-parallel-size", str(spec.tensor_parallel)]
+    return [*argv, "--shutdown-timeout", str(SHUTDOWN_SECONDS), "--disable-uvicorn-access-log"]
+
+
+def _own(spec: LaunchSpec) -> list[str]:
+    """What differs by kind."""
+    argv: list[str] = []
+    if spec.kind == CPU:  # it has no sleep allocator, and one process starts in half the time
+        argv += ["--kv-cache-memory-bytes", str(spec.kv_cap_bytes or CPU_KV_BYTES)]
+        return [*argv, "--distributed-executor-backend", "uni"]
+    if spec.sleep_enabled:
+        argv.append("--enable-sleep-mode")
+    if spec.kv_cap_bytes is not None:
+        argv += ["--kv-cache-memory-bytes", str(spec.kv_cap_bytes)]
+    if spec.kind == SIMULATOR:
+        argv += ["--weights-bytes", str(spec.weights_bytes)] if spec.weights_bytes is not None else []
+        argv += ["--overhead-bytes", str(spec.overhead_bytes)] if spec.overhead_bytes is not None else []
+    return argv
+
+
+def _environment(spec: LaunchSpec) -> dict[str, str]:
+    """Ours by whitelist, then the version's, the runtime's and the deployment's, then what nobody may change."""
+    kept = {name: value for name, value in spec.inherited.items() if _keeps(name)}
+    variables = kept | {"VLLM_NO_USAGE_STATS": "1", "PYTHONUNBUFFERED": "1"} | _kind_environment(spec)
+    variables |= quirks.environment(spec.version, kvcached=uses_kvcached(spec)) | dict(spec.environment)
+    return variables | {
+        "SARDEENZ_REPLICA": spec.marker,
+        "SARDEENZ_ENGINE_URL": f"http://{spec.host}:{spec.port}",
+        "VLLM_API_KEY": spec.api_key,
+        "VLLM_SERVER_DEV_MODE": "1",
+        "CUDA_VISIBLE_DEVICES": ",".join(spec.gpu_uuids),
+    }
+
+
+def _keeps(name: str) -> bool:
+    return name in KEPT or name.startswith(KEPT_PREFIXES)
+
+
+def _kind_environment(spec: LaunchSpec) -> dict[str, str]:
+    variables: dict[str, str] = {}
+    if spec.kind == CPU:
+        variables |= {
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": "1",
+        }
+    if uses_kvcached(spec):
+        variables |= {
+            "ENABLE_KVCACHED": "true",
+            "KVCACHED_AUTOPATCH": "1",
+            "KVCACHED_IPC_NAME": spec.ipc_name,
+            "KVCACHED_CONTIGUOUS_LAYOUT": "false",  # the default costs 31 % of throughput on dense models
+            "KVCACHED_MIN_RESERVED_PAGES": "1",
+            "KVCACHED_MAX_RESERVED_PAGES": "2",
+        }
+    if spec.kind == SIMULATOR:
+        variables |= {
+            "SARDEENZ_SIMULATED_DIR": spec.simulated_dir,
+            "SARDEENZ_SIMULATED_GPUS": spec.simulated_gpus,
+            "SARDEENZ_SEGMENT_DIR": spec.segment_dir,
+            "SARDEENZ_NODE": spec.node,
+            "PYTHONPATH": str(ROOT),
+        }
+    return variables
+
+
+def check_extra_args(args: Sequence[str], kind: str = CUDA) -> None:
+    """Refuse flags that are Sardeenz's own, abbreviated or negated ones too. Raises InvalidSpec naming the flag."""
+    for arg in args:
+        if not isinstance(arg, str) or not arg or "\0" in arg:
+            raise InvalidSpec("extra_args: every entry must be a non-empty text", field="extra_args")
+        if (flag := reserved(arg)) is not None:
+            given = arg.partition("=")[0]
+            raise InvalidSpec(f"extra_args: {given} is reserved: {RESERVED[flag]}", field="extra_args", flag=given)
+
+
+def reserved(arg: str) -> str | None:
+    """The reserved flag that argparse would take `arg` for, or None."""
+    name = arg.partition("=")[0].replace("_", "-")
+    if name.startswith("-tp"):
+        return "--tensor-parallel-size"
+    if not name.startswith("--") or len(name) < 4:
+        return None
+    name = "--" + name.removeprefix("--no-") if name.startswith("--no-") else name
+    if name in RESERVED:
+        return name
+    if name in LOOKALIKES:
+        return None
+    return next((flag for flag in RESERVED if flag.startswith(name)), None)
