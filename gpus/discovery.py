@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from gpus import devices, processes
@@ -25,12 +25,14 @@ def discover(node_name: str | None = None, readings: Iterable[DeviceReading] | N
     found = list(devices.read_all() if readings is None else readings)
     with transaction.atomic():
         node = _node(node_name or settings.NODE, found)
-        known = {gpu.uuid: gpu for gpu in GPU.objects.select_for_update().filter(uuid__in=[r.uuid for r in found])}
+        uuids = [reading.uuid for reading in found]
+        # Locked in uuid order, as placement does, or the two could wait for each other.
+        ours = GPU.objects.select_for_update().filter(Q(node=node) | Q(uuid__in=uuids)).order_by("uuid")
+        known = {gpu.uuid: gpu for gpu in ours}
         for reading in found:
             _gpu(node, reading, known.get(reading.uuid))
-        gone = GPU.objects.filter(node=node, present=True).exclude(uuid__in=[reading.uuid for reading in found])
-        if lost := list(gone.values_list("uuid", flat=True)):
-            gone.update(present=False, seq=F("seq") + 1)
+        if lost := [gpu.uuid for gpu in known.values() if gpu.present and gpu.uuid not in uuids]:
+            GPU.objects.filter(uuid__in=lost).update(present=False, seq=F("seq") + 1)
             logger.warning("devices went away: node=%s gpus=%s", node.name, ",".join(lost))
     return node
 

@@ -37,6 +37,7 @@ def _set_environment(valkey: Path) -> None:
     data_dir = Path(tempfile.mkdtemp(prefix="data-", dir=valkey))
     segments = data_dir / "shm"
     segments.mkdir()
+    (data_dir / "static").mkdir()  # WhiteNoise warns of a missing one
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "sardeenz.settings",
         "SARDEENZ_DATA_DIR": str(data_dir),
