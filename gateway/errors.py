@@ -81,3 +81,9 @@ class WaitLimit(Unavailable):
     """Too many requests, or too many bytes, are already held."""
 
     code = "wait_limit"
+
+
+class RoutesUnavailable(Unavailable):
+    """The route table could not be read even once yet."""
+
+    code = "routes_unavailable"

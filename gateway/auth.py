@@ -1,0 +1,90 @@
+"""Who is calling: a digest looked up in memory. The table of keys is read again every second, never on the path."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple
+
+from gateway.errors import InvalidApiKey, KeysUnavailable, MissingScope
+from gateway.outage import FAULTS, Outage
+
+REFRESH_SECONDS = 1.0
+ASK_AGAIN_SECONDS = 0.25  # unknown keys cannot make us read the table more often than this
+
+
+class KnownKey(NamedTuple):
+    """What the path needs of a key."""
+
+    digest: str
+    id: int
+    inference: bool
+    expires_at: float | None
+
+
+class Keys:
+    """The keys of this installation, as last read."""
+
+    def __init__(self, load_keys: Callable[[], Awaitable[Iterable[KnownKey]]]) -> None:
+        self._load_keys = load_keys
+        self._known: dict[str, KnownKey] = {}
+        self._loaded_at = 0.0
+        self._turn = asyncio.Lock()
+        self.outage = Outage("reading the API keys")
+        self.loaded = False
+
+    async def check(self, headers: dict[bytes, bytes]) -> KnownKey:
+        """The caller's key. Raises InvalidApiKey, MissingScope, or KeysUnavailable while a new key cannot be judged."""
+        plain = _presented(headers)
+        if plain is None:
+            raise InvalidApiKey("an API key is needed: send `Authorization: Bearer <key>`")
+        digest = hashlib.sha256(plain).hexdigest()
+        key = self._known.get(digest)
+        if key is None:
+            key = await self._ask_again(digest)
+        if key.expires_at is not None and key.expires_at <= time.time():
+            raise InvalidApiKey("this API key has expired")
+        if not key.inference:
+            raise MissingScope("this API key has no inference scope")
+        return key
+
+    async def _ask_again(self, digest: str) -> KnownKey:
+        """It may have been made a moment ago; a database that is away is never taken for a wrong key."""
+        async with self._turn:
+            if digest not in self._known and time.monotonic() - self._loaded_at > ASK_AGAIN_SECONDS:
+                await self._read()
+        if digest in self._known:
+            return self._known[digest]
+        if self.outage.lasting or not self.loaded:
+            raise KeysUnavailable("API keys cannot be checked right now", retry_after_seconds=1.0)
+        raise InvalidApiKey("this API key is unknown or revoked")
+
+    async def refresh(self) -> None:
+        """Read the keys; on a fault the known ones stay good."""
+        async with self._turn:
+            await self._read()
+
+    async def _read(self) -> None:
+        try:
+            found = await self._load_keys()
+        except FAULTS as error:
+            self.outage.began(error)
+        else:
+            self._known = {key.digest: key for key in found}
+            self.loaded = True
+            self.outage.ended()
+        self._loaded_at = time.monotonic()
+
+    async def keep_current(self) -> None:
+        """Once a second: revoked keys end, new ones begin."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(REFRESH_SECONDS)
+
+
+def _presented(headers: dict[bytes, bytes]) -> bytes | None:
+    """The key from `Authorization: Bearer`, or from `x-api-key` as Anthropic's clients send it."""
+    value = headers.get(b"authorization")
+    if value is not None and value[:7].lower() == b"bearer ":
+        return value[7:].strip() or None
+    return headers.get(b"x-api-key") or None

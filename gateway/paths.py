@@ -1,0 +1,68 @@
+"""What the gateway serves, and under which path the engine knows it. Anything else is a 404: engines have
+administrative paths (`/sleep`, `/collective_rpc`) and unguarded ones (`/invocations`) that no caller may reach."""
+
+import re
+from dataclasses import dataclass
+
+from gateway.envelopes import Dialect
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One path a caller may POST to."""
+
+    path: str
+    engine_path: bytes
+    dialect: Dialect = "openai"
+    multipart: bool = False
+    stored: bool = False
+
+
+def _same(path: str, dialect: Dialect = "openai", *, multipart: bool = False, stored: bool = False) -> Endpoint:
+    return Endpoint(path, path.encode(), dialect, multipart, stored)
+
+
+def _at_root(name: str) -> Endpoint:
+    """vLLM serves these beside /v1, not below it."""
+    return Endpoint(f"/v1/{name}", f"/{name}".encode())
+
+
+ENDPOINTS = {
+    endpoint.path: endpoint
+    for endpoint in (
+        _same("/v1/chat/completions"),
+        _same("/v1/completions"),
+        _same("/v1/embeddings"),
+        _same("/v1/responses", stored=True),
+        _same("/v1/messages", "anthropic"),
+        _same("/v1/messages/count_tokens", "anthropic"),
+        _same("/v1/rerank"),
+        _same("/v1/score"),
+        _same("/v1/audio/transcriptions", multipart=True),
+        _same("/v1/audio/translations", multipart=True),
+        _at_root("pooling"),
+        _at_root("classify"),
+        _at_root("tokenize"),
+        _at_root("detokenize"),
+    )
+}
+
+_STORED = re.compile(r"/v1/responses/([A-Za-z0-9_.-]{1,128})(/cancel)?")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """A path that names a response some replica keeps."""
+
+    endpoint: Endpoint
+    response_id: str
+    methods: tuple[str, ...]
+
+
+def stored_response(path: str) -> StoredResponse | None:
+    """`/v1/responses/{id}` and its `/cancel`; the id's characters are safe to repeat to an engine."""
+    match = _STORED.fullmatch(path)
+    if match is None:
+        return None
+    methods = ("POST",) if match[2] else ("GET", "DELETE")
+    return StoredResponse(Endpoint("/v1/responses/{id}", path.encode()), match[1], methods)
