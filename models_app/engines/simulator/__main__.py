@@ -1,0 +1,8 @@
+"""The command line."""
+
+import sys
+
+from models_app.engines.simulator.serve import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,41 @@
+"""What a handler gets: the engine and the little state the HTTP side keeps."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from models_app.engines.simulator.engine import Engine, new_id
+from models_app.engines.simulator.flags import Options
+from models_app.engines.simulator.wire import Reply, Request
+
+FINGERPRINT = "vllm-0.30.0-simulated"
+_STORED_RESPONSES = 256
+
+
+@dataclass(slots=True)
+class Context:
+    """The server as its handlers see it."""
+
+    options: Options
+    engine: Engine
+    created: int = field(default_factory=lambda: int(time.time()))
+    load: int = 0
+    responses: OrderedDict[str, dict[str, Any]] = field(default_factory=OrderedDict)
+    background: dict[str, Any] = field(default_factory=dict)
+
+    def store(self, response: dict[str, Any]) -> None:
+        """Keep a response for GET /v1/responses/{id}; the oldest are forgotten."""
+        self.responses[response["id"]] = response
+        if len(self.responses) > _STORED_RESPONSES:
+            self.responses.popitem(last=False)
+
+
+Handler = Callable[[Context, Request, Reply], Awaitable[None]]
+
+
+def request_id(prefix: str, request: Request, body: dict[str, Any]) -> str:
+    """The caller's id where it gave one, else a fresh one."""
+    given = request.header(b"x-request-id") or body.get("request_id")
+    return f"{prefix}-{given}" if given else new_id(prefix)

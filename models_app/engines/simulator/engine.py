@@ -1,0 +1,211 @@
+"""The engine core: memory, sleep and generation behind one object. States as in vLLM 0.30 with its pitfalls."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from hashlib import blake2b
+from uuid import uuid4
+
+from models_app.engines.simulator import text
+from models_app.engines.simulator.errors import ApiError
+from models_app.engines.simulator.flags import Options
+from models_app.engines.simulator.memory import Devices, KVCache
+from models_app.engines.simulator.metrics import Gauges, Metrics
+from models_app.engines.simulator.scheduler import Scheduler, Sequence
+
+TAGS = ("weights", "kv_cache")
+PAUSE_MODES = ("abort", "wait", "keep")
+_WATCH_SECONDS = 0.1  # kvcached's own interval
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to generate from one prompt."""
+
+    prompt: str
+    pieces: list[str]
+    finish_reason: str
+    request_id: str
+    priority: int
+
+
+class Engine:
+    """One loaded model."""
+
+    def __init__(self, options: Options, devices: Devices, cache: KVCache) -> None:
+        self.options = options
+        self.devices = devices
+        self.cache = cache
+        self.metrics = Metrics()
+        self.scheduler = Scheduler(options, cache, self.metrics)
+        self.scheduler.on_start(self._spoil)
+        self.level: int | None = None
+        self._resting: set[str] = set()
+        self._stale_weights = False
+        self._garbage = False
+        self._moves = asyncio.Lock()
+        self._watcher: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to watch the segment's limit."""
+        if self.cache.elastic:
+            self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    def generate(self, asked: Asked) -> tuple[Sequence, AsyncGenerator[list[str]]]:
+        """A sequence and its tokens."""
+        sequence = Sequence(
+            request_id=asked.request_id,
+            prompt_tokens=max(text.length(asked.prompt), 1),
+            block_hashes=_hashes(asked.prompt, self.cache.block_tokens),
+            pieces=asked.pieces,
+            finish_reason=asked.finish_reason,
+            priority=asked.priority,
+        )
+        return sequence, self.scheduler.run(sequence)
+
+    def limit(self, prompt_tokens: int, max_tokens: int | None) -> int:
+        """How many tokens the answer may have, or vLLM's refusal."""
+        longest = self.options.max_model_len
+        if max_tokens is not None and max_tokens < 1:
+            raise ApiError.value(f"max_tokens must be at least 1, got {max_tokens}.", "max_tokens", max_tokens)
+        if max_tokens is not None and max_tokens > longest:
+            raise ApiError.value(
+                f"max_tokens={max_tokens} cannot be greater than max_model_len=max_total_tokens={longest}."
+                " Please request fewer output tokens.",
+                "max_tokens",
+                max_tokens,
+            )
+        wanted = 1 if max_tokens is None else max_tokens
+        if prompt_tokens + wanted > longest:
+            raise ApiError.value(
+                f"This model's maximum context length is {longest} tokens. However, you requested {wanted} output "
+                f"tokens and your prompt contains at least {prompt_tokens} input tokens, for a total of at least "
+                f"{prompt_tokens + wanted} tokens. Please reduce the length of the input prompt or the number of "
+                "requested output tokens.",
+                "input_tokens",
+                prompt_tokens,
+            )
+        return longest - prompt_tokens if max_tokens is None else max_tokens
+
+    @property
+    def sleeping(self) -> bool:
+        """As /is_sleeping says: true also when only paused."""
+        return self.scheduler.paused or self.scheduler.closed or self.level is not None
+
+    async def pause(self, mode: str) -> None:
+        """Stop generating: `abort` ends what runs, `wait` lets it end, `keep` freezes it."""
+        if mode not in PAUSE_MODES:
+            raise ApiError(f"Call to sleep method failed: Invalid pause mode: {mode}", 500)
+        if mode == "abort":
+            self.scheduler.abort()
+        if mode == "keep":
+            self.scheduler.paused = True
+            return
+        self.scheduler.closed = True  # running ones may end, nothing new begins
+        await self.scheduler.idle()
+        self.cache.reset()
+
+    def resume(self) -> None:
+        """Generate again."""
+        self.scheduler.resume()
+
+    async def sleep(self, level: int, mode: str) -> None:
+        """Level 0 pauses, 1 offloads the weights, 2 drops them; the KV cache goes in both."""
+        await self._hang("sleep")
+        async with self._moves:
+            await self.pause(mode)
+            if level == 0:
+                return
+            await asyncio.sleep(self.options.sleep_seconds)
+            self.level = level
+            self._resting = set(TAGS)
+            self._stale_weights = self._stale_weights or level >= 2
+            self.cache.drop()
+            if self.options.sleep_mode or self.cache.elastic:
+                self.devices.hold(self.options.overhead_bytes)
+
+    async def wake_up(self, tags: list[str]) -> None:
+        """Take the memory of these tags again (all when none are given); raises OutOfMemory where it does not fit."""
+        await self._hang("wake")
+        async with self._moves:
+            wanted = set(tags or TAGS) & self._resting
+            if wanted:
+                await asyncio.sleep(self.options.wake_seconds)
+            weights = self.options.weights_bytes
+            if "weights" in wanted:
+                self.devices.hold(self.devices.held_bytes + weights)
+                self._resting.discard("weights")
+            if "kv_cache" in wanted:
+                resting = weights if "weights" in self._resting else 0
+                self.cache.restore(self.options.overhead_bytes + weights - resting)
+                self._resting.discard("kv_cache")
+            if not self._resting:
+                self._garbage = self._garbage or (self.level is not None and self.options.garbage_after_wake)
+                self.level = None
+                self.resume()
+
+    def reload_weights(self) -> None:
+        """What has to follow a level-2 sleep."""
+        self._stale_weights = False
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new; give what runs so long to end, then abort it."""
+        self.scheduler.stopped = True
+        try:
+            async with asyncio.timeout(seconds):
+                await self.scheduler.idle()
+        except TimeoutError:
+            pass
+        self.scheduler.abort()
+
+    def close(self) -> None:
+        """Give the segment and the memory back, as a clean exit does."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+        self.cache.close()
+        self.devices.release()
+
+    def gauges(self) -> Gauges:
+        """How the engine is now."""
+        blocks = self.cache.limit_bytes // (self.options.kv_bytes_per_token * self.cache.block_tokens)
+        concurrency = self.cache.capacity_tokens / self.options.max_model_len
+        return Gauges(
+            running=len(self.scheduler.running),
+            waiting=len(self.scheduler.waiting),
+            deferred=0,
+            kv_usage_ratio=self.cache.usage_ratio,
+            sleep_state={None: "awake", 1: "weights_offloaded"}.get(self.level, "discard_all"),
+            config=f',block_size="{self.cache.block_tokens}",num_gpu_blocks="{blocks}"'
+            f',kv_cache_size_tokens="{self.cache.capacity_tokens}",kv_cache_max_concurrency="{concurrency:.2f}"'
+            f',gpu_memory_utilization="{self.options.gpu_memory_utilization}"',
+        )
+
+    def _spoil(self, sequence: Sequence) -> None:
+        if self._garbage or self._stale_weights:
+            sequence.pieces = text.garbage(len(sequence.pieces))
+
+    async def _hang(self, what: str) -> None:
+        if what in self.options.hang:
+            await asyncio.Event().wait()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            self.cache.watch()
+            if self.scheduler.waiting:
+                self.scheduler.schedule()
+
+
+def new_id(prefix: str) -> str:
+    """A fresh identifier as vLLM makes them."""
+    return f"{prefix}-{uuid4().hex[:16]}"
+
+
+def _hashes(prompt: str, block_tokens: int) -> list[int]:
+    """A chain of hashes, one per full block of the prompt: equal prefixes have equal chains."""
+    pieces = text.token_strings(prompt)
+    chain, found = b"", []
+    for start in range(0, len(pieces) - block_tokens + 1, block_tokens):
+        chain = blake2b(chain + "".join(pieces[start : start + block_tokens]).encode(), digest_size=8).digest()
+        found.append(int.from_bytes(chain))
+    return found
