@@ -54,6 +54,8 @@ def _set_environment(valkey: Path) -> None:
 
 _set_environment(_start_servers())
 django.setup()
+# Workers of xdist inherit our environment: with this in it, pytest-django would read the settings before they get here.
+_SETTINGS = os.environ.pop("DJANGO_SETTINGS_MODULE")
 
 
 def pytest_unconfigure() -> None:
@@ -85,4 +87,4 @@ def service_environment(transactional_db: None) -> dict[str, str]:
     """The environment for our own programs run as processes: the same servers, the test's own database."""
     name = settings.DATABASES["default"]["NAME"]
     url = os.environ["SARDEENZ_DATABASE_URL"].replace("@/sardeenz?", f"@/{name}?")
-    return {**os.environ, "SARDEENZ_DATABASE_URL": url}
+    return {**os.environ, "DJANGO_SETTINGS_MODULE": _SETTINGS, "SARDEENZ_DATABASE_URL": url}
