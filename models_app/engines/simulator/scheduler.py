@@ -12,6 +12,7 @@ from models_app.engines.simulator.memory import KVCache
 from models_app.engines.simulator.metrics import Metrics
 
 _ORDER = count()
+_TICK_SECONDS = 0.002  # uvloop counts in milliseconds: its timers fire up to one early
 
 
 @dataclass(slots=True, eq=False)
@@ -29,7 +30,6 @@ class Sequence:
     blocks: int = 0
     cached_tokens: int = 0
     aborted: bool = False
-    preempted: bool = False
     arrived: float = 0.0
     signal: asyncio.Future[None] | None = None
 
@@ -47,7 +47,7 @@ class Scheduler:
         self._cache = cache
         self._metrics = metrics
         self._interval = 1 / options.tokens_per_second if options.tokens_per_second > 0 else 0.0
-        self.running: list[Sequence] = []
+        self.running: dict[Sequence, None] = {}  # a set that keeps its order
         self.waiting: list[Sequence] = []
         self.paused = False
         self.closed = False
@@ -89,11 +89,9 @@ class Scheduler:
                 continue
             await self._until(sequence, due, loop)
             now = loop.time()
-            if now < due:
+            if now < due - _TICK_SECONDS or sequence not in self.running or self.paused:
                 continue  # notified early: aborted, preempted or paused, which the next turn sees
-            if sequence not in self.running or self.paused:
-                continue
-            late = 1 + int((now - due) / self._interval) if self._interval else len(sequence.pieces)
+            late = 1 + int(max(now - due, 0) / self._interval) if self._interval else len(sequence.pieces)
             taken = self._take(sequence, late)
             if not taken:
                 continue
@@ -113,10 +111,9 @@ class Scheduler:
                 break
             sequence.signal = asyncio.get_running_loop().create_future()
             await sequence.signal
-        sequence.preempted = False
 
     async def _until(self, sequence: Sequence, due: float, loop: asyncio.AbstractEventLoop) -> None:
-        if due <= loop.time():
+        if due <= loop.time() + _TICK_SECONDS:
             await asyncio.sleep(0)
             return
         signal = sequence.signal = loop.create_future()
@@ -135,7 +132,7 @@ class Scheduler:
             if not self._admit(sequence):
                 return
             self.waiting.pop(0)
-            self.running.append(sequence)
+            self.running[sequence] = None
             if sequence.generated == 0:
                 self._transform(sequence)
             sequence.notify()
@@ -170,11 +167,10 @@ class Scheduler:
         return taken
 
     def _preempt(self, victim: Sequence) -> None:
-        self.running.remove(victim)
+        del self.running[victim]
         self._cache.free(victim.blocks)
         victim.blocks = 0
         victim.cached_tokens = 0
-        victim.preempted = True
         self._metrics.preemptions += 1
         self.waiting.insert(0, victim)
         self._sort()
@@ -190,7 +186,7 @@ class Scheduler:
     def _finish(self, sequence: Sequence, reason: str) -> None:
         sequence.finish_reason = reason
         if sequence in self.running:
-            self.running.remove(sequence)
+            del self.running[sequence]
             self._cache.free(sequence.blocks, sequence.block_hashes if sequence.generated else ())
         else:
             self.waiting.remove(sequence)
