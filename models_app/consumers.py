@@ -21,7 +21,7 @@ LOG_SECONDS = 0.3
 """How often a log that somebody watches is looked at."""
 
 
-class LifecycleConsumer(AsyncJsonWebsocketConsumer):
+class LifecycleConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     """Subscribe, accept, send the snapshot, then forward. An event may repeat what the snapshot had: `seq` tells."""
 
     async def connect(self) -> None:
@@ -46,7 +46,7 @@ class LifecycleConsumer(AsyncJsonWebsocketConsumer):
         await self.send_json({"type": "event", **event["payload"]})
 
 
-class LogConsumer(AsyncJsonWebsocketConsumer):
+class LogConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     """`{type: tail, generation, lines}`, then `{type: lines, lines}`; a restart begins with a tail again."""
 
     replica_id: int

@@ -39,6 +39,12 @@ class DeploymentLive(Conflict):
     code = "deployment_live"
 
 
+class InUse(Conflict):
+    """Deployments still point at it."""
+
+    code = "in_use"
+
+
 class NoCapacity(Unavailable):
     """No GPU has room; fields: needed_bytes, free_bytes, gpu."""
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict
 from django.db.models import Count, QuerySet, Sum
 
 from gpus.models import GPU, Node
-from models_app.models import Deployment, Replica, Reservation
+from models_app.models import Deployment, Replica, Reservation, Transition
 from models_app.states import Goal, State
 
 Verb = Literal["start", "stop", "restart", "sleep", "wake", "move", "cancel"]
@@ -126,6 +126,23 @@ class ReplicaRow(TypedDict):
     verbs: dict[Verb, str | None]
     restarting: bool
     disposable: bool
+
+
+class TransitionRow(TypedDict):
+    """What happened to a replica, when, why and by whom."""
+
+    id: int
+    replica: int | None
+    deployment_name: str
+    generation: int
+    old: str
+    new: str
+    goal: str
+    reason: str
+    message: str
+    fields: dict[str, Any]
+    actor: str
+    at: str
 
 
 def nodes() -> QuerySet[Node]:
@@ -258,6 +275,24 @@ def replica_row(replica: Replica) -> ReplicaRow:
         "verbs": verbs(replica),
         "restarting": replica.restarting,
         "disposable": replica.disposable,
+    }
+
+
+def transition_row(transition: Transition) -> TransitionRow:
+    """One entry of the history."""
+    return {
+        "id": transition.pk,
+        "replica": transition.replica_id,
+        "deployment_name": transition.deployment_name,
+        "generation": transition.generation,
+        "old": transition.old,
+        "new": transition.new,
+        "goal": transition.goal,
+        "reason": transition.reason,
+        "message": transition.message,
+        "fields": transition.fields,
+        "actor": transition.actor,
+        "at": transition.at.isoformat(),
     }
 
 

@@ -5,10 +5,9 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import authenticate, login, logout
 from django.middleware.csrf import get_token
-from django.utils.decorators import method_decorator
-from django.views.decorators.csrf import csrf_protect, ensure_csrf_cookie
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,7 +15,7 @@ from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
 from gpus.models import Node
-from sardeenz.errors import Forbidden
+from sardeenz.errors import Unauthorized
 
 
 class MeSerializer(serializers.Serializer[Any]):
@@ -67,7 +66,6 @@ class MeView(APIView):
         return Response(_me(request))
 
 
-@method_decorator([ensure_csrf_cookie, csrf_protect], name="dispatch")
 class LoginView(APIView):
     """Begin a session. GET sets the CSRF cookie that POST wants back in `X-CSRFToken`."""
 
@@ -81,16 +79,18 @@ class LoginView(APIView):
     @extend_schema(responses={204: None})
     def get(self, request: Request) -> Response:
         """Nothing but the cookie."""
+        get_token(request._request)
         return Response(status=204)
 
     @extend_schema(request=CredentialsSerializer, responses=MeSerializer)
     def post(self, request: Request) -> Response:
         """Check the password and begin a session; the answer does not tell whether the name or the password failed."""
+        SessionAuthentication().enforce_csrf(request)
         given = CredentialsSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         user = authenticate(request._request, **given.validated_data)
         if user is None:
-            raise Forbidden("wrong user name or password")
+            raise Unauthorized("wrong user name or password")
         login(request._request, user)
         request.user = user
         return Response(_me(request))

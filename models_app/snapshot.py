@@ -1,9 +1,13 @@
 """Everything a page needs to begin with, in a constant number of queries."""
 
+from functools import partial
 from typing import Literal, TypedDict
+
+from django.db import transaction
 
 from models_app import rows
 from models_app.rows import DeploymentRow, GPURow, NodeRow, ReplicaRow
+from sardeenz import events
 
 
 class Snapshot(TypedDict):
@@ -25,3 +29,16 @@ def take() -> Snapshot:
         "deployments": [rows.deployment_row(deployment) for deployment in rows.deployments()],
         "replicas": [rows.replica_row(replica) for replica in rows.replicas()],
     }
+
+
+def publish_deployment(deployment_id: int, seq: int) -> None:
+    """Show the deployment to open pages as it is once the transaction commits, or that it is gone."""
+    transaction.on_commit(partial(_publish_deployment, deployment_id, seq))
+
+
+def _publish_deployment(deployment_id: int, seq: int) -> None:
+    deployment = rows.deployments().filter(pk=deployment_id).first()
+    row = None if deployment is None else rows.deployment_row(deployment)
+    newest = seq if row is None else row["seq"]
+    events.publish(events.LIFECYCLE, {"kind": "deployment", "id": deployment_id, "seq": newest, "row": row})
+    events.routes_changed()

@@ -1,0 +1,195 @@
+"""The intent in the admin. States are there to read; verbs are actions and go through `lifecycle`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import F, QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest
+
+from models_app import fleet, lifecycle, snapshot
+from models_app.models import Deployment, EngineRuntime, MemoryProfile, Model, Replica, Reservation, Transition
+from sardeenz.errors import SardeenzError
+
+
+class ReadOnly:
+    """Facts that programs write: nobody adds, changes or removes them by hand."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def attempt(request: HttpRequest, rows: QuerySet[Any], verb: Callable[..., Any], done: str, **how: Any) -> None:
+    """Apply a verb to each chosen row; what cannot be done is shown as a message and stops nothing else."""
+    for row in rows:
+        try:
+            verb(row, actor=request.user.get_username(), **how)
+        except SardeenzError as error:
+            messages.error(request, f"{row}: {error.message}")
+        else:
+            messages.success(request, f"{row}: {done}")
+
+
+class ActOnly(ReadOnly):
+    """As ReadOnly, with verbs for those who may change the rows."""
+
+    def has_verb_permission(self, request: HttpRequest) -> bool:
+        """Who may use the verbs."""
+        return request.user.has_perm("models_app.change_replica")
+
+
+@admin.register(Model)
+class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Weights; folders are checked by the API, so rows are made there."""
+
+    list_display = ("name", "source", "revision", "created_at")
+    search_fields = ("name", "source")
+    readonly_fields = ("source", "facts", "created_at")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+
+@admin.register(EngineRuntime)
+class EngineRuntimeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Which executable runs an engine."""
+
+    list_display = ("name", "kind", "version", "kvcached", "executable")
+    list_filter = ("kind",)
+
+
+class ReplicaInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+    """The placed copies of a deployment."""
+
+    model = Replica
+    fields = ("id", "gpu", "state", "goal", "generation", "message")
+    readonly_fields = fields
+    fk_name = "deployment"
+    extra = 0
+    show_change_link = True
+
+
+@admin.register(Deployment)
+class DeploymentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """The intent. The API validates more than a form can, so the words engines see are changed there."""
+
+    list_display = ("name", "served_name", "model", "runtime", "replicas", "priority", "pinned", "deleting")
+    list_select_related = ("model", "runtime")
+    list_filter = ("runtime", "pinned")
+    search_fields = ("name", "served_name")
+    readonly_fields = ("name", "served_name", "extra_args", "environment", "deleting", "created_at", "seq")
+    inlines = (ReplicaInline,)
+    actions = ("deploy", "stop", "remove")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Deployment | None = None) -> bool:
+        """Only the action deletes, for it stops the engines first."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Deployment, form: ModelForm, change: bool) -> None:  # type: ignore[type-arg]
+        """Write the changed fields only, and tell open pages."""
+        changed = {field: form.cleaned_data[field] for field in form.changed_data}
+        Deployment.objects.filter(pk=obj.pk).update(**changed, seq=F("seq") + 1)
+        snapshot.publish_deployment(obj.pk, obj.seq + 1)
+
+    @admin.action(description="Deploy: bring to the number of replicas", permissions=["change"])
+    def deploy(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
+        """As POST /api/deployments/<id>/deploy."""
+        attempt(request, queryset, fleet.deploy, "being deployed")
+
+    @admin.action(description="Stop every replica", permissions=["change"])
+    def stop(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
+        """As POST /api/deployments/<id>/stop."""
+        attempt(request, queryset, fleet.stop, "being stopped")
+
+    @admin.action(description="Delete: stop every replica, then forget the deployment", permissions=["change"])
+    def remove(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
+        """As DELETE /api/deployments/<id>."""
+        attempt(request, queryset, fleet.delete, "being deleted")
+
+
+class ReservationInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+    """What is counted against the replica."""
+
+    model = Reservation
+    extra = 0
+
+
+@admin.register(Replica)
+class ReplicaAdmin(ActOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    """Placed copies and where they stand."""
+
+    list_display = ("id", "deployment", "gpu", "state", "goal", "generation", "reason", "state_at")
+    list_select_related = ("deployment", "gpu__node")
+    list_filter = ("state", "goal", "gpu")
+    search_fields = ("deployment__name", "message")
+    inlines = (ReservationInline,)
+    actions = ("start", "stop", "restart", "sleep", "wake", "cancel")
+
+    @admin.action(permissions=["verb"])
+    def start(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
+        """Head for ready."""
+        attempt(request, queryset, lifecycle.start, "being started")
+
+    @admin.action(permissions=["verb"])
+    def stop(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
+        """Drain, then end the engine."""
+        attempt(request, queryset, lifecycle.stop, "being stopped")
+
+    @admin.action(permissions=["verb"])
+    def restart(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
+        """Stop, then start with the present settings."""
+        attempt(request, queryset, lifecycle.restart, "being restarted")
+
+    @admin.action(permissions=["verb"])
+    def sleep(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
+        """Level 1: the weights stay in host RAM."""
+        attempt(request, queryset, lifecycle.sleep, "going to sleep")
+
+    @admin.action(permissions=["verb"])
+    def wake(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
+        """Head for ready from sleep."""
+        attempt(request, queryset, lifecycle.wake, "waking")
+
+    @admin.action(permissions=["verb"], description="Cancel what is under way")
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
+        """Undo a load, a drain or a move."""
+        attempt(request, queryset, lifecycle.cancel, "cancelled")
+
+
+@admin.register(Reservation)
+class ReservationAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    """Bytes promised."""
+
+    list_display = ("replica", "gpu", "held_bytes", "awake_bytes", "asleep_bytes")
+    list_select_related = ("replica__deployment", "gpu__node")
+
+
+@admin.register(Transition)
+class TransitionAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    """What happened."""
+
+    list_display = ("at", "deployment_name", "replica_id", "old", "new", "goal", "reason", "actor", "message")
+    list_filter = ("new", "reason")
+    search_fields = ("deployment_name", "actor", "message")
+    date_hierarchy = "at"
+
+
+@admin.register(MemoryProfile)
+class MemoryProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Bytes measured at loads; removing one makes the next load estimate anew."""
+
+    list_display = ("__str__", "weights_bytes", "overhead_bytes", "load_seconds", "measured_at")
+    readonly_fields = ("key", "about", "weights_bytes", "overhead_bytes", "load_seconds", "measured_at")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False

@@ -1,0 +1,109 @@
+"""/api/deployments: the intent, and the verbs over all replicas of one."""
+
+from django.db import transaction
+from drf_spectacular.utils import extend_schema
+from rest_framework import viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from models_app import fleet, rows, snapshot
+from models_app.models import Deployment
+from models_app.serializers import DeploymentRowSerializer, DeploymentSerializer, PlaceSerializer, SleepSerializer
+from models_app.views import actor
+
+
+class DeploymentViewSet(viewsets.GenericViewSet[Deployment]):
+    """The intent to serve a model. Verbs answer 202 with the row; the change shows in later rows."""
+
+    queryset = Deployment.objects.order_by("name")
+    serializer_class = DeploymentRowSerializer
+    lookup_value_regex = r"\d{1,18}"
+
+    @extend_schema(responses=DeploymentRowSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        """Every deployment; `?name=` for the one of this name."""
+        found = rows.deployments()
+        if name := request.query_params.get("name"):
+            found = found.filter(name=name)
+        page = self.paginate_queryset(found) or []
+        return self.get_paginated_response([rows.deployment_row(deployment) for deployment in page])
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """One deployment."""
+        return self._row()
+
+    @extend_schema(request=DeploymentSerializer, responses={201: DeploymentRowSerializer})
+    def create(self, request: Request) -> Response:
+        """Write down the intent; nothing starts before `deploy`."""
+        given = DeploymentSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        made = given.save()
+        snapshot.publish_deployment(made.pk, made.seq)
+        return Response(rows.deployment_row(made), status=201)
+
+    @extend_schema(request=DeploymentSerializer, responses=DeploymentRowSerializer)
+    @transaction.atomic
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Change the intent; each replica takes it over at its next start."""
+        self.queryset = Deployment.objects.select_for_update(of=("self",)).select_related("model", "runtime")
+        deployment = self.get_object()
+        given = DeploymentSerializer(deployment, data=request.data, partial=True)
+        given.is_valid(raise_exception=True)
+        changed = given.save()
+        snapshot.publish_deployment(changed.pk, changed.seq)
+        return Response(rows.deployment_row(changed))
+
+    @extend_schema(responses={202: DeploymentRowSerializer, 204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Stop every replica; the deployment goes with its last engine. 204 when it is gone already."""
+        deployment = self.get_object()
+        fleet.delete(deployment, actor=actor(request))
+        gone = not Deployment.objects.filter(pk=pk).exists()
+        return Response(status=204) if gone else self._row(202)
+
+    def _row(self, status: int = 200) -> Response:
+        self.queryset = rows.deployments()
+        return Response(rows.deployment_row(self.get_object()), status=status)
+
+    @extend_schema(request=PlaceSerializer, responses={202: DeploymentRowSerializer})
+    @action(detail=True, methods=["post"])
+    def deploy(self, request: Request, pk: str) -> Response:
+        """Bring the deployment to its number of replicas, on `gpu` if one is given."""
+        given = PlaceSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        fleet.deploy(self.get_object(), actor=actor(request), gpu=given.validated_data.get("gpu"))
+        return self._acted()
+
+    @extend_schema(request=None, responses={202: DeploymentRowSerializer})
+    @action(detail=True, methods=["post"])
+    def start(self, request: Request, pk: str) -> Response:
+        """As deploy, and replicas that sleep are woken."""
+        fleet.start(self.get_object(), actor=actor(request))
+        return self._acted()
+
+    @extend_schema(request=None, responses={202: DeploymentRowSerializer})
+    @action(detail=True, methods=["post"])
+    def stop(self, request: Request, pk: str) -> Response:
+        """Stop every replica; the intent stays."""
+        fleet.stop(self.get_object(), actor=actor(request))
+        return self._acted()
+
+    @extend_schema(request=SleepSerializer, responses={202: DeploymentRowSerializer})
+    @action(detail=True, methods=["post"])
+    def sleep(self, request: Request, pk: str) -> Response:
+        """Put every ready replica to sleep."""
+        given = SleepSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        fleet.sleep(self.get_object(), actor=actor(request), level=given.validated_data["level"])
+        return self._acted()
+
+    @extend_schema(request=None, responses={202: DeploymentRowSerializer})
+    @action(detail=True, methods=["post"])
+    def wake(self, request: Request, pk: str) -> Response:
+        """Wake every replica that sleeps."""
+        fleet.wake(self.get_object(), actor=actor(request))
+        return self._acted()
+
+    def _acted(self) -> Response:
+        return self._row(202)

@@ -1,0 +1,23 @@
+"""The intent's part of /api."""
+
+from django.urls import URLPattern, URLResolver, path
+from rest_framework.routers import SimpleRouter
+
+from models_app.deployment_views import DeploymentViewSet
+from models_app.session import LoginView, LogoutView, MeView
+from models_app.views import ModelViewSet, ReplicaViewSet, RuntimeViewSet, SnapshotView, TransitionViewSet
+
+router = SimpleRouter(trailing_slash=False)
+router.register("models", ModelViewSet)
+router.register("runtimes", RuntimeViewSet)
+router.register("deployments", DeploymentViewSet)
+router.register("replicas", ReplicaViewSet)
+router.register("transitions", TransitionViewSet)
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    *router.urls,
+    path("snapshot", SnapshotView.as_view()),
+    path("me", MeView.as_view()),
+    path("login", LoginView.as_view()),
+    path("logout", LogoutView.as_view()),
+]
