@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import httpx2
 from django.conf import settings
@@ -109,6 +109,18 @@ class Stack:
             processes.kill(engine)
         until(lambda: not self.engines(), "every engine is gone")
 
+    @property
+    def segments(self) -> Path:
+        """Where the engines' KV segments lie."""
+        return Path(settings.SEGMENT_DIR)
+
+    @staticmethod
+    def port_is_free(port: int) -> bool:
+        """Whether another program could listen there."""
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            return probe.connect_ex(("127.0.0.1", port)) != 0
+
     def engines(self) -> dict[str, processes.EngineProcess]:
         """Every live engine of this installation by marker."""
         processes.reap()
@@ -136,15 +148,3 @@ def tail() -> str:
     """The ends of the engines' logs, for a failure's message."""
     logs = sorted(Path(settings.LOG_DIR).glob("*.log"), key=os.path.getmtime)[-2:]
     return "\n".join(f"--- {log.name}\n{log.read_text()[-1500:]}" for log in logs)
-
-
-def simulated_bytes() -> dict[str, int]:
-    """What the simulated GPUs hold now, by uuid."""
-    from_claims: dict[str, int] = {}
-    from_claims |= {reading.uuid: reading.memory_used_bytes for reading in devices_now()}
-    return from_claims
-
-
-def devices_now() -> list[Any]:
-    """The readings of this node's devices."""
-    return discovery.devices.read_all()

@@ -1,0 +1,110 @@
+"""What survives when processes are killed."""
+
+import asyncio
+import os
+import signal
+import threading
+
+import pytest
+from django.db import connection
+
+from gpus import devices
+from models_app import lifecycle
+from models_app.errors import NoCapacity
+from models_app.models import Replica, Transition
+from tests import factories
+from tests.e2e.stack import Stack, until, wait_for
+from tests.e2e.test_move import under_load
+from tests.e2e.traffic import Clients
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e]
+
+FAST = ["--load-seconds", "0.2"]
+
+
+def test_streams_and_engines_outlive_every_other_process_and_are_adopted(stack: Stack) -> None:
+    args = ["--load-seconds", "0.2", "--tokens-per-second", "20"]
+    placed = [lifecycle.deploy(factories.deployment(extra_args=args), actor="test", gpu=gpu)[0] for gpu in stack.gpus]
+    for replica in placed:
+        wait_for(replica, "ready")
+    before = stack.engines()
+    clients, act, done = Clients(stack.url, stack.key), threading.Event(), threading.Event()
+    thread = under_load(clients, placed[0].spec["served_name"], 16, act, done)
+    try:
+        assert act.wait(60)
+        stack.kill("gpu0", "gpu1", "control", "beat")
+        done.set()
+    finally:
+        done.set()
+        thread.join()
+    assert clients.failed == []
+    stack.start()
+    sleeper = lifecycle.sleep(placed[1], actor="test")
+    wait_for(sleeper, "sleeping")
+    assert {marker: engine.pid for marker, engine in stack.engines().items()} == {
+        marker: engine.pid for marker, engine in before.items()
+    }
+    assert not Transition.objects.filter(new="failed").exists()
+
+
+def test_a_killed_engine_is_replaced_and_the_reason_recorded(stack: Stack) -> None:
+    [replica] = lifecycle.deploy(factories.deployment(extra_args=FAST), actor="test")
+    wait_for(replica, "ready")
+    os.kill(stack.engines()[replica.marker].pid, signal.SIGKILL)
+    until(lambda: Transition.objects.filter(replica=replica, new="failed").exists(), "the failure is seen")
+    wait_for(replica, "ready")
+    failure = Transition.objects.get(replica=replica, new="failed")
+    assert failure.reason == "engine_killed"
+    assert replica.generation == 2
+    assert answers(stack, replica)
+
+
+def answers(stack: Stack, replica: Replica) -> bool:
+    """Whether a request through the gateway is answered."""
+    clients = Clients(stack.url, stack.key)
+
+    async def once() -> None:
+        async with clients.session() as session:
+            await clients.ask(session, replica.spec["served_name"])
+
+    asyncio.run(once())
+    return clients.failed == []
+
+
+def test_two_loads_at_once_for_the_last_room_one_is_placed_one_refused(stack: Stack) -> None:
+    stack.kill("gpu0", "gpu1")
+    lifecycle.deploy(factories.deployment(weights_bytes=70 * factories.GIB), actor="test", gpu=stack.gpus[1])
+    wanted = [factories.deployment(weights_bytes=50 * factories.GIB) for _ in range(2)]
+    results: list[object] = []
+
+    def load(index: int) -> None:
+        try:
+            results.extend(lifecycle.deploy(wanted[index], actor="test"))
+        except NoCapacity as error:
+            results.append(error)
+        finally:
+            connection.close()  # a thread has a connection of its own
+
+    threads = [threading.Thread(target=load, args=(index,)) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    [refused] = [result for result in results if isinstance(result, NoCapacity)]
+    assert refused.fields["needed_bytes"] == 52 * factories.GIB
+    assert refused.fields["free_bytes"] == 27 * factories.GIB
+    assert Replica.objects.filter(deployment__in=wanted).count() == 1
+
+
+def test_after_a_stop_nothing_is_left(stack: Stack) -> None:
+    baseline = [reading.memory_used_bytes for reading in devices.read_all()]
+    [replica] = lifecycle.deploy(factories.deployment(extra_args=FAST), actor="test")
+    wait_for(replica, "ready")
+    port, name = replica.port, replica.ipc_name
+    lifecycle.stop(replica, actor="test")
+    wait_for(replica, "stopped")
+    assert [reading.memory_used_bytes for reading in devices.read_all()] == baseline
+    assert stack.engines() == {}
+    assert not (stack.segments / name).exists()
+    assert replica.port is None
+    assert stack.port_is_free(port)
