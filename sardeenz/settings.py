@@ -93,6 +93,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.text("SARDEENZ_LOG_LEVEL", "INFO")},
     "loggers": {
         "celery.app.trace": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "httpx2": {"level": "WARNING"},
         "daphne": {"level": "WARNING"},
@@ -146,10 +147,12 @@ CELERY_BEAT_SCHEDULE = {
 HOST = env.text("SARDEENZ_HOST", "127.0.0.1")
 WEB_PORT = env.integer("SARDEENZ_WEB_PORT", 8000, minimum=1)
 GATEWAY_PORT = env.integer("SARDEENZ_GATEWAY_PORT", 8001, minimum=1)
-GATEWAY_PROCESSES = env.integer("SARDEENZ_GATEWAY_PROCESSES", 1, minimum=1)
+GATEWAY_PROCESSES = env.integer("SARDEENZ_GATEWAY_PROCESSES", 2, minimum=1)
 NODE = env.text("SARDEENZ_NODE", "") or env.host_name()
 NODE_ADDRESS = env.text("SARDEENZ_NODE_ADDRESS", "127.0.0.1")
 GPUS = env.text("SARDEENZ_GPUS", "auto")
+VLLM = env.text("SARDEENZ_VLLM", "")
+KEEP_ENGINES = env.flag("SARDEENZ_KEEP_ENGINES", False)
 SIMULATED_DEFAULT = "2x80GiB"
 GPU_HEADROOM_BYTES = env.size_bytes("SARDEENZ_GPU_HEADROOM", "1GiB")
 SLEEP_RAM_BYTES = env.size_bytes("SARDEENZ_SLEEP_RAM", "0")

@@ -1,0 +1,22 @@
+"""manage.py first_run"""
+
+import json
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from gateway import first_run
+
+
+class Command(BaseCommand):
+    help = "Make what a new installation needs: the first admin, keys, runtimes, GPUs. Harmless when repeated."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--new-password", action="store_true", help="give the first admin another password")
+        parser.add_argument("--token", default="", help="the manage key the command line holds")
+        parser.add_argument("--api-key", default="", help="the inference key the command line holds")
+
+    def handle(self, *args: object, **options: object) -> None:
+        made = first_run.prepare(
+            token=str(options["token"]), api_key=str(options["api_key"]), new_password=bool(options["new_password"])
+        )
+        self.stdout.write(json.dumps(made))

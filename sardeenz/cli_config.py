@@ -1,0 +1,50 @@
+"""Where the command line finds its installation: DATA_DIR/cli.json, readable by its owner alone.
+
+SARDEENZ_URL, SARDEENZ_GATEWAY_URL, SARDEENZ_TOKEN and SARDEENZ_API_KEY take precedence, for installations elsewhere.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from sardeenz import env
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Two addresses and two keys: `token` manages, `api_key` infers."""
+
+    url: str = ""
+    gateway_url: str = ""
+    token: str = ""
+    api_key: str = ""
+
+
+def load(data_dir: Path) -> Config:
+    """What was saved, or nothing."""
+    try:
+        saved = json.loads((data_dir / "cli.json").read_text())
+    except (OSError, ValueError):
+        return Config()
+    return Config(**{field.name: str(saved.get(field.name, "")) for field in fields(Config)})
+
+
+def save(data_dir: Path, config: Config) -> None:
+    """Replace what was saved."""
+    draft = data_dir / f"cli.json.{os.getpid()}"
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(asdict(config), file, indent=2)
+    draft.rename(data_dir / "cli.json")
+
+
+def current() -> Config:
+    """The installation meant by the environment, else the one of this checkout."""
+    default = Path(__file__).resolve().parent.parent / ".sardeenz"
+    saved = load(Path(env.text("SARDEENZ_DATA_DIR", str(default))))
+    return Config(
+        url=env.text("SARDEENZ_URL", saved.url),
+        gateway_url=env.text("SARDEENZ_GATEWAY_URL", saved.gateway_url),
+        token=env.text("SARDEENZ_TOKEN", saved.token),
+        api_key=env.text("SARDEENZ_API_KEY", saved.api_key),
+    )

@@ -1,0 +1,37 @@
+"""Ends the engines of an installation whose workers are down."""
+
+import time
+from pathlib import Path
+
+from gpus import kvcached, processes
+from gpus.processes import EngineProcess
+
+
+def count(installation: str) -> int:
+    """How many engines run."""
+    return len(processes.find_all(installation))
+
+
+def stop(installation: str, segment_dir: Path, *, seconds: float) -> None:
+    """TERM every engine, KILL what is left after `seconds`, and sweep their segments."""
+    engines = processes.find_all(installation)
+    names = {name for engine in engines.values() if (name := _ipc_name(engine))}
+    for engine in engines.values():
+        processes.terminate(engine)
+    deadline = time.monotonic() + seconds
+    while left := processes.find_all(installation):
+        if time.monotonic() > deadline:
+            for engine in left.values():
+                processes.kill(engine)
+        time.sleep(0.05)
+    for name in names:
+        kvcached.sweep(segment_dir, name)
+
+
+def _ipc_name(engine: EngineProcess) -> str | None:
+    try:
+        entries = Path(f"/proc/{engine.pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    prefix = b"KVCACHED_IPC_NAME="
+    return next((entry[len(prefix) :].decode() for entry in entries if entry.startswith(prefix)), None)

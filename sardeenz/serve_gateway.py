@@ -1,0 +1,55 @@
+"""One gateway process: `python -m sardeenz.serve_gateway`.
+
+Under supervisord standard input is the listening socket all gateways share, so the death of one refuses nobody.
+Elsewhere the process listens by itself on SARDEENZ_HOST and SARDEENZ_GATEWAY_PORT.
+"""
+
+import os
+import socket
+import stat
+
+import uvicorn
+from django.conf import settings
+
+APPLICATION = "sardeenz.asgi:gateway"
+
+
+def inherited_socket() -> socket.socket | None:
+    """The socket on standard input, which is then given up: a closed listener must not live on there."""
+    if not stat.S_ISSOCK(os.fstat(0).st_mode):
+        return None
+    listener = socket.socket(fileno=os.dup(0))
+    listener.set_inheritable(False)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    return listener
+
+
+def config() -> uvicorn.Config:
+    """No access log and no limit on streams; SIGTERM ends the listener and lets open streams finish."""
+    return uvicorn.Config(
+        APPLICATION,
+        host=settings.HOST,
+        port=settings.GATEWAY_PORT,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        server_header=False,
+        backlog=2048,
+        timeout_keep_alive=75,
+        log_config=settings.LOGGING,
+    )
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sardeenz.settings")
+    listener = inherited_socket()
+    uvicorn.Server(config()).run(sockets=[listener] if listener else None)
+
+
+if __name__ == "__main__":
+    main()
