@@ -1,0 +1,137 @@
+"""Sleeping, pausing, and what requests see of it."""
+
+import threading
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.contract.engines import Engine, until
+from tests.contract.sse import chat, events
+
+
+class Caller(threading.Thread):
+    """A chat in a thread of its own."""
+
+    def __init__(self, engine: Engine, body: dict[str, Any]) -> None:
+        super().__init__(daemon=True)
+        self._engine = engine
+        self._body = body
+        self.answer: httpx2.Response | None = None
+        self.start()
+
+    def run(self) -> None:
+        with self._engine.client() as client:
+            self.answer = client.post("/v1/chat/completions", json=self._body)
+
+
+def _sleeping(client: httpx2.Client) -> bool:
+    return bool(client.get("/is_sleeping").json()["is_sleeping"])
+
+
+@pytest.mark.parametrize(("level", "state"), [(1, "weights_offloaded"), (2, "discard_all")])
+def test_the_level_comes_in_the_query(engine: Engine, awake: httpx2.Client, level: int, state: str) -> None:
+    answer = awake.post(f"/sleep?level={level}", json={"level": 3 - level})
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert _sleeping(awake)
+    until(lambda: engine.gauge("engine_sleep_state", sleep_state=state) == 1, f"the metric says {state}")
+
+
+def test_waking_ends_the_sleep(engine: Engine, awake: httpx2.Client) -> None:
+    awake.post("/sleep?level=1")
+    answer = awake.post("/wake_up")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert not _sleeping(awake)
+    until(lambda: engine.gauge("engine_sleep_state", sleep_state="awake") == 1, "the metric says awake")
+    assert awake.post("/v1/chat/completions", json=chat("hello", max_tokens=2)).status_code == 200
+
+
+def test_waking_in_parts_ends_with_the_last_part(awake: httpx2.Client) -> None:
+    awake.post("/sleep?level=1")
+    awake.post("/wake_up?tags=weights")
+    assert _sleeping(awake)
+    awake.post("/wake_up?tags=kv_cache")
+    assert not _sleeping(awake)
+
+
+def test_asleep_it_still_answers_what_costs_nothing(awake: httpx2.Client) -> None:
+    awake.post("/sleep?level=1")
+    for path in ("/health", "/v1/models", "/metrics", "/version", "/load"):
+        assert awake.get(path).status_code == 200
+    assert awake.post("/tokenize", json={"model": "sprat", "prompt": "a"}).status_code == 200
+
+
+def test_a_request_to_a_sleeper_hangs_until_it_wakes(engine: Engine, awake: httpx2.Client) -> None:
+    awake.post("/sleep?level=1")
+    caller = Caller(engine, chat("anybody there", max_tokens=2, ignore_eos=True))
+    until(lambda: awake.get("/load").status_code == 200, "it answers others")
+    caller.join(0.5)
+    assert caller.answer is None
+    awake.post("/wake_up")
+    caller.join(60)
+    assert caller.answer is not None
+    assert caller.answer.status_code == 200
+
+
+def test_by_default_a_sleep_ends_what_runs_with_abort(engine: Engine, awake: httpx2.Client) -> None:
+    caller = Caller(engine, chat("a long story", max_tokens=1900, ignore_eos=True))
+    until(lambda: engine.gauge("num_requests_running") == 1, "it runs")
+    awake.post("/sleep?level=1")
+    caller.join(60)
+    assert caller.answer is not None
+    assert caller.answer.status_code == 200
+    assert caller.answer.json()["choices"][0]["finish_reason"] == "abort"
+
+
+def test_a_sleep_that_waits_lets_what_runs_end(engine: Engine, awake: httpx2.Client) -> None:
+    body = chat("a short story", max_tokens=150, ignore_eos=True, stream=True)
+    with engine.client() as other, other.stream("POST", "/v1/chat/completions", json=body) as answer:
+        stream = events(answer)
+        next(stream)
+        awake.post("/sleep?level=1&mode=wait")
+        *_, last, end = stream
+    assert end == "[DONE]"
+    assert last["choices"][0]["finish_reason"] == "length"
+    assert _sleeping(awake)
+
+
+def test_a_pause_that_keeps_freezes_what_runs(engine: Engine, awake: httpx2.Client) -> None:
+    body = chat("a frozen story", max_tokens=400, ignore_eos=True, stream=True)
+    with engine.client() as other, other.stream("POST", "/v1/chat/completions", json=body) as answer:
+        stream = events(answer)
+        next(stream)
+        assert awake.post("/pause?mode=keep").json() == {"status": "paused"}
+        assert awake.get("/is_paused").json() == {"is_paused": True}
+        assert _sleeping(awake)
+        made = engine.gauge("generation_tokens_total")
+        assert awake.post("/resume").json() == {"status": "resumed"}
+        assert list(stream)[-1] == "[DONE]"
+    assert engine.gauge("generation_tokens_total") > made
+
+
+def test_a_level_that_is_no_number_is_a_400(awake: httpx2.Client) -> None:
+    assert awake.post("/sleep?level=x").status_code == 400
+    assert not _sleeping(awake)
+
+
+def test_an_unknown_mode_is_refused(awake: httpx2.Client) -> None:
+    assert awake.post("/sleep?mode=doze").status_code == 500
+    assert awake.post("/pause?mode=doze").status_code == 400
+
+
+def test_the_prefix_cache_can_be_dropped(awake: httpx2.Client) -> None:
+    assert awake.post("/reset_prefix_cache").json() == {"success": True}
+
+
+def test_aborting_needs_no_pause(engine: Engine, awake: httpx2.Client) -> None:
+    caller = Caller(engine, chat("to be cut", max_tokens=1900, ignore_eos=True))
+    until(lambda: engine.gauge("num_requests_running") == 1, "it runs")
+    assert awake.post("/abort_requests", json={}).json()["status"] == "aborted"
+    caller.join(60)
+    assert caller.answer is not None
+    assert caller.answer.json()["choices"][0]["finish_reason"] == "abort"
+    assert not _sleeping(awake)
+
+
+def test_collective_rpc_wants_a_method(awake: httpx2.Client) -> None:
+    assert awake.post("/collective_rpc", json={}).status_code == 400
