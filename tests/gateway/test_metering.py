@@ -1,0 +1,103 @@
+"""What a call used is read from the end of its answer, and written later, in batches."""
+
+import pytest
+
+from gateway import metering
+from gateway.metering import Meter, Record, Tap, Usage
+from tests.gateway.conftest import World, until
+from tests.gateway.engines import Engine, Exchange
+
+ROLE = b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n'
+WORD = b'data: {"choices":[{"delta":{"content":"He said \\"usage\\": {}"}}]}\n\n'
+USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":7,"total_tokens":12,"completion_tokens":5}}\n\n'
+DONE = b"data: [DONE]\n\n"
+
+
+def record(**changes: object) -> Record:
+    given = Record(1, "m", "/v1/completions", 1, 200, "ok", False, Usage(), 0.0, None, 0.1, 0.0)
+    return given._replace(**changes)
+
+
+async def test_a_stream_is_accounted_with_tokens_and_first_content(world: World, run, engine: Engine) -> None:
+    async def talk(exchange: Exchange) -> None:
+        await exchange.begin_stream()
+        for chunk in (ROLE, WORD, WORD, USAGE, DONE, b""):
+            await exchange.chunk(chunk)
+
+    engine.behaviour = talk
+    world.serve("m", engine)
+    gateway = await run()
+    await gateway.chat("m", stream=True)
+    await until(lambda: bool(world.usage))
+    (used,) = world.usage
+    assert used.usage == Usage(7, 5, None)
+    assert (used.key_id, used.served_name, used.replica_id, used.outcome) == (1, "m", 10, "ok")
+    assert used.stream
+    assert used.ttft_seconds is not None
+    assert used.wait_seconds <= used.ttft_seconds <= used.e2e_seconds
+
+
+async def test_a_whole_answer_is_accounted(world: World, run, engine: Engine) -> None:
+    world.serve("m", engine)
+    await (await run()).chat("m")
+    await until(lambda: bool(world.usage))
+    assert world.usage[0].usage == Usage(7, 5, 3)
+    assert world.usage[0].ttft_seconds is None
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        b'{"choices":[{"text":"a"}]}',
+        b'{"delta":{"reasoning_content":"a"}}',
+        b'{"type":"content_block_delta","delta":{"type":"text_delta","text":"a"}}',
+        b'{"type":"response.output_text.delta","delta":"a"}',
+        b'{"delta":{"tool_calls":[{"function":{"arguments":"{"}}]}}',
+    ],
+)
+def test_each_dialects_first_content_is_seen(chunk: bytes) -> None:
+    tap = Tap()
+    tap.see(ROLE, stream=True)
+    assert tap.content_at is None
+    tap.see(chunk, stream=True)
+    assert tap.content_at is not None
+
+
+def test_anthropics_usage_is_read() -> None:
+    tap = Tap()
+    tap.see(b'data: {"type":"message_delta","usage":{"input_tokens":3,"output_tokens":4}}\n\n', stream=True)
+    assert tap.usage() == Usage(3, 4, None)
+
+
+def test_usage_split_between_two_pieces_is_found() -> None:
+    tap = Tap()
+    for piece in (USAGE[:40], USAGE[40:], DONE):
+        tap.see(piece, stream=True)
+    assert tap.usage() == Usage(7, 5, None)
+
+
+def test_text_that_speaks_of_usage_is_not_usage() -> None:
+    tap = Tap()
+    tap.see(WORD, stream=True)
+    assert tap.usage() == Usage()
+
+
+async def test_records_are_kept_while_the_database_is_away_and_dropped_only_beyond_a_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(metering, "KEPT_RECORDS", 3)
+    away, written = True, []
+
+    async def write(records) -> None:
+        if away:
+            raise OSError("away")
+        written.extend(records)
+
+    meter = Meter(write)
+    for number in range(5):
+        meter.note(record(status=200 + number))
+    await meter.flush()
+    assert (written, meter.dropped) == ([], 2)
+    away = False
+    await meter.flush()
+    assert [kept.status for kept in written] == [200, 201, 202]

@@ -1,0 +1,61 @@
+"""A stored response is asked of the replica that made it."""
+
+import json
+
+from tests.gateway.conftest import World
+from tests.gateway.engines import Engine, Exchange
+
+
+def keeper(number: int):
+    async def answer(exchange: Exchange) -> None:
+        await exchange.answer(json.dumps({"id": f"resp_{number}", "object": "response"}).encode())
+
+    return answer
+
+
+async def test_a_response_is_fetched_cancelled_and_deleted_where_it_was_made(
+    world: World, run, engine: Engine, other_engine: Engine
+) -> None:
+    engine.behaviour, other_engine.behaviour = keeper(1), keeper(2)
+    world.serve("m", engine, other_engine)
+    client = (await run()).client
+    made = [(await client.post("/v1/responses", json={"model": "m"})).json()["id"] for _ in range(2)]
+    assert sorted(made) == ["resp_1", "resp_2"]
+    assert (await client.get("/v1/responses/resp_2?include=x")).json()["id"] == "resp_2"
+    assert (await client.post("/v1/responses/resp_2/cancel")).json()["id"] == "resp_2"
+    assert (await client.delete("/v1/responses/resp_1")).json()["id"] == "resp_1"
+    assert [(seen.method, seen.path) for seen in other_engine.seen[1:]] == [
+        ("GET", "/v1/responses/resp_2?include=x"),
+        ("POST", "/v1/responses/resp_2/cancel"),
+    ]
+
+
+async def test_a_conversation_goes_on_where_it_began(world: World, run, engine: Engine, other_engine: Engine) -> None:
+    engine.behaviour, other_engine.behaviour = keeper(1), keeper(2)
+    world.serve("m", engine, other_engine)
+    client = (await run()).client
+    first = (await client.post("/v1/responses", json={"model": "m"})).json()["id"]
+    for _ in range(3):
+        more = await client.post("/v1/responses", json={"model": "m", "previous_response_id": first})
+        assert more.json()["id"] == first
+
+
+async def test_the_only_replica_is_asked_for_a_response_nobody_remembers(world: World, run, engine: Engine) -> None:
+    world.serve("m", engine)
+    assert (await (await run()).client.get("/v1/responses/resp_9")).status_code == 200
+
+
+async def test_among_several_replicas_an_unknown_response_is_not_found(
+    world: World, run, engine: Engine, other_engine: Engine
+) -> None:
+    world.serve("m", engine, other_engine)
+    answer = await (await run()).client.get("/v1/responses/resp_9")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "response_not_found")
+
+
+async def test_an_id_cannot_carry_a_path(world: World, run, engine: Engine) -> None:
+    world.serve("m", engine)
+    client = (await run()).client
+    for path in ("/v1/responses/a%0d%0ax", "/v1/responses/%2e%2e%2fsleep", "/v1/responses/a/b"):
+        assert (await client.get(path)).status_code == 404
+    assert not engine.seen
