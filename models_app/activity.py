@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import redis.asyncio
 from django.conf import settings
@@ -34,7 +35,8 @@ async def areport(
 ) -> None:
     """Say which replicas this gateway may hand new requests to, and how many requests each has in flight."""
     name = key("gateway", gateway_id)
-    fields = {"routes": json.dumps(sorted(routes)), "leases": json.dumps(dict(leases)), "at": str(time.time())}
+    fields: dict[Any, Any] = {}
+    fields |= {"routes": json.dumps(sorted(routes)), "leases": json.dumps(dict(leases)), "at": str(time.time())}
     async with connection.pipeline(transaction=True) as pipe:
         pipe.hset(name, mapping=fields)
         pipe.pexpire(name, int(settings.GATEWAY_TTL_SECONDS * 1000))
@@ -49,7 +51,8 @@ async def aforget(connection: redis.asyncio.Redis, gateway_id: str) -> None:
 async def atouch(connection: redis.asyncio.Redis, deployment_ids: Iterable[int]) -> None:
     """These deployments answered a request just now."""
     now = str(time.time())
-    if used := {str(deployment_id): now for deployment_id in deployment_ids}:
+    used: dict[Any, Any] = {str(deployment_id): now for deployment_id in deployment_ids}
+    if used:
         await connection.hset(_LAST_USED, mapping=used)
 
 

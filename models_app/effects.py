@@ -6,6 +6,7 @@ import socket
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -28,7 +29,7 @@ STABLE_SECONDS = 600.0
 logger = logging.getLogger(__name__)
 
 
-def prepare(replica: Replica) -> dict[str, object]:
+def prepare(replica: Replica) -> dict[str, Any]:
     """What a start books before the engine exists: a free port and a segment name of its own. Raises NoPort."""
     taken = set(Replica.objects.filter(address=replica.address, port__isnull=False).values_list("port", flat=True))
     port = next((port for port in settings.ENGINE_PORTS if port not in taken and _free(replica.address, port)), None)
@@ -158,7 +159,7 @@ _WORDS = {
 }
 
 
-def backoff(replica: Replica, *, permanent: bool) -> dict[str, object]:
+def backoff(replica: Replica, *, permanent: bool) -> dict[str, Any]:
     """When a failed replica starts again: 1, 2, 4 ... 300 seconds; never once the limit is reached."""
     now = timezone.now()
     steady = replica.ready_at is not None and (now - replica.ready_at).total_seconds() > STABLE_SECONDS
@@ -168,9 +169,9 @@ def backoff(replica: Replica, *, permanent: bool) -> dict[str, object]:
     return {"restarts": restarts, "restart_at": now + timedelta(seconds=min(2 ** (restarts - 1), 300))}
 
 
-def became_ready(replica: Replica, around: World) -> dict[str, object]:
+def became_ready(replica: Replica, around: World) -> dict[str, Any]:
     """What a load or a wake taught us: bytes held, seconds taken, and the answer to compare later ones with."""
-    changes: dict[str, object] = {"ready_at": around.now, "progress_ratio": None, "phase": "", "message": ""}
+    changes: dict[str, Any] = {"ready_at": around.now, "progress_ratio": None, "phase": "", "message": ""}
     if replica.state != State.STARTING:
         return changes
     facts = logs.progress(logs.tail(log_path(replica))).facts
@@ -181,7 +182,7 @@ def became_ready(replica: Replica, around: World) -> dict[str, object]:
     return changes | {"profile": profile, "canary": replica.canary}
 
 
-def _learn(replica: Replica, profile: dict[str, object]) -> None:
+def _learn(replica: Replica, profile: dict[str, Any]) -> None:
     """Keep the measured bytes for the next time the same thing is placed; simulated bytes teach nothing."""
     weights, held = profile.get("weights_bytes"), profile.get("held_bytes")
     if replica.gpu.simulated or not isinstance(weights, int) or not isinstance(held, dict) or not held:
@@ -212,10 +213,10 @@ def retire(replica: Replica) -> None:
     lifecycle.set_goal(replica, Goal.STOPPED, reason="moved", actor="move", disposable=True)
 
 
-def give_up_sleep(replica: Replica) -> None:
-    """Requests ran longer than the drain may last: stay awake and say so."""
-    message = "requests were still running when the drain's time was over; it stays awake"
-    lifecycle.set_goal(replica, Goal.READY, reason="drain_timeout", actor="worker", message=message)
+def give_up_sleep(replica: Replica, message: str = "") -> None:
+    """Requests ran longer than the drain may last, or the engine refused: stay awake and say so."""
+    message = message or "requests were still running when the drain's time was over; it stays awake"
+    lifecycle.set_goal(replica, Goal.READY, reason="sleep_given_up", actor="worker", message=message)
 
 
 def abandon(replica: Replica) -> None:

@@ -369,7 +369,7 @@ def request_ready(deployment_id: int, *, actor: str = "gateway") -> None:
     placed = list(
         Replica.objects.filter(deployment_id=deployment_id, disposable=False).select_related("deployment", "gpu")
     )
-    if any(row.goal == Goal.READY and row.state != State.FAILED or row.restarting for row in placed):
+    if any((row.goal == Goal.READY and row.state != State.FAILED) or row.restarting for row in placed):
         return
     sources = {row.pk for row in placed}
     asleep = [row for row in placed if row.goal == Goal.SLEEPING and row.replaces_id not in sources]

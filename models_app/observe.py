@@ -12,7 +12,6 @@ from django.utils import timezone
 from redis import RedisError
 
 from gpus import devices, processes
-from gpus.errors import DeviceError
 from gpus.installation import engine_key, installation_id
 from gpus.processes import EngineProcess
 from models_app import activity
@@ -22,7 +21,7 @@ from models_app.errors import EngineRefused
 from models_app.models import Replica
 from models_app.next_step import Seen
 from models_app.states import Goal, State
-from sardeenz.errors import EngineError
+from sardeenz.errors import DeviceError, EngineError
 
 CANARY_SECONDS = 10.0
 PROBE_SECONDS = 2.0
@@ -126,7 +125,9 @@ def _first_answer(engine: EngineClient, replica: Replica) -> bool:
     """Ask for one token and keep the answer: an engine that is healthy but cannot infer is not ready."""
     try:
         replica.canary = {"answer": engine.canary(replica.spec["served_name"], timeout_seconds=CANARY_SECONDS)}
-    except EngineRefused:
+    except EngineRefused as error:
+        if error.fields["status"] >= 500:
+            raise
         replica.canary = None  # an engine without a text endpoint has no canary; its health has to do
     return True
 
@@ -151,7 +152,7 @@ def _quiet(replica: Replica, around: World) -> bool | None:
         gauges = client(replica).gauges(timeout_seconds=PROBE_SECONDS)
     except EngineError:
         return None
-    if gauges is None or gauges.running is None or gauges.waiting is None:
+    if gauges.running is None or gauges.waiting is None:
         return None
     return gauges.running + gauges.waiting == 0
 

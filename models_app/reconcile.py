@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -16,9 +17,10 @@ from django.db import transaction
 from gpus import processes
 from gpus.models import Node
 from models_app import effects, lifecycle, observe, placement, queues
-from models_app.errors import NoCapacity, ReplicaMoved
+from models_app.engines.diagnose import Diagnosis, diagnose
+from models_app.errors import EngineRefused, NoCapacity, ReplicaMoved
 from models_app.models import Replica
-from models_app.next_step import Effect, Step, next_step
+from models_app.next_step import Effect, next_step
 from models_app.observe import Memory, World
 from models_app.states import TRANSIENT, Goal, State
 from sardeenz.errors import SardeenzError
@@ -80,33 +82,32 @@ class Reconciler:
         if step.to is None and step.effect is None:
             self._idle(replica)
             return False
-        if step.to is not None and not self._claim(replica, step, around):
+        if step.to is not None and not self._claim(replica, step.to, step.reason, around):
             return False
         if step.effect is not None:
             self._act(replica, step.effect, around)
         return True
 
-    def _claim(self, replica: Replica, step: Step, around: World) -> bool:
+    def _claim(self, replica: Replica, to: State, reason: str, around: World) -> bool:
         """The transition, with what has to be booked in the same transaction. False when there is no room now."""
-        assert step.to is not None
-        if step.to == State.FAILED:
-            self._fail(replica, step.reason)
+        if to == State.FAILED:
+            self._fail(replica, effects.failure(replica, reason, self.memory), reason)
             return True
         try:
             if replica.state == State.STOPPED:
                 lifecycle.start(replica, actor=ACTOR)
                 return True
             with transaction.atomic():
-                changes = self._book(replica, step.to, around)
+                changes = self._book(replica, to, around)
                 if changes is None:
                     return False
-                lifecycle.transition(replica, step.to, reason=step.reason, actor=ACTOR, **changes)
+                lifecycle.transition(replica, to, reason=reason, actor=ACTOR, **changes)
         except NoCapacity as error:
             self._no_room(replica, error)
             return False
         return True
 
-    def _book(self, replica: Replica, to: State, around: World) -> dict[str, object] | None:
+    def _book(self, replica: Replica, to: State, around: World) -> dict[str, Any] | None:
         """What changes with the state; None when a cold start has to wait for another of its node."""
         old = State(replica.state)
         if to == State.PENDING:
@@ -136,8 +137,7 @@ class Reconciler:
         else:
             lifecycle.set_goal(replica, Goal.STOPPED, reason=error.code, actor=ACTOR, message=error.message)
 
-    def _fail(self, replica: Replica, reason: str) -> None:
-        found = effects.failure(replica, reason, self.memory)
+    def _fail(self, replica: Replica, found: Diagnosis, reason: str) -> None:
         words = f"{found.message} {found.hint}".strip()
         lifecycle.transition(
             replica,
@@ -154,9 +154,9 @@ class Reconciler:
             case Effect.SPAWN:
                 effects.spawn(replica)
             case Effect.SLEEP:
-                effects.sleep(replica)
+                self._sleep(replica)
             case Effect.WAKE:
-                effects.wake(replica)
+                self._wake(replica)
             case Effect.TERMINATE:
                 effects.terminate(replica, around, self.memory)
             case Effect.KILL:
@@ -169,6 +169,22 @@ class Reconciler:
                 effects.give_up_sleep(replica)
             case Effect.ABANDON:
                 effects.abandon(replica)
+
+    @staticmethod
+    def _sleep(replica: Replica) -> None:
+        """An engine that refuses to sleep stays awake and says why."""
+        try:
+            effects.sleep(replica)
+        except EngineRefused as error:
+            effects.give_up_sleep(replica, f"the engine refused to sleep: {error.message}")
+
+    def _wake(self, replica: Replica) -> None:
+        """An engine that fails to wake may have leaked memory: it is started afresh."""
+        try:
+            effects.wake(replica)
+        except EngineRefused as error:
+            found = diagnose([error.message], None)
+            self._fail(replica, found, "wake_refused")
 
     def _idle(self, replica: Replica) -> None:
         """Nothing to do: show a load's progress, forget what has served its purpose."""

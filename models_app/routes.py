@@ -79,7 +79,7 @@ def _state(replicas: list[Replica]) -> RouteState:
     sources = {row.pk for row in replicas if not row.disposable}
     own = [row for row in replicas if row.replaces_id not in sources]
     headed = [row for row in own if row.goal != Goal.STOPPED or row.restarting]
-    if any(row.goal == Goal.READY and row.state != State.FAILED or row.restarting for row in headed):
+    if any((row.goal == Goal.READY and row.state != State.FAILED) or row.restarting for row in headed):
         return "starting"
     if any(row.goal == Goal.SLEEPING for row in headed):
         return "sleeping"
