@@ -1,5 +1,6 @@
 """What the API accepts, field by field, and the shapes it answers with. Answers are made by `rows`."""
 
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,13 +15,26 @@ from rest_framework import serializers
 
 from gpus.models import GPU
 from models_app import sources
-from models_app.engines import command
+from models_app.engines import reserved
 from models_app.errors import DeploymentLive
 from models_app.models import Deployment, EngineRuntime, Model
 from models_app.rows import DeploymentRow, ReplicaRow, TransitionRow
 from models_app.snapshot import Snapshot
 from models_app.states import State
 from sardeenz.errors import InvalidSpec
+
+OWN_VARIABLES = frozenset(
+    {
+        "CUDA_VISIBLE_DEVICES",
+        "ENABLE_KVCACHED",
+        "KVCACHED_AUTOPATCH",
+        "KVCACHED_IPC_NAME",
+        "VLLM_API_KEY",
+        "VLLM_SERVER_DEV_MODE",
+    }
+)
+LOADER_VARIABLES = frozenset({"LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP"})
+_VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
 
 
 class RowSerializer(serializers.BaseSerializer[Any]):
@@ -148,6 +162,10 @@ class RuntimeSerializer(serializers.ModelSerializer[EngineRuntime]):
 
     environment = serializers.DictField(child=serializers.CharField(max_length=4096, allow_blank=True), required=False)
 
+    def validate_environment(self, environment: dict[str, str]) -> dict[str, str]:
+        """A runtime may change where programs and libraries are found, but not what Sardeenz sets."""
+        return _checked_variables(environment, OWN_VARIABLES)
+
     class Meta:
         model = EngineRuntime
         fields = ("id", "name", "kind", "executable", "version", "kvcached", "environment")
@@ -209,11 +227,15 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
             raise serializers.ValidationError("a deployment keeps its name; served_name may change")
         return name
 
+    def validate_environment(self, environment: dict[str, str]) -> dict[str, str]:
+        """Neither what Sardeenz sets nor what would make the engine another program."""
+        return _checked_variables(environment, OWN_VARIABLES | LOADER_VARIABLES)
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """What one field cannot tell alone."""
         if self.instance is None:
             attrs.setdefault("served_name", attrs["name"])
-            attrs.setdefault("runtime", _only_runtime(attrs))
+            attrs["runtime"] = attrs.get("runtime") or _only_runtime()
         for check in (_check_served_name, _check_engine, _check_kv):
             check(self.instance, attrs)
         return attrs
@@ -227,13 +249,22 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
         return instance
 
 
+def _checked_variables(environment: dict[str, str], refused: frozenset[str]) -> dict[str, str]:
+    for name, value in environment.items():
+        if not _VARIABLE.match(name) or "\0" in value:
+            raise serializers.ValidationError(f"{name!r} cannot be a variable")
+        if name in refused or name.startswith("SARDEENZ_"):
+            raise serializers.ValidationError(f"{name} is not the deployment's to set")
+    return environment
+
+
 def _write(instance: Any, changes: dict[str, Any]) -> None:
     for field, value in changes.items():
         setattr(instance, field, value)
     instance.save(update_fields=list(changes))
 
 
-def _only_runtime(attrs: dict[str, Any]) -> EngineRuntime:
+def _only_runtime() -> EngineRuntime:
     found = list(EngineRuntime.objects.all()[:2])
     if len(found) == 1:
         return found[0]
@@ -262,7 +293,7 @@ def _check_engine(instance: Deployment | None, attrs: dict[str, Any]) -> None:
     runtime: EngineRuntime = attrs.get("runtime") or instance.runtime  # type: ignore[union-attr]
     extra_args = attrs.get("extra_args", instance.extra_args if instance is not None else [])
     try:
-        command.check_extra_args(extra_args, runtime.kind)
+        reserved.check_extra_args(extra_args, runtime.kind)
     except InvalidSpec as error:
         raise serializers.ValidationError({"extra_args": error.message.removeprefix("extra_args: ")}) from error
     degree = attrs.get("tensor_parallel", instance.tensor_parallel if instance is not None else 1)

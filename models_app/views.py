@@ -39,9 +39,8 @@ class CatalogueViewSet(viewsets.ModelViewSet[Any]):
         try:
             instance.delete()
         except ProtectedError as error:
-            raise InUse(
-                f"{instance} is used by {len(error.protected_objects)} deployments; delete them first"
-            ) from error
+            users = ", ".join(sorted(map(str, error.protected_objects)))
+            raise InUse(f"{instance} is used by {users}; delete that first") from error
 
 
 class ModelViewSet(CatalogueViewSet):

@@ -119,6 +119,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Nodes, GPUs, models, deployments, replicas and their verbs.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["sardeenz.api.ReadOrOperate"],
     "COMPONENT_SPLIT_REQUEST": True,
 }
 
