@@ -21,7 +21,7 @@ KEPT: Final = (
     "head_dim vocab_size max_position_embeddings tie_word_embeddings torch_dtype dtype sliding_window layer_types "
     "kv_lora_rank qk_rope_head_dim quantization_config n_routed_experts num_experts num_local_experts "
     "moe_intermediate_size"
-).split()
+).split()  # noqa: SIM905
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,8 @@ def estimate(
     per_token = kv_bytes_per_token(told, tensor_parallel=tensor_parallel, dtype_bytes=kv_dtype_bytes)
     length = min(max_model_len or told.get("max_position_embeddings") or 4096, 4096)
     pages = PAGE_BYTES * int(told.get("num_hidden_layers") or 32)
-    floor = max(per_token * length, 3 * pages)  # the null page and two reserved ones stay mapped
+    window = _window_bytes(told, length, tensor_parallel=tensor_parallel, dtype_bytes=kv_dtype_bytes)
+    floor = max(per_token * length + window, 3 * pages)  # the null page and two reserved ones stay mapped
     return Estimate(
         weights_bytes=-(-int(weights) // tensor_parallel),
         kv_bytes_per_token=per_token,
@@ -81,11 +82,25 @@ def kv_bytes_per_token(told: dict[str, Any], *, tensor_parallel: int = 1, dtype_
         layers = sum(kind == "full_attention" for kind in kinds)
     if rank := told.get("kv_lora_rank"):  # MLA keeps one compressed vector, on every GPU
         return layers * (int(rank) + int(told.get("qk_rope_head_dim") or 0)) * dtype_bytes
+    return layers * _layer_bytes(told, tensor_parallel, dtype_bytes)
+
+
+def _layer_bytes(told: dict[str, Any], tensor_parallel: int, dtype_bytes: int) -> int:
+    """Keys and values of one token in one attention layer."""
     heads = int(told.get("num_attention_heads") or 0)
-    if not heads or not layers:
+    if not heads:
         return 0
     kv_heads = int(told.get("num_key_value_heads") or heads)
-    return 2 * layers * -(-kv_heads // tensor_parallel) * _head_dim(told, heads) * dtype_bytes
+    return 2 * -(-kv_heads // tensor_parallel) * _head_dim(told, heads) * dtype_bytes
+
+
+def _window_bytes(told: dict[str, Any], length: int, *, tensor_parallel: int, dtype_bytes: int) -> int:
+    """What the layers that keep only a window hold for one sequence of `length` tokens."""
+    kinds, window = told.get("layer_types"), told.get("sliding_window")
+    if not isinstance(kinds, list) or not window:
+        return 0
+    layers = sum(kind == "sliding_attention" for kind in kinds)
+    return layers * min(int(window), length) * _layer_bytes(told, tensor_parallel, dtype_bytes)
 
 
 def _head_dim(told: dict[str, Any], heads: int) -> int:
@@ -107,17 +122,25 @@ def _parameters(told: dict[str, Any]) -> int | None:
     experts = int(told.get("n_routed_experts") or told.get("num_experts") or told.get("num_local_experts") or 1)
     width = int(told.get("moe_intermediate_size") or inner) if experts > 1 else inner
     attention = 2 * hidden * heads * dim + 2 * hidden * kv_heads * dim
-    block = attention + 3 * hidden * width * experts + 2 * hidden
-    embeddings = vocabulary * hidden * (1 if told.get("tie_word_embeddings") else 2)
-    return int((layers * block + embeddings + hidden) * _parameter_bytes(told))
+    linear = layers * (attention + 3 * hidden * width * experts)
+    rest = vocabulary * hidden * (1 if told.get("tie_word_embeddings") else 2) + (2 * layers + 1) * hidden
+    plain = TORCH_BYTES.get(str(told.get("torch_dtype") or told.get("dtype")), 2.0)
+    return int(linear * _quantised_bytes(told, plain) + rest * plain)
 
 
-def _parameter_bytes(told: dict[str, Any]) -> float:
+def _quantised_bytes(told: dict[str, Any], plain: float) -> float:
+    """Bytes of one weight of a linear layer; embeddings and norms are not quantised."""
     quantised = told.get("quantization_config")
-    if isinstance(quantised, dict):
-        bits = quantised.get("bits") or (8 if "fp8" in str(quantised.get("quant_method")) else 4)
-        return float(bits) / 8
-    return TORCH_BYTES.get(str(told.get("torch_dtype") or told.get("dtype")), 2.0)
+    if not isinstance(quantised, dict):
+        return plain
+    group = next(iter((quantised.get("config_groups") or {}).values()), {}).get("weights") or {}
+    bits = quantised.get("bits") or quantised.get("w_bit") or group.get("num_bits")
+    if not bits:
+        eight = "fp8" in str(quantised.get("quant_method")) or quantised.get("load_in_8bit")
+        bits = 8 if eight else 4
+    size = quantised.get("group_size") or quantised.get("q_group_size") or group.get("group_size") or 0
+    # Each group of a 4-bit format has a 16-bit scale and a 4-bit zero point.
+    return float(bits) / 8 + (2.5 / int(size) if int(size) > 0 and int(bits) < 8 else 0)
 
 
 def _file_bytes(root: Path) -> int | None:
@@ -127,7 +150,7 @@ def _file_bytes(root: Path) -> int | None:
         total = json.loads(index.read_text()).get("metadata", {}).get("total_size")
         if isinstance(total, int):
             return total
-    files = sorted(root.glob("*.safetensors"))
+    files = sorted(root.glob("model*.safetensors")) or sorted(root.glob("*.safetensors"))  # not both of two copies
     return sum(_tensor_bytes(file) for file in files) if files else None
 
 
@@ -138,5 +161,8 @@ def _tensor_bytes(file: Path) -> int:
         if not 0 < size <= HEADER_LIMIT:
             raise ValueError(f"{file} is not a safetensors file")
         header = json.loads(opened.read(size))
-    offsets = [tensor["data_offsets"] for name, tensor in header.items() if name != "__metadata__"]
-    return sum(end - begin for begin, end in offsets)
+    try:
+        offsets = [tensor["data_offsets"] for name, tensor in header.items() if name != "__metadata__"]
+        return sum(end - begin for begin, end in offsets)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} has a header that is not safetensors'") from error

@@ -1,0 +1,195 @@
+"""Bytes of a model before it was ever loaded, from the config.json of published models."""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models_app import estimate
+
+GB = 10**9
+LLAMA_8B = {
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+    "max_position_embeddings": 131072,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+}
+LLAMA_1B = LLAMA_8B | {
+    "hidden_size": 2048,
+    "intermediate_size": 8192,
+    "num_hidden_layers": 16,
+    "head_dim": 64,
+    "tie_word_embeddings": True,
+}
+QWEN_7B = LLAMA_8B | {
+    "hidden_size": 3584,
+    "intermediate_size": 18944,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "vocab_size": 152064,
+}
+QWEN_7B_AWQ = QWEN_7B | {"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 128}}
+LLAMA_8B_FP8 = LLAMA_8B | {"quantization_config": {"quant_method": "fp8", "activation_scheme": "static"}}
+LLAMA_8B_W8A8 = LLAMA_8B | {
+    "quantization_config": {
+        "quant_method": "compressed-tensors",
+        "config_groups": {"group_0": {"weights": {"num_bits": 8, "type": "int"}}},
+    }
+}
+DEEPSEEK_V3 = {
+    "hidden_size": 7168,
+    "num_hidden_layers": 61,
+    "num_attention_heads": 128,
+    "num_key_value_heads": 128,
+    "kv_lora_rank": 512,
+    "qk_rope_head_dim": 64,
+}
+GEMMA_27B = {
+    "hidden_size": 5376,
+    "num_hidden_layers": 62,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 16,
+    "head_dim": 128,
+    "sliding_window": 1024,
+    "layer_types": (["sliding_attention"] * 5 + ["full_attention"]) * 10 + ["sliding_attention"] * 2,
+}
+
+
+def folder_of(folder: Path, config: object, **files: bytes) -> Path:
+    """A model folder."""
+    (folder / "config.json").write_text(json.dumps(config))
+    for name, content in files.items():
+        (folder / f"{name}.safetensors").write_bytes(content)
+    return folder
+
+
+def safetensors(**shapes: tuple[int, ...]) -> bytes:
+    """A real header of bf16 tensors; of the data that would follow only the length is told."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    at = 0
+    for name, shape in shapes.items():
+        size = 2
+        for number in shape:
+            size *= number
+        header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [at, at + size]}
+        at += size
+    raw = json.dumps(header).encode()
+    return struct.pack("<Q", len(raw)) + raw
+
+
+@pytest.mark.parametrize(
+    ("told", "tensor_parallel", "expected"),
+    [
+        (LLAMA_8B, 1, 131072),
+        (LLAMA_8B, 2, 65536),
+        (LLAMA_8B, 16, 16384),  # fewer KV heads than GPUs: each keeps a whole head
+        (LLAMA_1B, 1, 32768),
+        (QWEN_7B, 1, 57344),
+        (DEEPSEEK_V3, 1, 70272),
+        (DEEPSEEK_V3, 8, 70272),  # MLA's vector is on every GPU
+        (GEMMA_27B, 1, 81920),  # only its ten full layers keep every token
+        ({}, 1, 0),
+    ],
+)
+def test_kv_bytes_of_a_token_follow_the_shape(told: dict[str, Any], tensor_parallel: int, expected: int) -> None:
+    assert estimate.kv_bytes_per_token(told, tensor_parallel=tensor_parallel) == expected
+
+
+def test_an_fp8_kv_cache_takes_half() -> None:
+    assert estimate.kv_bytes_per_token(LLAMA_8B, dtype_bytes=1) == 65536
+
+
+@pytest.mark.parametrize(
+    ("told", "published_gb"),
+    [
+        (LLAMA_8B, 16.06),
+        (LLAMA_1B, 2.47),
+        (QWEN_7B, 15.23),
+        (QWEN_7B_AWQ, 5.57),
+        (LLAMA_8B_FP8, 9.08),
+        (LLAMA_8B_W8A8, 9.08),
+    ],
+)
+def test_weights_without_files_are_close_to_what_is_published(told: dict[str, Any], published_gb: float) -> None:
+    found = estimate.estimate(told)
+    assert found is not None
+    assert found.weights_bytes / GB == pytest.approx(published_gb, rel=0.01)
+
+
+def test_weights_are_divided_among_gpus_and_rounded_up() -> None:
+    found = estimate.estimate(LLAMA_8B | {"weights_bytes": 101}, tensor_parallel=2)
+    assert found is not None
+    assert found.weights_bytes == 51
+
+
+def test_the_floor_holds_one_short_request_with_its_windows() -> None:
+    found = estimate.estimate(GEMMA_27B | {"weights_bytes": 54 * GB}, max_model_len=8192)
+    assert found is not None
+    assert found.kv_floor_bytes == 4096 * 81920 + 52 * 1024 * 8192
+
+
+def test_the_floor_is_never_less_than_the_pages_that_stay_mapped() -> None:
+    found = estimate.estimate(LLAMA_8B, max_model_len=16)
+    assert found is not None
+    assert found.kv_floor_bytes == 3 * 32 * estimate.PAGE_BYTES
+
+
+def test_a_shapeless_model_is_not_estimated() -> None:
+    assert estimate.estimate({"architectures": ["Mystery"]}) is None
+
+
+def test_facts_sum_the_tensors_of_every_file(tmp_path: Path) -> None:
+    first, second = safetensors(embed=(100, 10)), safetensors(norm=(10,), head=(100, 10))
+    told = estimate.facts(folder_of(tmp_path, LLAMA_8B, **{"model-00001": first, "model-00002": second}))
+    assert told["weights_bytes"] == 2 * (1000 + 10 + 1000)
+    assert told["num_key_value_heads"] == 8
+
+
+def test_facts_count_a_model_stored_twice_once(tmp_path: Path) -> None:
+    both = {"model-00001": safetensors(embed=(100, 10)), "consolidated": safetensors(embed=(100, 10))}
+    assert estimate.facts(folder_of(tmp_path, LLAMA_8B, **both))["weights_bytes"] == 2000
+
+
+def test_facts_believe_the_index(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, LLAMA_8B)
+    index = {"metadata": {"total_size": 16060522496}, "weight_map": {}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert estimate.facts(folder)["weights_bytes"] == 16060522496
+
+
+def test_facts_read_the_text_part_of_a_multimodal_config(tmp_path: Path) -> None:
+    config = {"architectures": ["Gemma3ForConditionalGeneration"], "text_config": GEMMA_27B}
+    told = estimate.facts(folder_of(tmp_path, config))
+    assert told["sliding_window"] == 1024
+    assert told["architectures"] == ["Gemma3ForConditionalGeneration"]
+    assert "weights_bytes" not in told
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0\0",
+        struct.pack("<Q", 2**60),
+        struct.pack("<Q", 5) + b"{nope",
+        struct.pack("<Q", 2) + b"[]",
+        struct.pack("<Q", 8) + b'{"a":{}}',
+    ],
+)
+def test_a_broken_weight_file_is_a_value_error(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        estimate.facts(folder_of(tmp_path, LLAMA_8B, model=content))
+
+
+def test_a_config_that_is_no_object_is_a_value_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not a JSON object"):
+        estimate.facts(folder_of(tmp_path, ["LlamaForCausalLM"]))
