@@ -16,12 +16,12 @@ DEFAULT_KV_FLOOR_BYTES: Final = GIB
 HEADER_LIMIT: Final = 100 * 2**20
 
 TORCH_BYTES: Final = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "float8_e4m3fn": 1.0}
-KEPT: Final = (
-    "architectures model_type hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads "
-    "head_dim vocab_size max_position_embeddings tie_word_embeddings torch_dtype dtype sliding_window layer_types "
-    "kv_lora_rank qk_rope_head_dim quantization_config n_routed_experts num_experts num_local_experts "
-    "moe_intermediate_size"
-).split()  # noqa: SIM905
+KEPT: Final = """
+    architectures model_type hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads
+    head_dim vocab_size max_position_embeddings tie_word_embeddings torch_dtype dtype sliding_window layer_types
+    kv_lora_rank qk_rope_head_dim quantization_config n_routed_experts num_experts num_local_experts
+    moe_intermediate_size
+""".split()  # noqa: SIM905
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,8 @@ def _quantised_bytes(told: dict[str, Any], plain: float) -> float:
     quantised = told.get("quantization_config")
     if not isinstance(quantised, dict):
         return plain
-    group = next(iter((quantised.get("config_groups") or {}).values()), {}).get("weights") or {}
+    groups: list[dict[str, Any]] = list((quantised.get("config_groups") or {}).values())
+    group: dict[str, Any] = (groups[0].get("weights") if groups else None) or {}
     bits = quantised.get("bits") or quantised.get("w_bit") or group.get("num_bits")
     if not bits:
         eight = "fp8" in str(quantised.get("quant_method")) or quantised.get("load_in_8bit")
