@@ -21,12 +21,12 @@ class Prepared(TypedDict):
     token: str
     api_key: str
     new_api_key: bool
-    simulated: bool
+    simulated: bool | None
     runtimes: list[str]
 
 
-def prepare(*, token: str = "", api_key: str = "", new_password: bool = False) -> Prepared:
-    """Make the first admin, the command line's keys, the runtimes and the rows of this node."""
+def prepare(*, token: str = "", api_key: str = "", new_password: bool = False, node: bool = True) -> Prepared:
+    """Make the first admin, the command line's keys, the runtimes and the rows of this node if it is one."""
     password = _admin(renew=new_password)
     fresh = not (api_key and keys.find(api_key))
     owner = User.objects.filter(username=ADMIN).first()
@@ -36,7 +36,7 @@ def prepare(*, token: str = "", api_key: str = "", new_password: bool = False) -
         "token": token if token and keys.find(token) else keys.create("command line", [Scope.READ, Scope.MANAGE])[1],
         "api_key": keys.create("first key", [Scope.INFERENCE], owner)[1] if fresh else api_key,
         "new_api_key": fresh,
-        "simulated": discovery.discover().simulated,
+        "simulated": discovery.discover().simulated if node else None,
         "runtimes": [str(runtime) for runtime in runtimes.ensure_defaults()],
     }
 

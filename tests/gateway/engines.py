@@ -109,8 +109,8 @@ class Engine:
                 await behaviour(Exchange(seen, reader, writer))
                 if writer.is_closing():
                     return
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client left, or the test is over
         finally:
             self._tasks.discard(task)
             writer.close()

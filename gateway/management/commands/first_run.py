@@ -14,9 +14,13 @@ class Command(BaseCommand):
         parser.add_argument("--new-password", action="store_true", help="give the first admin another password")
         parser.add_argument("--token", default="", help="the manage key the command line holds")
         parser.add_argument("--api-key", default="", help="the inference key the command line holds")
+        parser.add_argument("--no-node", action="store_true", help="this machine is no node: leave its GPUs out")
 
     def handle(self, *args: object, **options: object) -> None:
         made = first_run.prepare(
-            token=str(options["token"]), api_key=str(options["api_key"]), new_password=bool(options["new_password"])
+            token=str(options["token"]),
+            api_key=str(options["api_key"]),
+            new_password=bool(options["new_password"]),
+            node=not options["no_node"],
         )
         self.stdout.write(json.dumps(made))
