@@ -32,7 +32,7 @@ def _start_servers() -> Path:
 def _set_environment(valkey: Path) -> None:
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     number = int(worker.removeprefix("gw")) + 1 if worker.startswith("gw") else 0
-    for name in [name for name in os.environ if name.startswith("SARDEENZ_") and name != _POSTGRES]:
+    for name in [name for name in os.environ if name.startswith("SARDEENZ_") and not name.startswith("SARDEENZ_TEST_")]:
         del os.environ[name]
     data_dir = Path(tempfile.mkdtemp(prefix="data-", dir=valkey))
     segments = data_dir / "shm"

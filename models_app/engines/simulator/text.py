@@ -25,7 +25,7 @@ WORDS = """
 """.split()  # noqa: SIM905
 _INDEX = {word.encode(): number for number, word in enumerate(WORDS)}
 _BYTES_BASE = 2 * len(WORDS)
-_TOKEN = re.compile(rb" ?(?:" + b"|".join(sorted(_INDEX, reverse=True)) + rb")(?![a-z])|[\s\S]{1,3}")
+_TOKEN = re.compile(rb" ?(?:" + b"|".join(sorted(_INDEX, reverse=True)) + rb")(?![a-z])|[.,:;!?\n]|[\s\S]{1,3}")
 _GARBAGE = ("!", "!!", " !", "#", " ~", "0")
 _CLOSED = 1 << 24
 
