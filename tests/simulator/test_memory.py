@@ -109,8 +109,12 @@ def test_a_limit_takes_nothing_away_until_the_prefix_cache_is_dropped(start: Sta
         client.post("/v1/chat/completions", json=chat("short", max_tokens=2))
         assert _segment(segments).shrinking
         assert client.post("/reset_prefix_cache").json() == {"success": True}
-        client.post("/v1/chat/completions", json=chat("short", max_tokens=2))
-        until(lambda: _segment(segments).mapped_bytes <= 2 * PAGE, "the pages are given back")
+
+        def shrunk() -> bool:
+            client.post("/v1/chat/completions", json=chat("short", max_tokens=2))
+            return _segment(segments).mapped_bytes <= 2 * PAGE
+
+        until(shrunk, "the pages are given back")
 
 
 def test_a_limit_of_zero_is_ignored(start: Start, segments: Path) -> None:
