@@ -89,6 +89,8 @@ class Admission:
     def returned(self, target: Target) -> None:
         """A lease ended."""
         target.in_flight -= 1
+        if not self._router.routable(target):
+            target.pool.close_idle()
         self._reporter.returned(target)
 
     def _pinned(self, call: Waiting) -> Target:

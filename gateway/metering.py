@@ -1,10 +1,13 @@
 """What a call used, read from the last bytes of its answer; plain integers in memory, rows in batches."""
 
+import logging
 import re
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
+
+from django.db import DataError, IntegrityError
 
 from gateway.outage import FAULTS, Outage
 
@@ -19,6 +22,8 @@ _RESPONSE_ID = re.compile(rb'"id": ?"([A-Za-z0-9_.-]{1,128})"').search
 _PROMPT = re.compile(rb'"(?:prompt_tokens|input_tokens)": ?(\d+)').search
 _COMPLETION = re.compile(rb'"(?:completion_tokens|output_tokens)": ?(\d+)').search
 _CACHED = re.compile(rb'"(?:cached_tokens|cache_read_input_tokens)": ?(\d+)').search
+
+logger = logging.getLogger(__name__)
 
 
 class Usage(NamedTuple):
@@ -67,7 +72,7 @@ class Tap:
     @property
     def between_events(self) -> bool:
         """Whether the last byte ended an event, so that another may follow."""
-        return bool(self._tail) and self._tail[-1].endswith((b"\n\n", b"\r\n\r\n"))
+        return not self._tail or self._tail[-1].endswith((b"\n\n", b"\r\n\r\n"))
 
     def response_id(self) -> str | None:
         """The first id in the answer: that of a stored response."""
@@ -135,9 +140,13 @@ class Meter:
             batch = [self._records[place] for place in range(min(BATCH, len(self._records)))]
             try:
                 await self._write_usage(batch)
+            except (DataError, IntegrityError) as error:  # these would fail for ever, and hold up all that follow
+                logger.warning("usage records refused: count=%d error=%r", len(batch), error)
+                self.dropped += len(batch)
             except FAULTS as error:
                 self.outage.began(error)
                 return
+            else:
+                self.outage.ended()
             for _ in batch:
                 self._records.popleft()
-            self.outage.ended()

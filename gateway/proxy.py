@@ -149,9 +149,14 @@ class Call:
         self.outcome = "ok"
         self.tap = Tap()
 
+    @property
+    def streams_events(self) -> bool:
+        """Whether the answer is to be an event stream."""
+        return self.stream and not self.endpoint.multipart
+
     async def still_waiting(self, route: Route) -> None:
         """Admission's word that the wait goes on: only a stream can be told so without lying about the status."""
-        if self.stream and not self.endpoint.multipart:
+        if self.streams_events:
             await self.reply.hold_open(route)
         elif not self.reply.started:
             self.reply.state = route.state.encode("ascii", "replace")
@@ -236,10 +241,9 @@ class Proxy:
         """More of the answer. A stream that breaks between two events can still say why."""
         try:
             return await answer.read()
-        except EngineError as error:
-            if call.reply.held_open or (call.stream and call.tap.between_events):
-                call.reply.held_open = True
-            raise error
+        except EngineError:
+            call.reply.held_open = call.streams_events and answer.status == 200 and call.tap.between_events
+            raise
 
     async def _late_refusal(self, call: Call, answer: Connection) -> None:
         """The engine refused after 200 was said: its own words, as an event."""

@@ -148,12 +148,16 @@ class Router:
         """Whether any table was ever read."""
         return self._rows is not None
 
+    def check_loaded(self) -> None:
+        """Without a table nothing can be said about any model."""
+        if not self.loaded:
+            raise RoutesUnavailable("the route table is not known yet", retry_after_seconds=1.0)
+
     def route(self, served_name: str) -> Route:
         """The route of this name."""
         route = self.table.by_name.get(served_name)
         if route is None:
-            if not self.loaded:
-                raise RoutesUnavailable("the route table is not known yet", retry_after_seconds=1.0)
+            self.check_loaded()
             raise ModelNotFound(f"the model `{served_name[:200]}` does not exist", param="model")
         return route
 

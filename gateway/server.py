@@ -149,6 +149,7 @@ class Gateway:
 
     def _models(self, name: str) -> bytes:
         """The list, or one card; from the table, so asking wakes nothing."""
+        self.router.check_loaded()
         table = self.router.table
         if not name:
             return table.listing

@@ -60,6 +60,19 @@ async def test_a_draining_replica_admits_nothing(world: World, run, engine: Engi
     assert (await asked).status_code == 200
 
 
+async def test_connections_to_a_replica_that_is_no_longer_routed_are_closed(world: World, run, engine: Engine) -> None:
+    async def answer_and_wait(exchange: Exchange) -> None:
+        await exchange.answer(b"{}")
+        await exchange.until_hung_up()
+
+    engine.behaviour = answer_and_wait
+    world.serve("m", engine)
+    gateway = await run()
+    assert (await gateway.chat("m")).status_code == 200
+    world.change("m", state="sleeping")
+    await until(engine.seen[0].hung_up.is_set, 3)
+
+
 async def test_a_routes_removal_refuses_those_who_wait_for_it(world: World, run) -> None:
     world.serve("m")
     gateway = await run()

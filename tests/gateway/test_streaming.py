@@ -74,6 +74,21 @@ async def test_a_stream_cut_by_the_engine_ends_in_an_error_event(world: World, r
     assert len(engine.seen) == 1
 
 
+async def test_a_stream_cut_within_an_event_is_seen_as_cut(world: World, run, engine: Engine) -> None:
+    async def die(exchange: Exchange) -> None:
+        await exchange.begin_stream()
+        await exchange.chunk(b'data: {"n"')
+        exchange.writer.close()
+
+    engine.behaviour = die
+    world.serve("m", engine)
+    client = await (await run()).open(STREAM)
+    await client.head()
+    rest = await asyncio.wait_for(client.reader.read(), 10)
+    assert b"error" not in rest
+    assert not rest.endswith(b"0\r\n\r\n")
+
+
 async def test_an_answer_cut_by_the_engine_is_seen_as_cut(world: World, run, engine: Engine) -> None:
     async def die(exchange: Exchange) -> None:
         exchange.writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{half")
