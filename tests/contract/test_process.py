@@ -5,15 +5,15 @@ from pathlib import Path
 
 import httpx2
 
-from models_app.engines import logs
+from models_app.engines import progress
 from tests.contract.engines import Engine, Target, running, until
 from tests.contract.sse import chat, events
 
 
 def test_the_log_tells_every_phase_of_the_load(engine: Engine) -> None:
-    until(lambda: logs.progress(engine.lines()).phase == logs.PHASES[-1][1], "the last phase")
-    told = logs.progress(engine.lines())
-    assert told.ratio == logs.PHASES[-1][2]
+    until(lambda: progress.progress(engine.lines()).phase == progress.PHASES[-1][1], "the last phase")
+    told = progress.progress(engine.lines())
+    assert told.ratio == progress.PHASES[-1][2]
     assert told.facts["kv_tokens"] > 0
     assert told.facts["init_seconds"] >= 0
 

@@ -5,4 +5,4 @@ cd "$(dirname "$0")/../.."
 sh tests/vllm/install.sh
 SARDEENZ_TEST_VLLM=$(cd "${VENV_VLLM:-.venv-vllm}/bin" && pwd)/vllm
 export SARDEENZ_TEST_VLLM
-exec "${PYTHON:-.venv/bin/python}" -m pytest -p no:xdist tests/contract tests/vllm "$@"
+exec .venv/bin/python -m pytest -p no:xdist tests/contract tests/vllm "$@"
