@@ -1,0 +1,68 @@
+import { describe, expect, it } from "vitest";
+import { hue } from "./colours";
+import * as format from "./format";
+
+describe("numbers as text", () => {
+  it.each([
+    [0, "0 B"],
+    [1023, "1023 B"],
+    [1024, "1 KiB"],
+    [1.5 * 1024 ** 3, "1.5 GiB"],
+    [80 * 1024 ** 3, "80 GiB"],
+    [1023.9 * 1024 ** 3, "1 TiB"],
+    [null, "–"],
+    [undefined, "–"],
+  ])("bytes %s are %s", (value, text) => expect(format.bytes(value)).toBe(text));
+
+  it("a share is in the unit of the whole", () => {
+    expect(format.share(512 * 1024 ** 2, 80 * 1024 ** 3)).toBe("0.5 of 80 GiB");
+    expect(format.share(undefined, 80 * 1024 ** 3)).toBe("– of 80 GiB");
+  });
+
+  it.each([
+    [0, "0 s"],
+    [59.6, "1 min"],
+    [75, "1 min 15 s"],
+    [3600, "1 h"],
+    [90_000, "1 d 1 h"],
+    [null, "–"],
+  ])("%s seconds are %s", (value, text) => expect(format.duration(value)).toBe(text));
+
+  it("unknown is never zero", () => {
+    expect([format.percent(null), format.rate(undefined), format.celsius(null), format.watts(null, 300)]).toEqual(
+      Array(4).fill("–"),
+    );
+    expect([format.percent(0), format.rate(0), format.celsius(0), format.watts(0, 300)]).toEqual([
+      "0 %",
+      "0",
+      "0 °C",
+      "0 of 300 W",
+    ]);
+  });
+
+  it("an instant in the future is now", () => {
+    expect(format.since("2026-01-01T00:00:10Z", Date.parse("2026-01-01T00:00:00Z"))).toBe("0 s");
+  });
+});
+
+describe("text as numbers", () => {
+  it.each([
+    ["16 GiB", 16 * 1024 ** 3],
+    ["512m", 512 * 1024 ** 2],
+    ["1.5TB", 1.5 * 1024 ** 4],
+    ["1048576", 1048576],
+    ["lots", undefined],
+    ["-1", undefined],
+  ])("%s is %s", (text, value) => expect(format.parseBytes(text)).toBe(value));
+
+  it("words keep together what quotes hold, and comments are left out", () => {
+    expect(format.splitWords("--a 1 # why\n--b='x y' \"\" --c")).toEqual(["--a", "1", "--b=x y", "", "--c"]);
+  });
+});
+
+it("neighbouring deployments have hues far apart", () => {
+  for (let id = 1; id < 200; id += 1) {
+    const apart = Math.abs(hue(id) - hue(id + 1));
+    expect(Math.min(apart, 360 - apart)).toBeGreaterThan(100);
+  }
+});

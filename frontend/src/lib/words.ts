@@ -1,0 +1,62 @@
+/** What the page calls things. */
+import type { ReplicaRow, State, Verb } from "../api/types";
+import type { Connection } from "../live/connection";
+import type { PartKind } from "./memory";
+
+export const STATES: Record<State, string> = {
+  pending: "Pending",
+  starting: "Starting",
+  ready: "Ready",
+  draining: "Draining",
+  sleeping: "Sleeping",
+  waking: "Waking",
+  stopping: "Stopping",
+  stopped: "Stopped",
+  failed: "Failed",
+};
+
+export const PARTS: Record<PartKind, string> = {
+  static: "weights and overhead",
+  used: "KV cache in use",
+  prealloc: "KV cache kept mapped",
+  asleep: "kept while asleep",
+  foreign: "other processes",
+};
+
+export const CONNECTIONS: Record<Connection, { word: string; about: string }> = {
+  connecting: { word: "Connecting", about: "Waiting for the first rows." },
+  live: { word: "Live", about: "Rows and readings arrive as they change." },
+  stale: { word: "Stale", about: "No reading for some seconds: is the sampler running? What you see may be old." },
+  reconnecting: { word: "Reconnecting", about: "The connection was lost. What you see may be old." },
+};
+
+export const VERBS: Record<Verb, string> = {
+  start: "Start",
+  wake: "Wake",
+  sleep: "Sleep",
+  move: "Move…",
+  restart: "Restart",
+  cancel: "Cancel",
+  stop: "Stop…",
+};
+
+/** What the replica is on its way to, when that is not where it is. */
+export function heading(replica: ReplicaRow): string | undefined {
+  if (replica.restarting) return "then start again";
+  if (replica.disposable && replica.state !== "stopped") return "then removed";
+  const { state, goal } = replica;
+  const arrived = { ready: "ready", sleeping: "sleeping", stopped: "stopped" }[goal] === state;
+  const onTheWay =
+    (goal === "ready" && (state === "pending" || state === "starting" || state === "waking")) ||
+    (goal === "sleeping" && state === "draining") ||
+    (goal === "stopped" && state === "stopping");
+  if (arrived || onTheWay || state === "failed") return undefined;
+  return { ready: "then ready", sleeping: "then sleep", stopped: "then stop" }[goal];
+}
+
+/** What a screen reader is told when a replica changes. */
+export function announcement(before: ReplicaRow | undefined, after: ReplicaRow): string | undefined {
+  if (before === undefined || before.state === after.state) return undefined;
+  const reason = after.state === "failed" && after.message ? `: ${after.message}` : "";
+  return `${after.deployment_name} is ${after.state}${reason}`;
+}

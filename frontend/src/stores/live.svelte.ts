@@ -1,0 +1,106 @@
+/** The fleet as it is now: two sockets folded into two values that components read. */
+import type { DeploymentRow, Frame, GPURow, NodeRow, ReplicaRow } from "../api/types";
+import { announcement } from "../lib/words";
+import { connection, type Connection } from "../live/connection";
+import { NO_FLEET, applyLifecycle, type Fleet, type LifecycleFrame } from "../live/lifecycle";
+import { link, type Link, type LinkState } from "../live/socket";
+import { NO_TELEMETRY, applyTelemetry, type Telemetry, type TelemetryFrame } from "../live/telemetry";
+import { isOn } from "../lib/memory";
+import { notices } from "./notices.svelte";
+import { session } from "./session.svelte";
+
+class Live {
+  fleet = $state.raw<Fleet>(NO_FLEET);
+  telemetry = $state.raw<Telemetry>(NO_TELEMETRY);
+  now = $state(Date.now());
+  private rowsLink = $state<LinkState>("connecting");
+  private framesLink = $state<LinkState>("connecting");
+  private everOpen = $state(false);
+  private frameAt = $state<number>();
+  private links: Link[] = [];
+  private clock: ReturnType<typeof setInterval> | undefined;
+
+  get connection(): Connection {
+    const age = this.frameAt === undefined ? undefined : (this.now - this.frameAt) / 1000;
+    return connection([this.rowsLink, this.framesLink], this.everOpen, age);
+  }
+
+  /** Open both sockets. */
+  begin(): void {
+    this.clock = setInterval(() => (this.now = Date.now()), 1000);
+    this.links = [
+      link("/ws/lifecycle", {
+        message: (frame) => this.rows(frame as LifecycleFrame),
+        state: (state) => (this.rowsLink = state),
+        ended: () => this.lost(),
+      }),
+      link("/ws/telemetry", {
+        message: (frame) => this.frames(frame as TelemetryFrame),
+        state: (state) => (this.framesLink = state),
+      }),
+    ];
+  }
+
+  /** Close both and forget everything: another person may sign in. */
+  end(): void {
+    for (const held of this.links) held.close();
+    clearInterval(this.clock);
+    this.links = [];
+    this.fleet = NO_FLEET;
+    this.telemetry = NO_TELEMETRY;
+    this.everOpen = false;
+    this.frameAt = undefined;
+  }
+
+  private rows(frame: LifecycleFrame): void {
+    if (frame.type === "snapshot") this.everOpen = true;
+    if (frame.type === "event" && frame.kind === "replica" && frame.row !== null) {
+      const words = announcement(this.fleet.replicas.get(frame.id), frame.row as ReplicaRow);
+      if (words !== undefined) notices.speak(words);
+    }
+    this.fleet = applyLifecycle(this.fleet, frame);
+  }
+
+  private frames(message: TelemetryFrame): void {
+    const before = this.telemetry;
+    this.telemetry = applyTelemetry(before, message);
+    if (this.telemetry !== before && this.telemetry.frames.size > 0) this.frameAt = Date.now();
+  }
+
+  /** A socket also closes when the session has ended; only the API can tell. */
+  private lost(): boolean {
+    void session.look();
+    return true;
+  }
+
+  get nodes(): NodeRow[] {
+    return [...this.fleet.nodes.values()].sort((a, b) => a.name.localeCompare(b.name));
+  }
+
+  get deployments(): DeploymentRow[] {
+    return [...this.fleet.deployments.values()].sort((a, b) => a.name.localeCompare(b.name));
+  }
+
+  get replicas(): ReplicaRow[] {
+    return [...this.fleet.replicas.values()].sort((a, b) => a.deployment - b.deployment || a.id - b.id);
+  }
+
+  get gpus(): GPURow[] {
+    return [...this.fleet.gpus.values()].sort((a, b) => a.node - b.node || a.index - b.index || a.id - b.id);
+  }
+
+  gpusOf(node: NodeRow): GPURow[] {
+    return this.gpus.filter((gpu) => gpu.node === node.id);
+  }
+
+  replicasOn(gpu: GPURow): ReplicaRow[] {
+    return this.replicas.filter((replica) => isOn(replica, gpu));
+  }
+
+  frameOf(node: number): Frame | undefined {
+    const name = this.fleet.nodes.get(node)?.name;
+    return name === undefined ? undefined : this.telemetry.frames.get(name);
+  }
+}
+
+export const live = new Live();

@@ -1,0 +1,27 @@
+/** Who is signed in. `undefined` while that is not known yet, `null` when nobody is. */
+import { ApiError, logOut, me } from "../api/client";
+import type { Me } from "../api/types";
+
+class Session {
+  user = $state.raw<Me | null>();
+  problem = $state<string>();
+
+  /** Ask the server; a session that has ended leads to the sign-in page. */
+  async look(): Promise<void> {
+    try {
+      this.user = await me();
+      this.problem = undefined;
+    } catch (error) {
+      if (error instanceof ApiError && error.status !== 0 && error.status < 500) this.user = null;
+      else if (this.user === undefined) this.problem = (error as Error).message;
+    }
+  }
+
+  /** End the session, here even if the server cannot be told. */
+  async end(): Promise<void> {
+    await logOut().catch(() => undefined);
+    this.user = null;
+  }
+}
+
+export const session = new Session();
