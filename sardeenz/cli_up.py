@@ -89,24 +89,21 @@ def _start(supervisor: Supervisor, *, workers_only: bool) -> None:
             _wait_ready(supervisor, service.name)
         if not settings.DATABASE_URL:
             embedded.ensure_database(settings.DATA_DIR)
-    if not workers_only:
-        with console.status("Preparing the database"):
-            _django("migrate", "--verbosity", "0")
-    with console.status("Looking at this node"):
+    with console.status("Preparing the database and looking at this node"):
         made = _first_run() if not workers_only else _joined()
         gpu_uuids = [reading.uuid for reading in devices.read_all()]
-        supervisor.add(services.node_services(gpu_uuids))
+        here = services.node_services(gpu_uuids)
     if workers_only:
+        supervisor.add(here)
         return console.print(f"This node's {len(gpu_uuids)} GPUs joined. Ctrl-C takes them out again.")
-    with console.status("Starting web and gateways"):
-        supervisor.add(
-            services.control_services(
-                host=settings.HOST,
-                web_port=settings.WEB_PORT,
-                gateway_port=settings.GATEWAY_PORT,
-                gateways=settings.GATEWAY_PROCESSES,
-            )
+    with console.status("Starting workers, web and gateways"):
+        control = services.control_services(
+            host=settings.HOST,
+            web_port=settings.WEB_PORT,
+            gateway_port=settings.GATEWAY_PORT,
+            gateways=settings.GATEWAY_PROCESSES,
         )
+        supervisor.add([*here, *control])
         _wait_answers(supervisor)
     cli_banner.show(console, made, log_dir=supervisor.log_dir)
 

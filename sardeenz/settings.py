@@ -19,7 +19,6 @@ DEBUG = env.flag("SARDEENZ_DEBUG", False)
 ALLOWED_HOSTS = env.words("SARDEENZ_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
 CSRF_TRUSTED_ORIGINS = env.words("SARDEENZ_TRUSTED_ORIGINS", "")
 INSTALLED_APPS = [
-    "daphne",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -174,4 +173,5 @@ WAIT_SECONDS = env.seconds("SARDEENZ_WAIT_SECONDS", 600)
 WAIT_LIMIT = env.integer("SARDEENZ_WAIT_LIMIT", 1000, minimum=1)
 WAIT_BYTES = env.size_bytes("SARDEENZ_WAIT_BYTES", "1GiB")
 BODY_BYTES = env.size_bytes("SARDEENZ_BODY", "64MiB")
+ENGINE_IDLE_SECONDS = env.seconds("SARDEENZ_ENGINE_IDLE_SECONDS", 1800)
 HISTORY_DAYS = env.integer("SARDEENZ_HISTORY_DAYS", 30, minimum=1)

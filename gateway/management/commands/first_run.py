@@ -2,13 +2,14 @@
 
 import json
 
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 
 from gateway import first_run
 
 
 class Command(BaseCommand):
-    help = "Make what a new installation needs: the first admin, keys, runtimes, GPUs. Harmless when repeated."
+    help = "Migrate, and make what an installation needs: an admin, keys, runtimes, GPUs. Harmless when repeated."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--new-password", action="store_true", help="give the first admin another password")
@@ -17,6 +18,7 @@ class Command(BaseCommand):
         parser.add_argument("--no-node", action="store_true", help="this machine is no node: leave its GPUs out")
 
     def handle(self, *args: object, **options: object) -> None:
+        call_command("migrate", verbosity=0)
         made = first_run.prepare(
             token=str(options["token"]),
             api_key=str(options["api_key"]),
