@@ -121,4 +121,5 @@ application = Gateway(
         wait_seconds=settings.WAIT_SECONDS,
     ),
     route_ttl_seconds=settings.ROUTE_TTL_SECONDS,
+    idle_seconds=settings.ENGINE_IDLE_SECONDS,
 )

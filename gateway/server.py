@@ -54,7 +54,7 @@ class Gateway:
     """One gateway process."""
 
     def __init__(
-        self, needs: Needs, limits: Limits, *, route_ttl_seconds: float = 1.0, idle_seconds: float = 600.0
+        self, needs: Needs, limits: Limits, *, route_ttl_seconds: float, idle_seconds: float
     ) -> None:
         self.gateway_id = f"{host_name()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._needs = needs
