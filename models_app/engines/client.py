@@ -5,13 +5,16 @@ Sleep level and mode, and wake tags, are query parameters: vLLM ignores them in 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 
+from gpus import gauges
 from models_app.errors import EngineProtocolError, EngineRefused, EngineTimeout, EngineUnreachable
 
-CANARY = "The quick brown fox jumps over"
+CANARY: Final = "The quick brown fox jumps over"
+PEAKS: Final = 4
+_NO_SUCH_ENDPOINT: Final = (404, 405, 501)
 # Engines speak plain HTTP on private addresses, never through a proxy; vLLM closes idle connections after 5 s.
 _http = httpx2.Client(trust_env=False, verify=False, limits=httpx2.Limits(keepalive_expiry=2.0))
 
@@ -28,7 +31,7 @@ class EngineClient:
     """One engine at `url`, authenticated by its own key."""
 
     def __init__(self, url: str, api_key: str) -> None:
-        self.url = url
+        self.url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {api_key}"}
 
     def health(self, *, timeout_seconds: float = 2.0) -> bool:
@@ -51,14 +54,27 @@ class EngineClient:
         self._call("POST", "/sleep", timeout_seconds, params={"level": str(level), "mode": mode})
 
     def wake(self, level: int = 1, *, timeout_seconds: float = 60.0) -> None:
-        """Wake from `level`. After level 2 the weights are gone: allocate, read them again, then the KV cache."""
+        """Wake from `level`; `timeout_seconds` is for each of the steps.
+
+        After level 2 the weights are gone: 1. allocate them, 2. read them again, 3. allocate the KV cache, 4. drop
+        what the prefix cache remembers. Repeating the whole of it after a timeout is safe: vLLM skips what is awake.
+        """
         if level < 2:
-            self._call("POST", "/wake_up", timeout_seconds)
+            self.wake_up(timeout_seconds=timeout_seconds)
             return
-        self._call("POST", "/wake_up", timeout_seconds, params={"tags": "weights"})
-        self._call("POST", "/collective_rpc", timeout_seconds, body={"method": "reload_weights"})
-        self._call("POST", "/wake_up", timeout_seconds, params={"tags": "kv_cache"})
+        self.wake_up("weights", timeout_seconds=timeout_seconds)
+        self.reload_weights(timeout_seconds=timeout_seconds)
+        self.wake_up("kv_cache", timeout_seconds=timeout_seconds)
         self.reset_prefix_cache(timeout_seconds=timeout_seconds)
+
+    def wake_up(self, tag: str | None = None, *, timeout_seconds: float = 60.0) -> None:
+        """Map the memory of one tag (`weights`, `kv_cache`) again, or all of it."""
+        self._call("POST", "/wake_up", timeout_seconds, params={"tags": tag} if tag else None)
+
+    def reload_weights(self, *, timeout_seconds: float = 60.0) -> None:
+        """Read the weights from their files into memory already mapped."""
+        # Of all methods only this one: a method whose result cannot be packed hangs every later request.
+        self._call("POST", "/collective_rpc", timeout_seconds, body={"method": "reload_weights"})
 
     def reset_prefix_cache(self, *, timeout_seconds: float = 10.0) -> None:
         """Give back every KV block that only the prefix cache holds."""
@@ -66,21 +82,39 @@ class EngineClient:
 
     def gauges(self, *, timeout_seconds: float = 2.0) -> Gauges:
         """Requests running and waiting inside the engine."""
-        text = self._call("GET", "/metrics", timeout_seconds).text
-        return Gauges(_sum(text, "vllm:num_requests_running"), _sum(text, "vllm:num_requests_waiting"))
+        found = gauges.parse(self._call("GET", "/metrics", timeout_seconds).text)
+        return Gauges(found["running"], found["waiting"])
 
     def canary(self, model: str, *, timeout_seconds: float = 10.0) -> str:
-        """One greedy token for a fixed prompt. Raises EngineRefused where the engine has no completions."""
-        body = {"model": model, "prompt": CANARY, "max_tokens": 1, "temperature": 0, "seed": 0}
-        answer = self._json(self._call("POST", "/v1/completions", timeout_seconds, body=body))
+        """What it makes of a fixed prompt: one greedy token, or a digest of an embedding.
+
+        The same weights give the same answer; weights damaged by a sleep do not. Raises EngineRefused where the
+        engine has neither completions nor embeddings.
+        """
+        body: dict[str, object] = {"model": model, "prompt": CANARY, "max_tokens": 1, "temperature": 0, "seed": 0}
+        try:
+            answer = self._json(self._call("POST", "/v1/completions", timeout_seconds, body=body))
+        except EngineRefused as error:
+            if error.fields["status"] not in _NO_SUCH_ENDPOINT:
+                raise
+            return self._embedding_canary(model, timeout_seconds)
         try:
             return str(answer["choices"][0]["text"])
         except (KeyError, IndexError, TypeError) as error:
             raise EngineProtocolError("the completion holds no choice", url=self.url) from error
 
-    def version(self, *, timeout_seconds: float = 2.0) -> str:
+    def version(self, *, timeout_seconds: float = 2.0) -> str | None:
         """The engine's own version."""
-        return str(self._json(self._call("GET", "/version", timeout_seconds)).get("version", ""))
+        version = self._json(self._call("GET", "/version", timeout_seconds)).get("version")
+        return version if isinstance(version, str) else None
+
+    def _embedding_canary(self, model: str, timeout_seconds: float) -> str:
+        body = {"model": model, "input": CANARY}
+        answer = self._json(self._call("POST", "/v1/embeddings", timeout_seconds, body=body))
+        try:
+            return _peaks([float(number) for number in answer["data"][0]["embedding"]])
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise EngineProtocolError("the answer holds no embedding", url=self.url) from error
 
     def _call(
         self,
@@ -96,12 +130,15 @@ class EngineClient:
                 method, self.url + path, params=params, json=body, headers=self._headers, timeout=timeout_seconds
             )
         except httpx2.TimeoutException as error:
-            raise EngineTimeout(f"{path} was not answered within {timeout_seconds} s", url=self.url) from error
+            raise EngineTimeout(f"{path} was not answered within {timeout_seconds:g} s", url=self.url) from error
         except httpx2.TransportError as error:
             raise EngineUnreachable(f"{path} cannot be reached: {error}", url=self.url) from error
+        except httpx2.RequestError as error:
+            raise EngineProtocolError(f"{path} gave an answer that cannot be read: {error}", url=self.url) from error
         if response.status_code >= 400:
             said = response.text[:200]
-            raise EngineRefused(f"{path} answered {response.status_code}: {said}", status=response.status_code)
+            message = f"{path} answered {response.status_code}: {said}"
+            raise EngineRefused(message, status=response.status_code, url=self.url)
         return response
 
     def _json(self, response: httpx2.Response) -> dict[str, Any]:
@@ -114,11 +151,7 @@ class EngineClient:
         return found
 
 
-def _sum(text: str, name: str) -> int | None:
-    """The sum of a gauge over its label sets, by exact name."""
-    values = [
-        float(line.rpartition(" ")[2])
-        for line in text.splitlines()
-        if line.startswith(name) and line[len(name) : len(name) + 1] in ("{", " ")
-    ]
-    return int(sum(values)) if values else None
+def _peaks(vector: list[float]) -> str:
+    """The places of the largest components: unlike a hash of all, they survive the last bits of a float."""
+    order = sorted(range(len(vector)), key=lambda place: -abs(vector[place]))
+    return "peaks " + " ".join(f"{place}{'+' if vector[place] >= 0 else '-'}" for place in order[:PEAKS])

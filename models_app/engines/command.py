@@ -11,43 +11,20 @@ from pathlib import Path
 from typing import Final
 
 from models_app.engines import quirks
-from sardeenz.errors import InvalidSpec
+from models_app.engines.reserved import CPU, CUDA, SIMULATOR, check_extra_args
 
-CUDA, CPU, SIMULATOR = "vllm-cuda", "vllm-cpu", "simulator"
+__all__ = ("CPU", "CUDA", "SIMULATOR", "Launch", "LaunchSpec", "build", "check_extra_args", "uses_kvcached")
+
 SHUTDOWN_SECONDS: Final = 10
 CPU_KV_BYTES: Final = 1 << 30
 ROOT: Final = Path(__file__).resolve().parents[2]
 
-RESERVED: Final = {
-    "--host": "Sardeenz chooses where engines listen",
-    "--port": "Sardeenz chooses where engines listen",
-    "--uds": "Sardeenz chooses where engines listen",
-    "--model": "it is the deployment's model",
-    "--revision": "set it on the model",
-    "--served-model-name": "set served_name",
-    "--tensor-parallel-size": "set tensor_parallel",
-    "--max-model-len": "set max_model_len",
-    "--api-key": "every engine gets a key of its own",
-    "--enable-sleep-mode": "set sleep_enabled",
-    "--kv-cache-memory-bytes": "set kv_cap_bytes",
-    "--shutdown-timeout": "Sardeenz drains and stops engines itself",
-    "--disable-log-stats": "without statistics nothing can be drained or shown",
-    "--root-path": "the gateway knows the engine's paths",
-    "--middleware": "it would run foreign code on the request path",
-    "--headless": "an engine without an API server cannot be routed to",
-    "--config": "a file could set any of the reserved flags",
-    "--ssl-keyfile": "engines listen on private addresses only",
-    "--ssl-certfile": "engines listen on private addresses only",
-}
-"""Flags that are Sardeenz's own, and what to do instead."""
-
-SHORT: Final = {"-tp": "--tensor-parallel-size"}
-LOOKALIKES: Final = frozenset({"--model-impl", "--model-loader-extra-config", "--ssl-ca-certs", "--config-format"})
-"""Flags of vLLM that share a beginning with a reserved one: a full name is never an abbreviation."""
-
 KEPT: Final = frozenset(
-    "PATH HOME USER LANG LC_ALL TZ TMPDIR LD_LIBRARY_PATH CUDA_HOME CUDA_PATH SSL_CERT_FILE REQUESTS_CA_BUNDLE "
-    "HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy XDG_CACHE_HOME".split()
+    """
+    PATH HOME USER LOGNAME LANG LC_ALL TZ TMPDIR XDG_CACHE_HOME LD_LIBRARY_PATH LIBRARY_PATH CC CXX CUDA_HOME CUDA_PATH
+    SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE TRITON_CACHE_DIR TORCHINDUCTOR_CACHE_DIR
+    FLASHINFER_WORKSPACE_DIR HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy
+    """.split()  # noqa: SIM905
 )
 KEPT_PREFIXES: Final = ("HF_", "HUGGING_FACE_", "NVIDIA_", "NCCL_")
 
@@ -73,6 +50,7 @@ class LaunchSpec:
     weights_bytes: int | None
     overhead_bytes: int | None
     gpu_uuids: Sequence[str]
+    gpu_indices: Sequence[int] = ()
     host: str
     port: int
     api_key: str
@@ -119,7 +97,9 @@ def _common(spec: LaunchSpec) -> list[str]:
         argv += ["--max-model-len", str(spec.max_model_len)]
     if spec.tensor_parallel > 1:
         argv += ["--tensor-parallel-size", str(spec.tensor_parallel)]
-    return [*argv, "--shutdown-timeout", str(SHUTDOWN_SECONDS), "--disable-uvicorn-access-log"]
+    if quirks.has_shutdown_timeout(spec.version):
+        argv += ["--shutdown-timeout", str(SHUTDOWN_SECONDS)]
+    return [*argv, "--disable-uvicorn-access-log"]
 
 
 def _own(spec: LaunchSpec) -> list[str]:
@@ -141,37 +121,25 @@ def _own(spec: LaunchSpec) -> list[str]:
 def _environment(spec: LaunchSpec) -> dict[str, str]:
     """Ours by whitelist, then the version's, the runtime's and the deployment's, then what nobody may change."""
     kept = {name: value for name, value in spec.inherited.items() if _keeps(name)}
-    variables = kept | {"VLLM_NO_USAGE_STATS": "1", "PYTHONUNBUFFERED": "1"} | _kind_environment(spec)
+    variables = kept | {"VLLM_NO_USAGE_STATS": "1", "PYTHONUNBUFFERED": "1"} | _kind_defaults(spec)
     variables |= quirks.environment(spec.version, kvcached=uses_kvcached(spec)) | dict(spec.environment)
-    return variables | {
+    return variables | _identity(spec) | _devices(spec)
+
+
+def _identity(spec: LaunchSpec) -> dict[str, str]:
+    """By what Sardeenz finds, reaches and accounts for this engine."""
+    variables = {
         "SARDEENZ_REPLICA": spec.marker,
         "SARDEENZ_ENGINE_URL": f"http://{spec.host}:{spec.port}",
         "VLLM_API_KEY": spec.api_key,
-        "VLLM_SERVER_DEV_MODE": "1",
-        "CUDA_VISIBLE_DEVICES": ",".join(spec.gpu_uuids),
+        "VLLM_SERVER_DEV_MODE": "1",  # /sleep, /wake_up and /reset_prefix_cache exist only with it
     }
-
-
-def _keeps(name: str) -> bool:
-    return name in KEPT or name.startswith(KEPT_PREFIXES)
-
-
-def _kind_environment(spec: LaunchSpec) -> dict[str, str]:
-    variables: dict[str, str] = {}
-    if spec.kind == CPU:
-        variables |= {
-            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "OMP_NUM_THREADS": "1",
-        }
     if uses_kvcached(spec):
         variables |= {
             "ENABLE_KVCACHED": "true",
             "KVCACHED_AUTOPATCH": "1",
             "KVCACHED_IPC_NAME": spec.ipc_name,
-            "KVCACHED_CONTIGUOUS_LAYOUT": "false",  # the default costs 31 % of throughput on dense models
-            "KVCACHED_MIN_RESERVED_PAGES": "1",
-            "KVCACHED_MAX_RESERVED_PAGES": "2",
+            "KVCACHED_PAGE_PREALLOC_ENABLED": "true",  # without this thread limits are never looked at
         }
     if spec.kind == SIMULATOR:
         variables |= {
@@ -184,26 +152,30 @@ def _kind_environment(spec: LaunchSpec) -> dict[str, str]:
     return variables
 
 
-def check_extra_args(args: Sequence[str], kind: str = CUDA) -> None:
-    """Refuse flags that are Sardeenz's own, abbreviated or negated ones too. Raises InvalidSpec naming the flag."""
-    for arg in args:
-        if not isinstance(arg, str) or not arg or "\0" in arg:
-            raise InvalidSpec("extra_args: every entry must be a non-empty text", field="extra_args")
-        if (flag := reserved(arg)) is not None:
-            given = arg.partition("=")[0]
-            raise InvalidSpec(f"extra_args: {given} is reserved: {RESERVED[flag]}", field="extra_args", flag=given)
+def _devices(spec: LaunchSpec) -> dict[str, str]:
+    if spec.gpu_indices and not quirks.takes_device_uuids(spec.version):
+        # NVML's indices are in PCI order, CUDA's own are not unless told.
+        order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        return order | {"CUDA_VISIBLE_DEVICES": ",".join(str(index) for index in spec.gpu_indices)}
+    return {"CUDA_VISIBLE_DEVICES": ",".join(spec.gpu_uuids)}
 
 
-def reserved(arg: str) -> str | None:
-    """The reserved flag that argparse would take `arg` for, or None."""
-    name = arg.partition("=")[0].replace("_", "-")
-    if name.startswith("-tp"):
-        return "--tensor-parallel-size"
-    if not name.startswith("--") or len(name) < 4:
-        return None
-    name = "--" + name.removeprefix("--no-") if name.startswith("--no-") else name
-    if name in RESERVED:
-        return name
-    if name in LOOKALIKES:
-        return None
-    return next((flag for flag in RESERVED if flag.startswith(name)), None)
+def _keeps(name: str) -> bool:
+    return name in KEPT or name.startswith(KEPT_PREFIXES)
+
+
+def _kind_defaults(spec: LaunchSpec) -> dict[str, str]:
+    """What an operator may tune."""
+    if spec.kind == CPU:
+        return {
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": "1",
+        }
+    if not uses_kvcached(spec):
+        return {}
+    return {
+        "KVCACHED_CONTIGUOUS_LAYOUT": "false",  # the default costs 31 % of throughput on dense models
+        "KVCACHED_MIN_RESERVED_PAGES": "1",
+        "KVCACHED_MAX_RESERVED_PAGES": "2",
+    }

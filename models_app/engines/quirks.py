@@ -1,23 +1,32 @@
-"""What differs between vLLM versions: a table, not ifs. A version is compared by its first three numbers."""
+"""What differs between vLLM versions: tables, not ifs. A version is compared by its first three numbers.
+
+A version nobody told is taken for a new one.
+"""
 
 import re
 from dataclasses import dataclass, field
+from typing import Final
 
-KVCACHED_FIRST, KVCACHED_LAST = (0, 17, 0), (0, 30, 999)
+Version = tuple[int, int, int]
+
+KVCACHED_FIRST: Final[Version] = (0, 17, 0)
+KVCACHED_LAST: Final[Version] = (0, 30, 999)
+SHUTDOWN_TIMEOUT_FIRST: Final[Version] = (0, 18, 0)
+DEVICE_UUIDS_FIRST: Final[Version] = (0, 26, 0)  # read in 0.26's source; 0.20 ends with "invalid literal for int()"
 
 
 @dataclass(frozen=True, slots=True)
 class Quirk:
     """Variables that versions `first` to `last` (both included) need."""
 
-    first: tuple[int, int, int]
-    last: tuple[int, int, int]
+    first: Version
+    last: Version
     why: str
     environment: dict[str, str] = field(default_factory=dict)
     kvcached_only: bool = True
 
 
-QUIRKS = (
+QUIRKS: Final = (
     Quirk(
         (0, 22, 0),
         (0, 27, 999),
@@ -27,16 +36,28 @@ QUIRKS = (
 )
 
 
-def parse(version: str) -> tuple[int, int, int] | None:
+def parse(version: str) -> Version | None:
     """(0, 30, 0) of `0.30.0+cpu`; None when there is no version to read."""
-    match = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", version)
+    match = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version)
     return (int(match[1]), int(match[2]), int(match[3] or 0)) if match else None
 
 
 def kvcached_supports(version: str) -> bool:
-    """Whether kvcached 0.1.6 patches this vLLM; an unknown version is taken on trust."""
+    """Whether kvcached 0.1.6 patches this vLLM."""
     numbers = parse(version)
     return numbers is None or KVCACHED_FIRST <= numbers <= KVCACHED_LAST
+
+
+def has_shutdown_timeout(version: str) -> bool:
+    """Whether `vllm serve` knows --shutdown-timeout; without it SIGTERM cuts running streams."""
+    numbers = parse(version)
+    return numbers is None or numbers >= SHUTDOWN_TIMEOUT_FIRST
+
+
+def takes_device_uuids(version: str) -> bool:
+    """Whether CUDA_VISIBLE_DEVICES may hold UUIDs; earlier versions insist on numbers."""
+    numbers = parse(version)
+    return numbers is None or numbers >= DEVICE_UUIDS_FIRST
 
 
 def environment(version: str, *, kvcached: bool) -> dict[str, str]:
