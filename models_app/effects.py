@@ -15,6 +15,7 @@ from django.utils import timezone
 from gpus import devices, kvcached, processes
 from gpus.errors import SpawnFailed
 from gpus.installation import engine_key, installation_id
+from gpus.models import GPU
 from models_app import lifecycle, observe, placement
 from models_app.engines import command, logs
 from models_app.engines.diagnose import Diagnosis, diagnose
@@ -71,6 +72,7 @@ def spawn(replica: Replica) -> None:
             weights_bytes=spec["weights_bytes"],
             overhead_bytes=spec["overhead_bytes"],
             gpu_uuids=spec["gpu_uuids"],
+            gpu_indices=_indices(spec["gpu_uuids"]),
             host=replica.address,
             port=int(replica.port or 0),
             api_key=engine_key(replica.pk, replica.generation),
@@ -92,6 +94,12 @@ def spawn(replica: Replica) -> None:
             log.write(f"{error.message}\n")
 
 
+def _indices(uuids: list[str]) -> list[int]:
+    """The driver's numbers of the GPUs, for the versions of vLLM that cannot read UUIDs."""
+    numbers = dict(GPU.objects.filter(uuid__in=uuids).values_list("uuid", "index"))
+    return [numbers[uuid] for uuid in uuids if uuid in numbers]
+
+
 def log_path(replica: Replica) -> Path:
     """Where this start of the replica writes."""
     return logs.path(replica.pk, replica.generation, replica.spec["deployment_name"])
@@ -108,10 +116,11 @@ def sleep(replica: Replica) -> None:
 
 
 def wake(replica: Replica) -> None:
-    """Wake the engine; at level 2 its weights are read again first."""
+    """Wake the engine; at level 2 its weights are read again first, and hanging up would lose the steps after that."""
     started = time.monotonic()
+    patience = VERB_SECONDS if replica.sleep_level < 2 else settings.WAKE_SECONDS
     try:
-        observe.client(replica).wake(replica.sleep_level, timeout_seconds=VERB_SECONDS)
+        observe.client(replica).wake(replica.sleep_level, timeout_seconds=patience)
         _measured(replica, wake_seconds=time.monotonic() - started)
     except EngineTimeout:
         logger.info("wake goes on: replica=%s", replica.pk)
