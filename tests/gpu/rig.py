@@ -1,0 +1,267 @@
+"""The machine under acceptance: its device, the engines started on it, and how to wait for either.
+
+Engines are launched, found, signalled and swept by Sardeenz's own code; it needs no Django and no database for that.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gpus import kvcached, processes, simulated
+from gpus.readings import DeviceReading
+from models_app.engines import command, progress
+from tests.gpu.client import CallFailed, Client
+
+try:
+    from gpus import nvml
+except ImportError:  # no pynvml there: nvidia-smi tells enough
+    nvml = None
+
+MIB = 2**20
+GIB = 2**30
+
+
+class Failed(Exception):
+    """Something was not as it has to be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to run."""
+
+    out: Path
+    model: str
+    executable: str = ""
+    version: str = ""
+    simulation: str = ""
+    extra_args: tuple[str, ...] = ()
+    max_model_len: int = 8192
+    kv_cap_bytes: int = 16 * GIB
+    start_seconds: float = 300
+    prompt_characters: int = 3000
+    requests: int = 8
+    tokens: int = 64
+
+
+@dataclass(slots=True)
+class Engine:
+    """One that runs."""
+
+    number: int
+    client: Client
+    log: Path
+    ipc_name: str
+    pid: int
+    limit_bytes: int = 0
+    facts: dict[str, Any] = field(default_factory=dict)
+    start_seconds: float = 0.0
+
+
+class Rig:
+    """The device and its engines."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.installation = f"acc{os.getpid():x}"
+        self.engines: list[Engine] = []
+        self.last_launch: dict[str, Any] = {}
+        self._place = Path(tempfile.mkdtemp(prefix="acceptance-"))
+        self._made = 0
+        self.segments = self._place / "shm" if settings.simulation else Path("/dev/shm")
+        (self._place / "shm").mkdir()
+        self.baseline_bytes = self.read().memory_used_bytes
+
+    def read(self) -> DeviceReading:
+        """The device now."""
+        if self.settings.simulation:
+            return simulated.read_all(self._place, "acceptance", self.settings.simulation)[0]
+        return _smi() if nvml is None else nvml.read_all()[0]
+
+    def used_bytes(self) -> int:
+        """Memory of the device in use, once it stands still for half a second."""
+        pause = 0.05 if self.settings.simulation else 0.5
+        last, now = -1, self.read().memory_used_bytes
+        deadline = time.monotonic() + 20
+        while abs(now - last) > 2 * MIB and time.monotonic() < deadline:
+            time.sleep(pause)
+            last, now = now, self.read().memory_used_bytes
+        return now
+
+    def segment(self, engine: Engine) -> kvcached.Segment:
+        """What kvcached says of an engine. Raises Failed when it says nothing."""
+        found = kvcached.read(self.segments, engine.ipc_name)
+        if found is None:
+            raise Failed(f"there is no segment {engine.ipc_name} in {self.segments}")
+        return found
+
+    def mapped_bytes(self) -> int:
+        """Used and prealloc of every engine's segment."""
+        return sum(self.segment(engine).mapped_bytes for engine in self.engines)
+
+    def segments_left(self) -> list[str]:
+        """Names of the segments of this run."""
+        return [each.ipc_name for each in kvcached.read_all(self.segments, self._prefix)]
+
+    def ensure(self, count: int) -> list[Engine]:
+        """At least so many engines run."""
+        while len(self.engines) < count:
+            self.start()
+        return self.engines
+
+    def start(self) -> Engine:
+        """Start one more engine with our launch command and wait until it serves."""
+        self._made += 1
+        spec = self._spec(self._made)
+        launch = command.build(spec)
+        shown = {name: value for name, value in launch.environment.items() if "KEY" not in name and "TOKEN" not in name}
+        self.last_launch = {"argv": launch.argv, "environment": shown}
+        log = self.settings.out / f"engine-{self._made}.log"
+        began = time.monotonic()
+        pid = processes.spawn(launch.argv, environment=launch.environment, log_path=log, marker=spec.marker)
+        client = Client(f"http://{spec.host}:{spec.port}", spec.api_key, spec.served_name)
+        engine = Engine(self._made, client, log, spec.ipc_name, pid)
+        self.engines.append(engine)
+        self.until(lambda: self._serves(engine), "the engine serves", self.settings.start_seconds)
+        engine.start_seconds = time.monotonic() - began
+        engine.facts = progress.progress(log.read_text(errors="replace").split("\n")).facts
+        engine.limit_bytes = self.segment(engine).limit_bytes
+        return engine
+
+    def process(self, engine: Engine) -> processes.EngineProcess | None:
+        """The engine in the process table."""
+        return processes.find_all(self.installation).get(f"{engine.number}:1")
+
+    def gone(self, engine: Engine) -> bool:
+        """Whether no process of the engine lives."""
+        processes.reap()
+        return self.process(engine) is None
+
+    def kill(self, engine: Engine) -> None:
+        """SIGKILL, every process."""
+        if found := self.process(engine):
+            processes.kill(found)
+
+    def stop(self, engine: Engine) -> float:
+        """SIGTERM, then wait; the seconds it took."""
+        began = time.monotonic()
+        if found := self.process(engine):
+            processes.terminate(found)
+        self.until(lambda: self.gone(engine), "the engine ends after SIGTERM", 60)
+        return time.monotonic() - began
+
+    def release(self, engine: Engine) -> bool:
+        """Sweep what a dead engine left; whether there was a segment."""
+        left = engine.ipc_name in self.segments_left()
+        kvcached.sweep(self.segments, engine.ipc_name)
+        if engine in self.engines:
+            self.engines.remove(engine)
+        return left
+
+    def clear(self) -> None:
+        """End every engine that does not answer; the next point starts others."""
+        for engine in list(self.engines):
+            try:
+                engine.client.complete("a", 1, timeout_seconds=20)
+            except CallFailed:
+                self._end(engine)
+
+    def close(self) -> None:
+        """Kill and sweep all that is left of this run."""
+        for engine in list(self.engines):
+            self._end(engine)
+        shutil.rmtree(self._place, ignore_errors=True)
+
+    def _end(self, engine: Engine) -> None:
+        self.kill(engine)
+        self.until(lambda: self.gone(engine), "a killed engine ends", 30)
+        self.release(engine)
+
+    def until(self, ask: Callable[[], bool], what: str, seconds: float) -> float:
+        """Wait for a yes; the seconds it took. Raises Failed."""
+        began = time.monotonic()
+        while not ask():
+            if time.monotonic() - began > seconds:
+                raise Failed(f"not within {seconds:g} s: {what}")
+            time.sleep(0.05)
+        return time.monotonic() - began
+
+    @property
+    def _prefix(self) -> str:
+        return f"srdz_{self.installation}_"
+
+    def _serves(self, engine: Engine) -> bool:
+        if self.gone(engine):
+            end = engine.log.read_text(errors="replace").splitlines()[-15:]
+            raise Failed("the engine ended while it started:\n" + "\n".join(end))
+        return engine.client.healthy()
+
+    def _spec(self, number: int) -> command.LaunchSpec:
+        settings, device = self.settings, self.read()
+        kind = command.SIMULATOR if settings.simulation else command.CUDA
+        return command.LaunchSpec(
+            kind=kind,
+            executable=sys.executable if settings.simulation else settings.executable,
+            version=settings.version,
+            kvcached=True,
+            model_source=settings.model,
+            revision="",
+            served_name="acceptance",
+            deployment_name="acceptance",
+            extra_args=settings.extra_args,
+            environment={name: os.environ[name] for name in ("PYTHONPATH", "HF_HUB_OFFLINE") if name in os.environ},
+            max_model_len=settings.max_model_len,
+            tensor_parallel=1,
+            sleep_enabled=True,
+            kv_cap_bytes=settings.kv_cap_bytes,
+            weights_bytes=None,
+            overhead_bytes=None,
+            gpu_uuids=(device.uuid,),
+            gpu_indices=(device.index,),
+            host="127.0.0.1",
+            port=_free_port(),
+            api_key=f"key-of-the-acceptance-{number}",
+            ipc_name=f"{self._prefix}{number}",
+            marker=processes.marker_of(self.installation, number, 1),
+            simulated_dir=str(self._place),
+            segment_dir=str(self.segments),
+            simulated_gpus=settings.simulation,
+            node="acceptance",
+            inherited=os.environ,
+        )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _smi() -> DeviceReading:
+    """The first device, from nvidia-smi."""
+    wanted = "uuid,index,name,memory.total,memory.free,compute_cap"
+    argv = ["nvidia-smi", f"--query-gpu={wanted}", "--format=csv,noheader,nounits"]
+    answer = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=30).stdout
+    uuid, index, name, total, free, capability = (word.strip() for word in answer.splitlines()[0].split(","))
+    return DeviceReading(
+        uuid=uuid,
+        index=int(index),
+        name=name,
+        memory_total_bytes=int(total) * MIB,
+        memory_used_bytes=(int(total) - int(free)) * MIB,
+        utilization_ratio=None,
+        temperature_celsius=None,
+        power_watts=None,
+        power_limit_watts=None,
+        compute_capability=capability,
+        parent_uuid="",
+        simulated=False,
+        processes=(),
+    )
