@@ -12,7 +12,7 @@ from tests.e2e.stack import Stack
 @pytest.fixture
 def stack(service_environment: dict[str, str], tmp_path: Path) -> Iterator[Stack]:
     """Everything running on two simulated 80 GiB GPUs; engines are ended afterwards."""
-    made = Stack(service_environment, tmp_path)
+    made = Stack(service_environment | {"SARDEENZ_STOP_SECONDS": "12"}, tmp_path)
     made.start()
     yield made
     made.stop()
