@@ -13,14 +13,19 @@ GIB: Final = 2**30
 PAGE_BYTES: Final = 2 * 2**20
 DEFAULT_OVERHEAD_BYTES: Final = 2 * GIB  # context 0.5, graphs and activations up to 1.5 (engines' published ranges)
 DEFAULT_KV_FLOOR_BYTES: Final = GIB
+CONTEXT_BYTES: Final = GIB // 2  # CUDA context and libraries: 0.3 to 0.6 GiB
+GRAPHS_BYTES: Final = GIB // 2  # CUDA graphs: 0.1 to 2 GiB
+BATCH_TOKENS: Final = 8192  # vLLM's default for max_num_batched_tokens on large GPUs
+LIVE_VECTORS: Final = 14  # 8 to 20 hidden vectors of a batch exist at once
 HEADER_LIMIT: Final = 100 * 2**20
 
 TORCH_BYTES: Final = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "float8_e4m3fn": 1.0}
 KEPT: Final = """
     architectures model_type hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads
-    head_dim vocab_size max_position_embeddings tie_word_embeddings torch_dtype dtype sliding_window layer_types
-    kv_lora_rank qk_rope_head_dim quantization_config n_routed_experts num_experts num_local_experts
-    moe_intermediate_size
+    head_dim vocab_size max_position_embeddings tie_word_embeddings torch_dtype dtype quantization_config
+    layer_types sliding_window sliding_window_pattern use_sliding_window max_window_layers full_attention_interval
+    kv_lora_rank q_lora_rank qk_rope_head_dim qk_nope_head_dim v_head_dim
+    n_routed_experts num_experts num_local_experts n_shared_experts first_k_dense_replace moe_intermediate_size
 """.split()  # noqa: SIM905
 
 
@@ -43,7 +48,8 @@ def facts(folder: Path | str) -> dict[str, Any]:
     config = json.loads((root / "config.json").read_text())
     if not isinstance(config, dict):
         raise ValueError(f"{root / 'config.json'} is not a JSON object")
-    told = config.get("text_config") if isinstance(config.get("text_config"), dict) else {}
+    inner = config.get("text_config")
+    told = inner if isinstance(inner, dict) else {}
     found = {name: value for name in KEPT if (value := told.get(name, config.get(name))) is not None}
     weights = _file_bytes(root)
     return found | ({"weights_bytes": weights} if weights else {})
@@ -69,17 +75,14 @@ def estimate(
     return Estimate(
         weights_bytes=-(-int(weights) // tensor_parallel),
         kv_bytes_per_token=per_token,
-        overhead_bytes=DEFAULT_OVERHEAD_BYTES,
+        overhead_bytes=_overhead(told) if kind == "vllm-cuda" else DEFAULT_OVERHEAD_BYTES,
         kv_floor_bytes=floor,
     )
 
 
 def kv_bytes_per_token(told: dict[str, Any], *, tensor_parallel: int = 1, dtype_bytes: int = 2) -> int:
     """KV bytes one token takes on each GPU, in layers that keep every token; 0 when the shape is unknown."""
-    layers = int(told.get("num_hidden_layers") or 0)
-    kinds = told.get("layer_types")
-    if isinstance(kinds, list) and kinds:
-        layers = sum(kind == "full_attention" for kind in kinds)
+    layers, _ = _layers(told)
     if rank := told.get("kv_lora_rank"):  # MLA keeps one compressed vector, on every GPU
         return layers * (int(rank) + int(told.get("qk_rope_head_dim") or 0)) * dtype_bytes
     return layers * _layer_bytes(told, tensor_parallel, dtype_bytes)
@@ -96,11 +99,31 @@ def _layer_bytes(told: dict[str, Any], tensor_parallel: int, dtype_bytes: int) -
 
 def _window_bytes(told: dict[str, Any], length: int, *, tensor_parallel: int, dtype_bytes: int) -> int:
     """What the layers that keep only a window hold for one sequence of `length` tokens."""
-    kinds, window = told.get("layer_types"), told.get("sliding_window")
-    if not isinstance(kinds, list) or not window:
-        return 0
-    layers = sum(kind == "sliding_attention" for kind in kinds)
-    return layers * min(int(window), length) * _layer_bytes(told, tensor_parallel, dtype_bytes)
+    _, layers = _layers(told)
+    window = int(told.get("sliding_window") or 0)
+    return layers * min(window, length) * _layer_bytes(told, tensor_parallel, dtype_bytes)
+
+
+def _layers(told: dict[str, Any]) -> tuple[int, int]:
+    """How many layers keep every token, and how many only a window; linear attention keeps neither."""
+    layers, kinds = int(told.get("num_hidden_layers") or 0), told.get("layer_types")
+    if isinstance(kinds, list) and kinds:
+        return kinds.count("full_attention"), kinds.count("sliding_attention")
+    if interval := told.get("full_attention_interval"):
+        return layers // int(interval), 0
+    if not told.get("sliding_window") or told.get("use_sliding_window") is False:
+        return layers, 0
+    if told.get("use_sliding_window"):  # Qwen2: the first layers keep every token
+        full = min(int(told.get("max_window_layers") or 0), layers)
+    else:
+        pattern = told.get("sliding_window_pattern") or (2 if told.get("model_type") == "gemma2" else 0)
+        full = layers // int(pattern) if pattern else 0
+    return full, layers - full
+
+
+def _overhead(told: dict[str, Any]) -> int:
+    """CUDA context, graphs and the activations of one full batch."""
+    return CONTEXT_BYTES + GRAPHS_BYTES + BATCH_TOKENS * int(told.get("hidden_size") or 4096) * 2 * LIVE_VECTORS
 
 
 def _head_dim(told: dict[str, Any], heads: int) -> int:
@@ -108,24 +131,40 @@ def _head_dim(told: dict[str, Any], heads: int) -> int:
 
 
 def _parameters(told: dict[str, Any]) -> int | None:
-    """Bytes of a Llama-shaped model's parameters, for a folder without weight files."""
+    """Bytes of a decoder's parameters by its shape, for a folder without weight files."""
     try:
-        hidden, inner = int(told["hidden_size"]), int(told["intermediate_size"])
-        layers, vocabulary, heads = (
-            int(told["num_hidden_layers"]),
-            int(told["vocab_size"]),
-            int(told["num_attention_heads"]),
-        )
+        hidden, layers, vocabulary = (int(told[name]) for name in ("hidden_size", "num_hidden_layers", "vocab_size"))
+        linear = layers * _attention(told, hidden) + _feed_forward(told, hidden, layers)
     except KeyError:
         return None
-    kv_heads, dim = int(told.get("num_key_value_heads") or heads), _head_dim(told, heads)
-    experts = int(told.get("n_routed_experts") or told.get("num_experts") or told.get("num_local_experts") or 1)
-    width = int(told.get("moe_intermediate_size") or inner) if experts > 1 else inner
-    attention = 2 * hidden * heads * dim + 2 * hidden * kv_heads * dim
-    linear = layers * (attention + 3 * hidden * width * experts)
     rest = vocabulary * hidden * (1 if told.get("tie_word_embeddings") else 2) + (2 * layers + 1) * hidden
     plain = TORCH_BYTES.get(str(told.get("torch_dtype") or told.get("dtype")), 2.0)
     return int(linear * _quantised_bytes(told, plain) + rest * plain)
+
+
+def _attention(told: dict[str, Any], hidden: int) -> int:
+    """Parameters of one attention block."""
+    heads = int(told["num_attention_heads"])
+    rank = int(told.get("kv_lora_rank") or 0)
+    if not rank:
+        kv_heads = int(told.get("num_key_value_heads") or heads)
+        return 2 * hidden * (heads + kv_heads) * _head_dim(told, heads)
+    rope, nope, value = (int(told[name]) for name in ("qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim"))
+    q_rank = int(told.get("q_lora_rank") or 0)
+    query = (hidden + heads * (nope + rope)) * q_rank if q_rank else hidden * heads * (nope + rope)
+    return query + hidden * (rank + rope) + rank * heads * (nope + value) + heads * value * hidden
+
+
+def _feed_forward(told: dict[str, Any], hidden: int, layers: int) -> int:
+    """Parameters of all feed-forward blocks: dense ones, and experts with their router."""
+    dense = 3 * hidden * int(told["intermediate_size"])
+    experts = int(told.get("n_routed_experts") or told.get("num_experts") or told.get("num_local_experts") or 0)
+    if not experts:
+        return layers * dense
+    width = int(told.get("moe_intermediate_size") or told["intermediate_size"])
+    sparse = 3 * hidden * width * (experts + int(told.get("n_shared_experts") or 0)) + hidden * experts
+    first = min(int(told.get("first_k_dense_replace") or 0), layers)
+    return first * dense + (layers - first) * sparse
 
 
 def _quantised_bytes(told: dict[str, Any], plain: float) -> float:

@@ -47,12 +47,37 @@ LLAMA_8B_W8A8 = LLAMA_8B | {
 }
 DEEPSEEK_V3 = {
     "hidden_size": 7168,
+    "intermediate_size": 18432,
+    "moe_intermediate_size": 2048,
     "num_hidden_layers": 61,
+    "first_k_dense_replace": 3,
+    "n_routed_experts": 256,
+    "n_shared_experts": 1,
     "num_attention_heads": 128,
     "num_key_value_heads": 128,
+    "q_lora_rank": 1536,
     "kv_lora_rank": 512,
     "qk_rope_head_dim": 64,
+    "qk_nope_head_dim": 128,
+    "v_head_dim": 128,
+    "vocab_size": 129280,
+    "torch_dtype": "bfloat16",
+    "quantization_config": {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]},
 }
+MIXTRAL = LLAMA_8B | {"num_local_experts": 8, "vocab_size": 32000}
+# Qwen2.5 names a window it does not use; Gemma 2 and early Gemma 3 configs tell only a pattern; Mistral 0.1 is all window
+QWEN_25 = QWEN_7B | {"sliding_window": 131072, "use_sliding_window": False, "max_window_layers": 28}
+QWEN_WINDOWED = QWEN_25 | {"use_sliding_window": True, "sliding_window": 4096, "max_window_layers": 21}
+GEMMA_2 = {
+    "model_type": "gemma2",
+    "hidden_size": 3584,
+    "num_hidden_layers": 42,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 256,
+    "sliding_window": 4096,
+}
+MISTRAL_01 = LLAMA_8B | {"sliding_window": 4096}
 GEMMA_27B = {
     "hidden_size": 5376,
     "num_hidden_layers": 62,
@@ -62,6 +87,9 @@ GEMMA_27B = {
     "sliding_window": 1024,
     "layer_types": (["sliding_attention"] * 5 + ["full_attention"]) * 10 + ["sliding_attention"] * 2,
 }
+
+
+GEMMA_27B_PATTERN = {**GEMMA_27B, "layer_types": None, "sliding_window_pattern": 6}
 
 
 def folder_of(folder: Path, config: object, **files: bytes) -> Path:
@@ -97,6 +125,11 @@ def safetensors(**shapes: tuple[int, ...]) -> bytes:
         (DEEPSEEK_V3, 1, 70272),
         (DEEPSEEK_V3, 8, 70272),  # MLA's vector is on every GPU
         (GEMMA_27B, 1, 81920),  # only its ten full layers keep every token
+        (GEMMA_27B_PATTERN, 1, 81920),
+        (QWEN_25, 1, 57344),
+        (QWEN_WINDOWED, 1, 21 * 2048),
+        (GEMMA_2, 1, 21 * 8192),
+        (MISTRAL_01, 1, 0),
         ({}, 1, 0),
     ],
 )
@@ -117,6 +150,8 @@ def test_an_fp8_kv_cache_takes_half() -> None:
         (QWEN_7B_AWQ, 5.57),
         (LLAMA_8B_FP8, 9.08),
         (LLAMA_8B_W8A8, 9.08),
+        (MIXTRAL, 93.4),
+        (DEEPSEEK_V3, 672.0),
     ],
 )
 def test_weights_without_files_are_close_to_what_is_published(told: dict[str, Any], published_gb: float) -> None:
@@ -135,6 +170,19 @@ def test_the_floor_holds_one_short_request_with_its_windows() -> None:
     found = estimate.estimate(GEMMA_27B | {"weights_bytes": 54 * GB}, max_model_len=8192)
     assert found is not None
     assert found.kv_floor_bytes == 4096 * 81920 + 52 * 1024 * 8192
+
+
+def test_a_model_that_is_all_window_keeps_the_window() -> None:
+    found = estimate.estimate(MISTRAL_01, max_model_len=32768)
+    assert found is not None
+    assert found.kv_floor_bytes == 4096 * 131072
+
+
+def test_on_a_real_gpu_overhead_grows_with_the_models_width() -> None:
+    small, large = (estimate.estimate(told, kind="vllm-cuda") for told in (LLAMA_1B, LLAMA_8B))
+    assert small is not None
+    assert large is not None
+    assert 2**30 < small.overhead_bytes < large.overhead_bytes < 3 * 2**30
 
 
 def test_the_floor_is_never_less_than_the_pages_that_stay_mapped() -> None:
