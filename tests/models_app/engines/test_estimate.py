@@ -65,7 +65,8 @@ DEEPSEEK_V3 = {
     "quantization_config": {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]},
 }
 MIXTRAL = LLAMA_8B | {"num_local_experts": 8, "vocab_size": 32000}
-# Qwen2.5 names a window it does not use; Gemma 2 and early Gemma 3 configs tell only a pattern; Mistral 0.1 is all window
+# Qwen2.5 names a window it does not use; Gemma 2 and early Gemma 3 configs tell only a pattern; Mistral 0.1 is
+# all window.
 QWEN_25 = QWEN_7B | {"sliding_window": 131072, "use_sliding_window": False, "max_window_layers": 28}
 QWEN_WINDOWED = QWEN_25 | {"use_sliding_window": True, "sliding_window": 4096, "max_window_layers": 21}
 GEMMA_2 = {
