@@ -52,6 +52,11 @@ class Live {
     this.frameAt = undefined;
   }
 
+  /** A row that a verb answered with: it need not wait for its event. */
+  take(row: ReplicaRow): void {
+    this.rows({ type: "event", kind: "replica", id: row.id, seq: row.seq, row });
+  }
+
   private rows(frame: LifecycleFrame): void {
     if (frame.type === "snapshot") this.everOpen = true;
     if (frame.type === "event" && frame.kind === "replica" && frame.row !== null) {

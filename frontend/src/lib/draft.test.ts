@@ -1,0 +1,36 @@
+import { describe, expect, it } from "vitest";
+import { GIB, deployment } from "../live/rows.fake";
+import { draft, nameFrom, request } from "./draft";
+
+describe("the deploy form", () => {
+  it("asks for a name and a model", () => {
+    expect(request(draft()).wrong).toEqual({ name: "give it a name", model: "choose a model" });
+  });
+
+  it("turns text into bytes, numbers and words", () => {
+    const filled = { ...draft(), name: " chat ", model: "3", weights_bytes: "16 GiB", max_model_len: "8192", extra_args: "--a 'b c'" };
+    const { request: made, wrong } = request(filled);
+    expect(wrong).toEqual({});
+    expect(made).toMatchObject({ name: "chat", model: 3, weights_bytes: 16 * GIB, max_model_len: 8192, extra_args: ["--a", "b c"] });
+    expect(made.kv_cap_bytes).toBeNull();
+    expect(made).not.toHaveProperty("served_name");
+  });
+
+  it("says at the field what cannot be read", () => {
+    const { wrong } = request({ ...draft(), name: "a", model: "1", weights_bytes: "big", idle_sleep_seconds: "-1" });
+    expect(Object.keys(wrong)).toEqual(["weights_bytes", "idle_sleep_seconds"]);
+  });
+
+  it("keeps exact bytes that nobody touched", () => {
+    const row = deployment({ weights_bytes: 16 * GIB + 1, kv_cap_bytes: 2 * GIB, extra_args: ["--a", "b c", ""] });
+    const { request: made } = request({ ...draft(row), kv_cap_bytes: "" }, row);
+    expect(made).not.toHaveProperty("weights_bytes");
+    expect(made.kv_cap_bytes).toBeNull();
+    expect(made.extra_args).toEqual(row.extra_args);
+  });
+
+  it("proposes a name", () => {
+    expect(nameFrom("meta-llama/Llama 3.1/")).toBe("llama-3.1");
+    expect(nameFrom("///")).toBe("");
+  });
+});

@@ -1,0 +1,87 @@
+/** What the deploy form holds, as text, and the request it becomes. Pure. */
+import type { DeploymentRequest, DeploymentRow } from "../api/types";
+import { bytes, parseBytes, splitWords } from "./format";
+
+const SIZES = ["weights_bytes", "overhead_bytes", "kv_floor_bytes", "kv_cap_bytes"] as const;
+const NUMBERS = ["max_model_len", "idle_sleep_seconds"] as const;
+type Size = (typeof SIZES)[number];
+type Optional = (typeof NUMBERS)[number];
+
+export interface Draft extends Record<Size | Optional, string> {
+  name: string;
+  served_name: string;
+  model: string;
+  runtime: string;
+  extra_args: string;
+  replicas: number;
+  tensor_parallel: number;
+  priority: number;
+  sleep_enabled: boolean;
+  pinned: boolean;
+}
+
+/** An empty form, or the deployment as it is. */
+export function draft(of?: DeploymentRow): Draft {
+  const size = (field: Size) => (of?.[field] ? bytes(of[field]) : "");
+  const number = (field: Optional) => (of?.[field] ? String(of[field]) : "");
+  return {
+    name: of?.name ?? "",
+    served_name: of?.served_name ?? "",
+    model: of ? String(of.model) : "",
+    runtime: of ? String(of.runtime) : "",
+    extra_args: of?.extra_args.map(quoted).join("\n") ?? "",
+    replicas: of?.replicas ?? 1,
+    tensor_parallel: of?.tensor_parallel ?? 1,
+    priority: of?.priority ?? 0,
+    sleep_enabled: of?.sleep_enabled ?? true,
+    pinned: of?.pinned ?? false,
+    weights_bytes: size("weights_bytes"),
+    overhead_bytes: size("overhead_bytes"),
+    kv_floor_bytes: size("kv_floor_bytes"),
+    kv_cap_bytes: size("kv_cap_bytes"),
+    max_model_len: number("max_model_len"),
+    idle_sleep_seconds: number("idle_sleep_seconds"),
+  };
+}
+
+/** The request, or what is wrong by field. An unchanged size keeps its exact bytes, which the form shows rounded. */
+export function request(given: Draft, of?: DeploymentRow): { request: DeploymentRequest; wrong: Record<string, string> } {
+  const wrong: Record<string, string> = {};
+  const before = draft(of);
+  const made: DeploymentRequest = {
+    name: given.name.trim(),
+    model: Number(given.model),
+    extra_args: splitWords(given.extra_args),
+    replicas: given.replicas,
+    tensor_parallel: given.tensor_parallel,
+    priority: given.priority,
+    sleep_enabled: given.sleep_enabled,
+    pinned: given.pinned,
+  };
+  if (given.served_name.trim()) made.served_name = given.served_name.trim();
+  if (given.runtime) made.runtime = Number(given.runtime);
+  for (const field of SIZES) {
+    if (of !== undefined && given[field] === before[field]) continue;
+    const size = parseBytes(given[field]);
+    if (given[field].trim() && size === undefined) wrong[field] = "write a size such as 16 GiB";
+    made[field] = size ?? null;
+  }
+  for (const field of NUMBERS) {
+    const text = given[field].trim();
+    if (text && !(Number(text) > 0)) wrong[field] = "write a number above zero";
+    made[field] = text ? Number(text) : null;
+  }
+  if (!made.name) wrong["name"] = "give it a name";
+  if (!given.model) wrong["model"] = "choose a model";
+  return { request: made, wrong };
+}
+
+function quoted(word: string): string {
+  return /[\s#"']/.test(word) || word === "" ? (word.includes('"') ? `'${word}'` : `"${word}"`) : word;
+}
+
+/** A name for a deployment from a model's source: the last part, in the letters a name may have. */
+export function nameFrom(source: string): string {
+  const last = source.replace(/\/+$/, "").split("/").at(-1) ?? "";
+  return last.toLowerCase().replace(/[^a-z0-9._-]+/g, "-").replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, "").slice(0, 63);
+}
