@@ -26,7 +26,8 @@ from models_app.states import TRANSIENT, Goal, State
 from sardeenz.errors import SardeenzError
 
 BUDGET_SECONDS = 1.0
-PAUSE_SECONDS = 0.02
+SHORTEST_PAUSE_SECONDS = 0.01
+LONGEST_PAUSE_SECONDS = 0.1  # a load takes minutes: looking ten times a second costs little and misses nothing
 PROGRESS_SECONDS = 0.5
 ACTOR = "worker"
 
@@ -40,6 +41,7 @@ class Reconciler:
     uuid: str
     memory: Memory = field(default_factory=Memory)
     progress_at: dict[str, float] = field(default_factory=dict)
+    pause_seconds: float = SHORTEST_PAUSE_SECONDS
 
     def run(self) -> None:
         """Step until nothing moves or a second has passed; what is still under way is poked again."""
@@ -49,10 +51,17 @@ class Reconciler:
             until = time.monotonic() + BUDGET_SECONDS
             self.clean()
             while (moved := self.pass_once()) is not None and time.monotonic() < until:
-                if not moved:
-                    time.sleep(PAUSE_SECONDS)
+                self._pause(moved)
         if moved is not None:
             queues.poke(self.uuid)
+
+    def _pause(self, moved: bool) -> None:
+        """None after a step; the longer nothing moves, the longer, across runs too."""
+        if moved:
+            self.pause_seconds = SHORTEST_PAUSE_SECONDS
+            return
+        time.sleep(self.pause_seconds)
+        self.pause_seconds = min(self.pause_seconds * 1.3, LONGEST_PAUSE_SECONDS)
 
     def pass_once(self) -> bool | None:
         """One step for every replica; whether anything moved, or None when all have arrived."""

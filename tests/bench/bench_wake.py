@@ -17,7 +17,7 @@ from tests.e2e.stack import Stack, wait_for
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e, pytest.mark.timeout(600)]
 
 ROUNDS = 100
-ARGS = ["--load-seconds", "0.2", "--wake-seconds", "0", "--sleep-seconds", "0", "--ttft-seconds", "0", "--tokens-per-second", "10000"]
+ARGS = ["--load-seconds=0.2", "--wake-seconds=0", "--sleep-seconds=0", "--ttft-seconds=0", "--tokens-per-second=10000"]
 
 
 def first_byte_seconds(session: httpx2.Client, stack: Stack, model: str) -> float:
