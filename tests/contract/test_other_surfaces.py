@@ -81,6 +81,26 @@ def test_a_body_that_is_no_chat_is_a_400(client: httpx2.Client, content: bytes) 
     assert answer.json()["error"]["type"] == "Bad Request"
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("/v1/completions", {"prompt": ""}, "must be provided and non-empty"),
+        ("/v1/chat/completions", {"messages": []}, "empty conversation"),
+        ("/v1/messages", {"messages": [{"role": "user", "content": "a"}]}, "max_tokens"),
+    ],
+)
+def test_what_is_missing_is_named(client: httpx2.Client, path: str, body: dict[str, Any], words: str) -> None:
+    answer = client.post(path, json={"model": "sprat", **body})
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]["message"]
+
+
+def test_a_body_must_say_that_it_is_json(client: httpx2.Client) -> None:
+    answer = client.post("/v1/chat/completions", content=b"{}", headers={"content-type": "text/plain"})
+    assert answer.status_code == 400
+    assert "Only 'application/json' is allowed" in answer.json()["error"]["message"]
+
+
 def test_tools_need_a_parser(client: httpx2.Client) -> None:
     tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
     for choice in ("auto", "required", {"type": "function", "function": {"name": "look"}}):

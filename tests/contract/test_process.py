@@ -24,7 +24,7 @@ def test_lines_name_the_process_that_wrote_them(engine: Engine) -> None:
 
 
 def test_sigterm_lets_a_stream_end(target: Target, model: Path, folder: Path) -> None:
-    body = chat("a last story", max_tokens=300, ignore_eos=True, stream=True)
+    body = chat("a last story", max_tokens=100, ignore_eos=True, stream=True)
     with running(target, model, folder) as engine:
         with engine.client() as client:
             client.post("/v1/chat/completions", json=chat("warm up", max_tokens=2))

@@ -74,6 +74,7 @@ def test_a_request_to_a_sleeper_hangs_until_it_wakes(engine: Engine, awake: http
 
 
 def test_by_default_a_sleep_ends_what_runs_with_abort(engine: Engine, awake: httpx2.Client) -> None:
+    ended = engine.gauge("request_success_total", finished_reason="abort")
     caller = Caller(engine, chat("a long story", max_tokens=1900, ignore_eos=True))
     until(lambda: engine.gauge("num_requests_running") == 1, "it runs")
     awake.post("/sleep?level=1")
@@ -81,6 +82,7 @@ def test_by_default_a_sleep_ends_what_runs_with_abort(engine: Engine, awake: htt
     assert caller.answer is not None
     assert caller.answer.status_code == 200
     assert caller.answer.json()["choices"][0]["finish_reason"] == "abort"
+    until(lambda: engine.gauge("request_success_total", finished_reason="abort") == ended + 1, "it counts as abort")
 
 
 def test_a_sleep_that_waits_lets_what_runs_end(engine: Engine, awake: httpx2.Client) -> None:
@@ -114,9 +116,20 @@ def test_a_level_that_is_no_number_is_a_400(awake: httpx2.Client) -> None:
     assert not _sleeping(awake)
 
 
-def test_an_unknown_mode_is_refused(awake: httpx2.Client) -> None:
-    assert awake.post("/sleep?mode=doze").status_code == 500
-    assert awake.post("/pause?mode=doze").status_code == 400
+def test_an_unknown_mode_is_refused(engine: Engine) -> None:
+    for path, status in (("/sleep", 500), ("/pause", 400)):
+        with engine.client() as client:  # after a 500 vLLM closes the connection
+            assert client.post(f"{path}?mode=doze").status_code == status
+
+
+def test_a_second_sleep_ends_what_waits_for_the_first_to_end(engine: Engine, awake: httpx2.Client) -> None:
+    awake.post("/sleep?level=1")
+    caller = Caller(engine, chat("anybody there", max_tokens=2))
+    caller.join(0.5)
+    assert engine.gauge("num_requests_waiting") == 0  # nobody looks while it sleeps
+    until(lambda: awake.post("/sleep?level=1").is_success and not caller.is_alive(), "it is cut", 60)
+    assert caller.answer is not None
+    assert caller.answer.json()["choices"][0]["finish_reason"] == "abort"
 
 
 def test_the_prefix_cache_can_be_dropped(awake: httpx2.Client) -> None:

@@ -104,7 +104,7 @@ def test_audio_becomes_words(start: Start) -> None:
 
 
 def test_a_response_in_the_background_can_be_fetched_and_cancelled(start: Start) -> None:
-    with start() as engine, engine.client() as client:
+    with start(VLLM_ENABLE_RESPONSES_API_STORE="1") as engine, engine.client() as client:
         body = {"model": "sprat", "input": "take your time", "background": True}
         short = client.post("/v1/responses", json={**body, "max_output_tokens": 2}).json()["id"]
         until(lambda: client.get(f"/v1/responses/{short}").json()["usage"], "it is done")
@@ -115,7 +115,7 @@ def test_a_response_in_the_background_can_be_fetched_and_cancelled(start: Start)
 
 def test_urgent_requests_go_first_under_priority_scheduling(start: Start) -> None:
     flags = ("--scheduling-policy", "priority", "--max-num-seqs", "1")
-    with start(*flags) as engine, engine.client() as client:
+    with start(*flags, VLLM_ENABLE_RESPONSES_API_STORE="1") as engine, engine.client() as client:
         background = [
             client.post("/v1/responses", json={"model": "sprat", "input": "a", "background": True, **more}).json()["id"]
             for more in ({"max_output_tokens": 60, "ignore_eos": True}, {"priority": 5}, {"priority": -5})

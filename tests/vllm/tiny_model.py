@@ -1,4 +1,6 @@
-"""Write a two-layer Llama without weights: `--load-format dummy` makes those up.
+"""Write a small Llama without weights: `--load-format dummy` makes those up.
+
+It is small enough to load at once, and large enough to take a moment for a thousand tokens on one core.
 
 usage: python -m tests.vllm.tiny_model FOLDER
 """
@@ -31,12 +33,12 @@ def write(folder: Path) -> Path:
             "model_type": "llama",
             "torch_dtype": "bfloat16",
             "vocab_size": size,
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
+            "hidden_size": 512,
+            "intermediate_size": 1408,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 8,
             "num_key_value_heads": 1,
-            "head_dim": 32,
+            "head_dim": 64,
             "max_position_embeddings": MAX_POSITIONS,
             "tie_word_embeddings": True,
             **ends,

@@ -72,10 +72,12 @@ class Application:
     async def _fail(self, error: ApiError, request: Request, reply: Reply) -> None:
         body = error.anthropic_body() if request.path.startswith("/v1/messages") else error.body()
         data = json.dumps(body).encode()
-        if reply.status is None:
-            await reply.data(data, error.status, _JSON)
-        else:
+        if reply.status is not None:
             await reply.end(b"data: " + data + b"\n\ndata: [DONE]\n\n")
+            return
+        await reply.data(data, error.status, _JSON)
+        if error.status == 500:
+            raise error  # as vLLM does: uvicorn logs it and closes the connection
 
     def _knows(self, request: Request) -> bool:
         scheme, _, key = request.header(b"authorization").partition(" ")

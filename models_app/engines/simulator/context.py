@@ -1,5 +1,6 @@
 """What a handler gets: the engine and the little state the HTTP side keeps."""
 
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -25,8 +26,15 @@ class Context:
     responses: OrderedDict[str, dict[str, Any]] = field(default_factory=OrderedDict)
     background: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def stores(self) -> bool:
+        """Whether responses are kept; vLLM wants it said."""
+        return os.environ.get("VLLM_ENABLE_RESPONSES_API_STORE", "0") == "1"
+
     def store(self, response: dict[str, Any]) -> None:
         """Keep a response for GET /v1/responses/{id}; the oldest are forgotten."""
+        if not self.stores:
+            return
         self.responses[response["id"]] = response
         if len(self.responses) > _STORED_RESPONSES:
             self.responses.popitem(last=False)

@@ -57,7 +57,7 @@ async def is_paused(context: Context, request: Request, reply: Reply) -> None:
 async def abort_requests(context: Context, request: Request, reply: Reply) -> None:
     """POST /abort_requests {request_ids?}."""
     wanted = (await request.json()).get("request_ids")
-    aborted = context.engine.scheduler.abort(set(wanted) if wanted else None)
+    aborted = context.engine.scheduler.abort(set(wanted) if wanted else None, counts=False)
     await reply.json({"status": "aborted", "aborted": len(wanted) if wanted else aborted})
 
 

@@ -97,7 +97,7 @@ class Engine:
         if mode not in PAUSE_MODES:
             raise ApiError(f"Call to sleep method failed: Invalid pause mode: {mode}", 500)
         if mode == "abort":
-            self.scheduler.abort()
+            self.scheduler.abort(counts=True)
         if mode == "keep":
             self.scheduler.paused = True
             return
@@ -156,7 +156,7 @@ class Engine:
                 await self.scheduler.idle()
         except TimeoutError:
             pass
-        self.scheduler.abort()
+        self.scheduler.abort(counts=True)
 
     def close(self) -> None:
         """Give the segment and the memory back, as a clean exit does."""
@@ -169,9 +169,10 @@ class Engine:
         """How the engine is now."""
         blocks = self.cache.limit_bytes // (self.options.kv_bytes_per_token * self.cache.block_tokens)
         concurrency = self.cache.capacity_tokens / self.options.max_model_len
+        running, waiting = self.scheduler.shown
         return Gauges(
-            running=len(self.scheduler.running),
-            waiting=len(self.scheduler.waiting),
+            running=running,
+            waiting=waiting,
             deferred=0,
             kv_usage_ratio=self.cache.usage_ratio,
             sleep_state={None: "awake", 1: "weights_offloaded"}.get(self.level, "discard_all"),

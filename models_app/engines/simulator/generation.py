@@ -50,12 +50,12 @@ Arrival = tuple[Choice, list[str], bool]
 
 
 def check_model(engine: Engine, body: dict[str, Any]) -> str:
-    """The name to answer under, or a 404."""
+    """The name to answer under, which is the first one whatever alias was asked for; or a 404."""
     names = engine.options.served_names
     name = body.get("model")
     if name is not None and name not in names:
         raise ApiError.missing_model(name)
-    return str(name or names[0])
+    return names[0]
 
 
 def number(body: dict[str, Any], *names: str) -> int | None:

@@ -15,6 +15,8 @@ def from_messages(body: dict[str, Any]) -> str:
         raise ApiError.invalid("missing", "body.messages", "Field required", f"<dict of {len(body)} items>")
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise ApiError.invalid("list_type", "body.messages", "Input should be a valid list", repr(messages)[:200])
+    if not messages:
+        raise ApiError("Cannot apply chat template to an empty conversation. Provide at least one message.")
     tools = body.get("tools")
     head = f"<|tool|>{json.dumps(tools, sort_keys=True)}" if tools else ""
     system = body.get("system")
@@ -35,8 +37,9 @@ def flat(content: Any) -> str:
 def from_completion(body: dict[str, Any]) -> list[str]:
     """The prompts of /v1/completions: a text, texts, tokens, or lists of tokens."""
     prompt = body.get("prompt")
-    if prompt is None or prompt == []:
-        raise ApiError("Either prompt or prompt_embeds must be provided and non-empty.")
+    if prompt is None or prompt in ([], ""):
+        message = "Either prompt or prompt_embeds must be provided and non-empty. (parameter=prompt)"
+        raise ApiError(message, param="prompt")
     if isinstance(prompt, str):
         return [prompt]
     if isinstance(prompt, list) and isinstance(prompt[0], int):

@@ -12,6 +12,11 @@ from models_app.engines.simulator.errors import ApiError
 from models_app.engines.simulator.generation import Choice
 from models_app.engines.simulator.wire import Reply, Request, event
 
+_NO_STORE = (
+    "This vLLM engine does not support `store=True` and therefore does not support the background mode. To enable these"
+    " features, set the environment variable `VLLM_ENABLE_RESPONSES_API_STORE=1` when launching the vLLM server."
+)
+
 
 async def create(context: Context, request: Request, reply: Reply) -> None:
     """POST /v1/responses."""
@@ -19,6 +24,8 @@ async def create(context: Context, request: Request, reply: Reply) -> None:
     model = generation.check_model(context.engine, body)
     prompt = prompts.from_messages({"messages": _messages(body)})
     limit = generation.number(body, "max_output_tokens")
+    if body.get("background") and not context.stores:
+        raise ApiError(_NO_STORE, 400, kind="invalid_request_error", param="background")
     identity = str(body.get("request_id") or new_id("resp").replace("-", "_", 1))
     fixed = prompts.structured({"response_format": _format(body)}, prompt)
     choice = generation.prepare(context.engine, [prompt], body, identity, max_tokens=limit, fixed=fixed)[0]

@@ -30,6 +30,7 @@ class Sequence:
     blocks: int = 0
     cached_tokens: int = 0
     aborted: bool = False
+    counts: bool = True
     arrived: float = 0.0
     signal: asyncio.Future[None] | None = None
 
@@ -52,6 +53,7 @@ class Scheduler:
         self.paused = False
         self.closed = False
         self.stopped = False
+        self._shown = (0, 0)
         self._changed: list[asyncio.Future[None]] = []
         self._transform: Callable[[Sequence], None] = lambda sequence: None
 
@@ -74,8 +76,10 @@ class Scheduler:
                         self._finish(sequence, sequence.finish_reason)
                     yield batch
         finally:
-            # Aborted, or the client left: what a cancelled generator holds goes back at once.
+            # Aborted, or the client left: what a cancelled generator holds goes back at once. Like vLLM, count only
+            # what the engine itself ended.
             if sequence in self.running or sequence in self.waiting:
+                sequence.counts = sequence.counts and sequence.aborted
                 self._finish(sequence, "abort")
 
     async def _produce(self, sequence: Sequence, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[list[str]]:
@@ -163,6 +167,7 @@ class Scheduler:
         sequence.blocks += max(missing, 0)
         taken = sequence.pieces[sequence.generated : end]
         sequence.generated = end
+        self._look()
         self._metrics.generation_tokens += len(taken)
         return taken
 
@@ -190,24 +195,40 @@ class Scheduler:
             self._cache.free(sequence.blocks, sequence.block_hashes if sequence.generated else ())
         else:
             self.waiting.remove(sequence)
-        metrics = self._metrics
-        metrics.finished[reason] += 1
-        metrics.e2e.observe(asyncio.get_running_loop().time() - sequence.arrived)
-        metrics.request_prompt.observe(sequence.prompt_tokens)
-        metrics.request_generation.observe(sequence.generated)
+        if sequence.counts:
+            self._count(sequence, reason)
+        self._look()
         self.schedule()
         for change in self._changed:
             if not change.done():
                 change.set_result(None)
         self._changed.clear()
 
-    def abort(self, request_ids: set[str] | None = None) -> int:
-        """End these requests, or all; they answer with finish_reason "abort"."""
+    def _count(self, sequence: Sequence, reason: str) -> None:
+        metrics = self._metrics
+        metrics.finished[reason] += 1
+        metrics.e2e.observe(asyncio.get_running_loop().time() - sequence.arrived)
+        metrics.request_prompt.observe(sequence.prompt_tokens)
+        metrics.request_generation.observe(sequence.generated)
+
+    def abort(self, request_ids: set[str] | None = None, *, counts: bool) -> int:
+        """End these requests, or all; they answer with finish_reason "abort", which vLLM does not always count."""
         chosen = [s for s in (*self.running, *self.waiting) if request_ids is None or s.request_id in request_ids]
         for sequence in chosen:
             sequence.aborted = True
+            sequence.counts = counts
             sequence.notify()
         return len(chosen)
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """Running and waiting as /metrics shows them: vLLM looks at each step, and there is none while it sleeps."""
+        if not (self.paused or self.closed):
+            self._look()
+        return self._shown
+
+    def _look(self) -> None:
+        self._shown = (len(self.running), len(self.waiting))
 
     def resume(self) -> None:
         """Go on after a pause."""

@@ -59,6 +59,10 @@ class Request:
 
     async def json(self) -> dict[str, Any]:
         """The body as a JSON object, or vLLM's refusal."""
+        kind = self.header(b"content-type").partition(";")[0].strip().lower()
+        if kind and kind != "application/json":
+            message = "1 validation error:\n  Unsupported Media Type: Only 'application/json' is allowed"
+            raise ApiError(message, 400, kind="Bad Request")
         try:
             value = _DECODER.decode(await self.body())
         except msgspec.DecodeError as error:
