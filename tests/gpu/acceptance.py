@@ -12,6 +12,7 @@ import argparse
 import importlib.metadata
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,7 +34,11 @@ def main(argv: list[str]) -> int:
     values, extra = _parser().parse_args(argv[:at]), argv[at + 1 :]
     settings = _settings(values, extra)
     settings.out.mkdir(parents=True, exist_ok=True)
-    rig = Rig(settings)
+    try:
+        rig = Rig(settings)
+    except (OSError, LookupError, subprocess.SubprocessError, SardeenzError) as error:
+        print(f"no GPU answers here: {error}", file=sys.stderr)
+        return 2
     report = Report(_about(rig))
     gateway = Client(values.gateway_url, values.gateway_key, values.gateway_model) if values.gateway_url else None
     try:
@@ -146,4 +151,5 @@ def _driver() -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a run that is cut short still ends its engines
     sys.exit(main(sys.argv[1:]))

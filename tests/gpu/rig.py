@@ -175,6 +175,8 @@ class Rig:
 
     def close(self) -> None:
         """Kill and sweep all that is left of this run."""
+        for engine in self.engines:
+            self.kill(engine)
         for engine in list(self.engines):
             self._end(engine)
         shutil.rmtree(self._place, ignore_errors=True)

@@ -52,3 +52,10 @@ def test_an_engine_that_cannot_start_is_a_row_with_its_log(tmp_path: Path) -> No
     wrong = [row for row in json.loads((tmp_path / "acceptance.json").read_text())["rows"] if row["ok"] is False]
     assert [row["point"] for row in wrong] == ["1", "3"]
     assert "out of memory" in wrong[0]["note"]
+
+
+def test_a_machine_without_a_gpu_is_told_so(tmp_path: Path) -> None:
+    code = f"{RUN.replace('import sys;', 'import os, sys; os.environ.update(PATH=str());', 1)}"
+    argv = [sys.executable, "-c", code, "--version", "0.30.0", "--out", str(tmp_path)]
+    run = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (run.returncode, run.stderr[:19]) == (2, "no GPU answers here")
