@@ -42,8 +42,8 @@ def up(
 ) -> None:
     """Start everything and stay in the foreground; Ctrl-C stops it again."""
     keep = settings.KEEP_ENGINES if keep_engines is None else keep_engines
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # also where a shell had SIGINT ignored
+        signal.signal(number, _interrupt)
     try:
         with _alone(settings.DATA_DIR):
             _run(workers_only=workers_only, keep_engines=keep)
@@ -114,14 +114,17 @@ def _wait_ready(supervisor: Supervisor, name: str) -> None:
 
 def _watch(supervisor: Supervisor) -> None:
     """Say what falls over and comes back, and replace supervisord itself."""
-    known = supervisor.states()
+    known: dict[str, str] = {}
     while True:
         time.sleep(1.0)
-        if supervisor.revive():
+        if supervisor.revive(_check_ports):
             console.print("[yellow]supervisord ended and was started again[/]")
-        now = supervisor.states()
+        try:
+            now = supervisor.states()
+        except SupervisorFailed:
+            continue  # it has just ended: the next round starts it again
         for name, state in now.items():
-            if state != known.get(name) and state != "STARTING":
+            if state != known.get(name, "RUNNING") and state != "STARTING":
                 group = name.partition(":")[0]
                 hint = "" if state == "RUNNING" else f", will be started again; log: {supervisor.log_dir}/{group}*.log"
                 console.print(f"{group}: {state.lower()}{hint}")

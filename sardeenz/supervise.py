@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +85,12 @@ class Supervisor:
             name.startswith(f"{service}:") and state in ("BACKOFF", "FATAL") for name, state in self.states().items()
         )
 
-    def revive(self) -> bool:
+    def revive(self, ports_free: Callable[[], None]) -> bool:
         """Start supervisord again when it has ended; True when that was needed."""
         if self._process is None or self._process.poll() is None:
             return False
         leftovers.retire(self._data_dir)
+        ports_free()
         self.start()
         return True
 

