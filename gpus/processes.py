@@ -10,6 +10,7 @@ the same pid, and never change with the wall clock.
 import os
 import signal
 import subprocess
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ MARKER: Final = "SARDEENZ_REPLICA"
 URL: Final = "SARDEENZ_ENGINE_URL"
 PROC = Path("/proc")
 CGROUP = Path("/sys/fs/cgroup")
+VISIBLE_SECONDS = 5.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -97,7 +99,23 @@ def spawn(argv: Sequence[str], *, environment: Mapping[str, str], log_path: Path
         message = f"cannot start {argv[0]}: {error.strerror}"
         raise SpawnFailed(message, executable=argv[0], reason=str(error)) from error
     _children[child.pid] = child
+    _wait_visible(child.pid, marker)
     return child.pid
+
+
+def _wait_visible(pid: int, marker: str) -> None:
+    """Until the new program shows its marker, or is gone.
+
+    The kernel closes the pipe that Popen waits for before it lays out the new environment: for that moment, which a
+    busy machine stretches, the engine would look as if it were not there.
+    """
+    entry = f"{MARKER}={marker}".encode()
+    deadline = time.monotonic() + VISIBLE_SECONDS
+    while start_time(pid) is not None and time.monotonic() < deadline:
+        with suppress(OSError):
+            if entry in (PROC / str(pid) / "environ").read_bytes().split(b"\0"):
+                return
+        time.sleep(0.001)
 
 
 def reap() -> dict[int, int]:
