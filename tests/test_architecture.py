@@ -23,9 +23,7 @@ PRODUCT = [path for path in SOURCES if path.parts[0] in PACKAGES]
 FILE_LINES = 400
 FUNCTION_LINES = 60
 BROAD_EXCEPT = {
-    Path("models_app/reconcile.py"),
-    Path("gpus/sampler.py"),
-    Path("gpus/management/commands/sample_gpus.py"),
+    Path(name) for name in ("models_app/reconcile.py", "gpus/sampler.py", "gpus/management/commands/sample_gpus.py")
 }
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 VAGUE_CLASSES = ("Manager", "Helper", "Util", "Service")

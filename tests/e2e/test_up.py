@@ -1,0 +1,115 @@
+"""`sardeenz up` as a person runs it: first start, crash, second start, end."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from sardeenz import cli_config, env, leftovers
+
+pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(300)]
+Up = Callable[[], subprocess.Popen[str]]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    tmp_path.chmod(0o755)
+    away = ("SARDEENZ_DATABASE_URL", "SARDEENZ_REDIS_URL", "SARDEENZ_SECRET_KEY")
+    environment = {name: value for name, value in os.environ.items() if name not in away} | {
+        "SARDEENZ_DATA_DIR": str(tmp_path),
+        "SARDEENZ_WEB_PORT": str(_free_port()),
+        "SARDEENZ_GATEWAY_PORT": str(_free_port()),
+        "SARDEENZ_GPUS": "simulated:1x80GiB",
+        "COLUMNS": "200",
+    }
+    running: list[subprocess.Popen[str]] = []
+
+    def start() -> subprocess.Popen[str]:
+        argv = [sys.executable, "-m", "sardeenz.cli", "up"]
+        running.append(subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True))
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+    for each in leftovers.find(tmp_path):
+        os.kill(each.pid, signal.SIGKILL)
+
+
+def _banner(process: subprocess.Popen[str]) -> str:
+    """What it prints until the `curl` line."""
+    assert process.stdout is not None
+    read = ""
+    for line in process.stdout:
+        read += line
+        if "curl -N" in line:
+            return read
+    pytest.fail(f"it ended: {read}")
+
+
+def _ended(process: subprocess.Popen[str]) -> int:
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=90)
+    return process.returncode
+
+
+def test_a_second_start_finds_the_state_of_the_first_even_after_a_crash(up: Up, tmp_path: Path) -> None:
+    first = up()
+    shown = _banner(first)
+    config = cli_config.load(tmp_path)
+    assert config.api_key in shown
+    assert "simulated" in shown
+    first.kill()
+    for each in leftovers.find(tmp_path):
+        os.kill(each.pid, signal.SIGKILL)
+    second = up()
+    again = _banner(second)
+    assert config.api_key not in again
+    assert cli_config.load(tmp_path) == config
+    headers = {"Authorization": f"Bearer {config.api_key}"}
+    assert httpx2.get(f"{config.gateway_url}/v1/models", headers=headers).status_code == 200
+    assert _ended(second) == 0
+    assert leftovers.find(tmp_path) == []
+
+
+def test_a_killed_process_is_started_again_and_a_second_up_is_refused(up: Up, tmp_path: Path) -> None:
+    process = up()
+    _banner(process)
+    supervisor = int((env.run_dir(tmp_path) / "supervisord.pid").read_text())
+    victims = [each.pid for each in leftovers.find(tmp_path) if each.name in ("web", "postgres", "supervisor")]
+    assert supervisor in victims
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
+    refused = up()
+    assert refused.stdout is not None
+    assert "already runs" in refused.stdout.read()
+    assert refused.wait() == 1
+    config = cli_config.load(tmp_path)
+    deadline = time.monotonic() + 120
+    headers = {"Authorization": f"Bearer {config.token}"}
+    while not _works(f"{config.url}/api/gpus", headers):
+        assert time.monotonic() < deadline, "it did not come back"
+        time.sleep(0.2)
+    assert _ended(process) == 0
+    assert leftovers.find(tmp_path) == []
+
+
+def _works(url: str, headers: dict[str, str]) -> bool:
+    try:
+        return httpx2.get(url, headers=headers).status_code == 200
+    except httpx2.TransportError:
+        return False

@@ -1,0 +1,33 @@
+"""The dashboard's frame and the health page."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+
+def test_health_asks_no_server(client: Client) -> None:
+    assert client.get("/health").json()["status"] == "ok"
+
+
+@pytest.mark.parametrize("path", ["/", "/models", "/replicas/3"])
+def test_every_address_of_the_dashboard_shows_its_page(
+    client: Client, settings: Any, tmp_path: Path, path: str
+) -> None:
+    (tmp_path / "index.html").write_text("<!doctype html>")
+    settings.FRONTEND_DIST = tmp_path
+    answer = client.get(path)
+    assert answer.content == b"<!doctype html>"
+    assert "csrftoken" in answer.cookies
+
+
+def test_a_dashboard_that_is_not_built_says_so(client: Client, settings: Any, tmp_path: Path) -> None:
+    settings.FRONTEND_DIST = tmp_path
+    answer = client.get("/")
+    assert (answer.status_code, b"make frontend" in answer.content) == (503, True)
+
+
+@pytest.mark.parametrize("path", ["/api/none", "/static/none.js", "/v1/models"])
+def test_what_is_no_page_is_not_found(client: Client, path: str) -> None:
+    assert client.get(path).status_code == 404
