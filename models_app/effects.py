@@ -18,7 +18,7 @@ from gpus.installation import engine_key, installation_id
 from gpus.models import GPU
 from models_app import lifecycle, observe, placement
 from models_app.engines import command, logs
-from models_app.engines.diagnose import Diagnosis, diagnose
+from models_app.engines.diagnose import KVCACHED_OFF, Diagnosis, diagnose
 from models_app.errors import EngineTimeout, NoPort
 from models_app.models import Deployment, MemoryProfile, Replica
 from models_app.observe import Memory, World
@@ -188,7 +188,16 @@ def became_ready(replica: Replica, around: World) -> dict[str, Any]:
     load_seconds = (around.now - replica.state_at).total_seconds()
     profile = replica.profile | dict(facts) | {"held_bytes": held, "load_seconds": load_seconds}
     _learn(replica, profile)
+    if not _elastic(replica):
+        changes["message"] = f"{KVCACHED_OFF.message} {KVCACHED_OFF.hint}"
     return changes | {"profile": profile, "canary": replica.canary}
+
+
+def _elastic(replica: Replica) -> bool:
+    """Whether an engine that was meant to have kvcached has it: installed amiss, it stays off without a word."""
+    if not replica.spec["kvcached"] or replica.spec["kind"] == command.CPU:
+        return True
+    return kvcached.read(settings.SEGMENT_DIR, replica.ipc_name) is not None
 
 
 def _learn(replica: Replica, profile: dict[str, Any]) -> None:

@@ -230,6 +230,13 @@ RULES: Final = (
 )
 """In the order they are tried."""
 
+KVCACHED_OFF: Final = Diagnosis(
+    "kvcached_not_engaged",
+    "kvcached did not take hold of this engine: its KV memory is taken at the start and never given back.",
+    "Install kvcached into the runtime's own site-packages, with its .pth file, for a vLLM of 0.17 to 0.30.",
+)
+"""An engine whose runtime has kvcached, and that serves without a segment."""
+
 _COMPILED = [(rule, re.compile(rule.pattern)) for rule in RULES]
 # What every failure ends with, whatever it was, and warnings that are none.
 _CONSEQUENCES = re.compile(

@@ -116,9 +116,11 @@ class Loader:
         capacity = options.kv_cache_memory_bytes or budget - base
         if self.cache.elastic:
             logs.core(
-                "patches.py:2658",
-                f"Using kvcached process-local KV capacity: budget={budget / GIB:.2f} GiB,"
-                f" weights={options.weights_bytes / GIB:.2f} GiB, available={capacity / GIB:.2f} GiB",
+                "patches.py:3012",
+                f"Using kvcached process-local KV capacity: budget={budget} bytes,"
+                f" weights={options.weights_bytes} bytes, torch_peak=0 bytes, cudagraph=0 bytes (ignored),"
+                f" available={capacity} bytes; whole-device non-torch and CUDA Graph deltas are ignored",
+                "WARNING",
             )
             logs.raw("EngineCore", f"[kvcached][INFO] Init C++ PageAllocator: mem_size_per_layer={capacity}")
         else:
