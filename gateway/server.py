@@ -53,9 +53,7 @@ class Needs:
 class Gateway:
     """One gateway process."""
 
-    def __init__(
-        self, needs: Needs, limits: Limits, *, route_ttl_seconds: float, idle_seconds: float
-    ) -> None:
+    def __init__(self, needs: Needs, limits: Limits, *, route_ttl_seconds: float, idle_seconds: float) -> None:
         self.gateway_id = f"{host_name()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._needs = needs
         self._limits = limits

@@ -91,7 +91,7 @@ def _handles_replicas(path: Path) -> bool:
     return path != Path("models_app/lifecycle.py") and "models_app.models" in (ROOT / path).read_text()
 
 
-@pytest.mark.parametrize("path", filter(_handles_replicas, PRODUCT), ids=str)
+@pytest.mark.parametrize("path", [path for path in PRODUCT if _handles_replicas(path)], ids=str)
 def test_only_lifecycle_writes_the_state_of_a_replica(path: Path) -> None:
     assert [node.lineno for node in ast.walk(_tree(path)) if _writes_state(node)] == []
 

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 Found = TypeVar("Found")
 
 
-def until(ask: Callable[[], Found | None], what: str, seconds: float = 60) -> Found:
+def until(ask: Callable[[], Found | None], what: str, seconds: float = 120) -> Found:
     """Ask again and again until there is an answer; fail with `what` when the time is over."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -132,7 +132,7 @@ def state_of(replica: Replica) -> str:
     return Replica.objects.filter(pk=replica.pk).values_list("state", flat=True).first() or "gone"
 
 
-def wait_for(replica: Replica, state: str, seconds: float = 60) -> Replica:
+def wait_for(replica: Replica, state: str, seconds: float = 120) -> Replica:
     """Wait until the replica is in `state` and fresh."""
     try:
         until(lambda: state_of(replica) == state, f"{replica.pk} becomes {state}", seconds)

@@ -17,7 +17,7 @@ from tests.e2e.stack import Stack, until, wait_for
 from tests.e2e.test_move import under_load
 from tests.e2e.traffic import Clients
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e, pytest.mark.timeout(300)]
 
 FAST = ["--load-seconds", "0.2"]
 

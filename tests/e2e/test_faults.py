@@ -15,7 +15,7 @@ from tests import factories
 from tests.e2e.stack import Stack, until, wait_for
 from tests.e2e.traffic import Clients
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e, pytest.mark.faults]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(300)]
 
 
 def deployed(*args: str, **fields: object) -> Replica:

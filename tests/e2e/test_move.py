@@ -11,7 +11,7 @@ from tests import factories
 from tests.e2e.stack import Stack, state_of, until, wait_for
 from tests.e2e.traffic import Clients, Stampede
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e, pytest.mark.timeout(300)]
 
 ARGS = ["--load-seconds", "1", "--tokens-per-second", "40", "--max-num-seqs", "200"]
 

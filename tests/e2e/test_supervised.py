@@ -33,12 +33,16 @@ class Up:
         self.ports = {"SARDEENZ_WEB_PORT": str(free_port()), "SARDEENZ_GATEWAY_PORT": str(free_port())}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SARDEENZ_")}
         first = 30000 + os.getpid() % 100 * 20
-        self.environment = inherited | self.ports | {
-            "SARDEENZ_DATA_DIR": str(self.data_dir),
-            "SARDEENZ_GPUS": "simulated:2x80GiB",
-            "SARDEENZ_GATEWAY_PROCESSES": "1",
-            "SARDEENZ_ENGINE_PORTS": f"{first}-{first + 19}",
-        }
+        self.environment = (
+            inherited
+            | self.ports
+            | {
+                "SARDEENZ_DATA_DIR": str(self.data_dir),
+                "SARDEENZ_GPUS": "simulated:2x80GiB",
+                "SARDEENZ_GATEWAY_PROCESSES": "1",
+                "SARDEENZ_ENGINE_PORTS": f"{first}-{first + 19}",
+            }
+        )
         self.output = self.data_dir / "up.out"
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -10,7 +10,7 @@ from tests import factories
 from tests.e2e.stack import Stack, wait_for
 from tests.e2e.traffic import Clients
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 def sleeping(stack: Stack, **fields: object) -> str:

@@ -1,0 +1,70 @@
+"""The dashboard in a real browser, against a real installation."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.e2e.test_supervised import Up, up
+
+__all__ = ["up"]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(300)]
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
+PATIENCE_MS = 30_000
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A page of headless Chromium; where tests must not be skipped, its absence is a failure."""
+    if CHROMIUM is None and os.environ.get("CI") != "true":
+        pytest.skip("Chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        context.set_default_timeout(PATIENCE_MS)
+        yield context.new_page()
+        browser.close()
+
+
+def sign_in(page: Page, up: Up) -> None:
+    """As the first admin, with the password that the first start printed."""
+    found = re.search(r"Password\s+(\S+)", up.said)
+    assert found is not None, up.said
+    page.goto(f"http://127.0.0.1:{up.ports['SARDEENZ_WEB_PORT']}/")
+    page.get_by_label("User name").fill("admin")
+    page.get_by_label("Password").fill(found[1])
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_an_operator_signs_in_sees_the_fleet_live_and_puts_a_model_to_sleep(page: Page, up: Up) -> None:
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    sign_in(page, up)
+    expect(page.get_by_role("article")).to_have_count(2, timeout=PATIENCE_MS)
+    expect(page.get_by_text("simulated GPUs")).to_be_visible()
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    code = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="code"))
+    expect(code).to_contain_text("Ready", timeout=PATIENCE_MS)
+    code.get_by_role("button", name="Sleep", exact=True).click()
+    expect(code).to_contain_text("Sleeping", timeout=PATIENCE_MS)
+    assert {row["deployment_name"]: row["state"] for row in up.replicas()}["code"] == "sleeping"
+    assert problems == []
+
+
+def test_the_page_never_scrolls_sideways(page: Page, up: Up) -> None:
+    sign_in(page, up)
+    expect(page.get_by_role("article")).to_have_count(2, timeout=PATIENCE_MS)
+    for width in (1440, 1024, 768, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0, width
