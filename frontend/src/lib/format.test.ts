@@ -40,6 +40,13 @@ describe("numbers as text", () => {
     ]);
   });
 
+  it.each([
+    [59, "59 s"],
+    [119, "1 min"],
+    [7199, "1 h"],
+    [90_000, "1 d"],
+  ])("%s seconds ago are %s", (seconds, text) => expect(format.since(new Date(0).toISOString(), seconds * 1000)).toBe(text));
+
   it("an instant in the future is now", () => {
     expect(format.since("2026-01-01T00:00:10Z", Date.parse("2026-01-01T00:00:00Z"))).toBe("0 s");
   });

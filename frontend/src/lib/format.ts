@@ -64,9 +64,13 @@ function pair(most: number, big: string, rest: number, small: string): string {
   return rest ? `${most} ${big} ${rest} ${small}` : `${most} ${big}`;
 }
 
-/** How long ago an instant was, in words; a clock that is behind counts as now. */
+/** How long ago an instant was, in its biggest unit; a clock that is behind counts as now. */
 export function since(at: string | null | undefined, now: number): string {
-  return at ? duration(Math.max(0, now - Date.parse(at)) / 1000) : UNKNOWN;
+  if (!at) return UNKNOWN;
+  const seconds = Math.max(0, Math.floor((now - Date.parse(at)) / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  return seconds < 86_400 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} d`;
 }
 
 /** "GPU-5f0c…91ab": enough of a UUID to recognise it. */

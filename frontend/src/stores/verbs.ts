@@ -12,7 +12,8 @@ export function inWords(error: unknown): string {
   if (!(error instanceof ApiError)) throw error;
   const { needed_bytes: needed, free_bytes: free } = error.fields;
   if (typeof needed !== "number" || typeof free !== "number") return error.message;
-  return `${error.message} (needed ${bytes(needed)}, free ${bytes(free)})`;
+  const where = error.code === "host_memory_short" ? "The host's RAM has no room" : "No GPU has room";
+  return `${where}: ${bytes(needed)} are needed, ${bytes(free)} can be promised.`;
 }
 
 async function attempt(what: string, ask: () => Promise<unknown>): Promise<boolean> {
