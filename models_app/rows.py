@@ -4,7 +4,8 @@ One shape per thing, made here only. Building a row issues no query when the rel
 querysets below; `snapshot` and the views use these, `lifecycle` may pass any instance.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal, TypedDict
 
@@ -14,6 +15,8 @@ from gpus.models import GPU, Node
 from models_app.models import Deployment, Replica, Reservation, Transition
 from models_app.states import Goal, State
 
+HIDDEN = "(hidden)"
+_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|KEY", re.IGNORECASE)
 Verb = Literal["start", "stop", "restart", "sleep", "wake", "move", "cancel"]
 
 
@@ -204,6 +207,11 @@ def gpu_row(gpu: GPU) -> GPURow:
     }
 
 
+def shown(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables as everybody signed in may see them: what looks like a secret is hidden."""
+    return {name: HIDDEN if _SECRET.search(name) else value for name, value in environment.items()}
+
+
 def deployment_row(deployment: Deployment) -> DeploymentRow:
     """One intent; the number of placed replicas is read when `deployments()` did not bring it."""
     placed: int | None = getattr(deployment, "n_placed", None)
@@ -218,7 +226,7 @@ def deployment_row(deployment: Deployment) -> DeploymentRow:
         "runtime_name": deployment.runtime.name,
         "runtime_kind": deployment.runtime.kind,
         "extra_args": deployment.extra_args,
-        "environment": deployment.environment,
+        "environment": shown(deployment.environment),
         "max_model_len": deployment.max_model_len,
         "tensor_parallel": deployment.tensor_parallel,
         "sleep_enabled": deployment.sleep_enabled,

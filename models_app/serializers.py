@@ -18,7 +18,7 @@ from models_app import sources
 from models_app.engines import reserved
 from models_app.errors import DeploymentLive
 from models_app.models import Deployment, EngineRuntime, Model
-from models_app.rows import DeploymentRow, ReplicaRow, TransitionRow
+from models_app.rows import HIDDEN, DeploymentRow, ReplicaRow, TransitionRow, shown
 from models_app.snapshot import Snapshot
 from models_app.states import State
 from sardeenz.errors import InvalidSpec
@@ -164,7 +164,11 @@ class RuntimeSerializer(serializers.ModelSerializer[EngineRuntime]):
 
     def validate_environment(self, environment: dict[str, str]) -> dict[str, str]:
         """A runtime may change where programs and libraries are found, but not what Sardeenz sets."""
-        return _checked_variables(environment, OWN_VARIABLES)
+        return _checked_variables(environment, OWN_VARIABLES, getattr(self.instance, "environment", None))
+
+    def to_representation(self, instance: EngineRuntime) -> dict[str, Any]:
+        """With its secrets hidden."""
+        return super().to_representation(instance) | {"environment": shown(instance.environment)}
 
     class Meta:
         model = EngineRuntime
@@ -229,7 +233,8 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
 
     def validate_environment(self, environment: dict[str, str]) -> dict[str, str]:
         """Neither what Sardeenz sets nor what would make the engine another program."""
-        return _checked_variables(environment, OWN_VARIABLES | LOADER_VARIABLES)
+        before = getattr(self.instance, "environment", None)
+        return _checked_variables(environment, OWN_VARIABLES | LOADER_VARIABLES, before)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """What one field cannot tell alone."""
@@ -249,13 +254,18 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
         return instance
 
 
-def _checked_variables(environment: dict[str, str], refused: frozenset[str]) -> dict[str, str]:
-    for name, value in environment.items():
+def _checked_variables(
+    environment: dict[str, str], refused: frozenset[str], before: dict[str, str] | None
+) -> dict[str, str]:
+    """The variables, each hidden value put back as it was."""
+    known = before or {}
+    restored = {name: known.get(name, value) if value == HIDDEN else value for name, value in environment.items()}
+    for name, value in restored.items():
         if not _VARIABLE.match(name) or "\0" in value:
             raise serializers.ValidationError(f"{name!r} cannot be a variable")
         if name in refused or name.startswith("SARDEENZ_"):
             raise serializers.ValidationError(f"{name} is not the deployment's to set")
-    return environment
+    return restored
 
 
 def _write(instance: Any, changes: dict[str, Any]) -> None:

@@ -87,6 +87,13 @@ def test_a_variable_that_is_not_the_deployments_to_set_is_refused(operator: Clie
     assert (status, list(body["fields"])) == (400, ["environment"])
 
 
+def test_what_looks_like_a_secret_is_hidden_and_survives_being_sent_back(operator: Client) -> None:
+    _, row = create(operator, environment={"HF_TOKEN": "hf_x", "OMP_NUM_THREADS": "2"})
+    assert row["environment"] == {"HF_TOKEN": "(hidden)", "OMP_NUM_THREADS": "2"}
+    send(operator, "patch", f"/{row['id']}", environment=row["environment"])
+    assert Deployment.objects.get().environment == {"HF_TOKEN": "hf_x", "OMP_NUM_THREADS": "2"}
+
+
 def test_a_cap_below_the_floor_is_refused(operator: Client) -> None:
     assert create(operator, kv_floor_bytes=2, kv_cap_bytes=1)[1]["fields"].keys() == {"kv_cap_bytes"}
 
