@@ -21,7 +21,7 @@ from models_app.engines import command, logs
 from models_app.engines.diagnose import KVCACHED_OFF, Diagnosis, diagnose
 from models_app.errors import EngineTimeout, NoPort
 from models_app.models import Deployment, MemoryProfile, Replica
-from models_app.observe import Memory, World
+from models_app.observe import START_INTERRUPTED, Memory, World
 from models_app.states import Goal, State
 
 VERB_SECONDS = 10.0
@@ -157,6 +157,10 @@ def failure(replica: Replica, reason: str, memory: Memory) -> Diagnosis:
     """Why it failed, in words, from the end of its log and its exit code."""
     pids = memory.pids.get(replica.marker, ())
     code = next((memory.exit_codes[pid] for pid in pids if pid in memory.exit_codes), None)
+    if reason == "engine_exited" and replica.state == State.STARTING and not log_path(replica).exists():
+        return Diagnosis(
+            START_INTERRUPTED, "Its worker ended before it could start the engine.", "It is started again."
+        )
     if reason not in ("engine_exited", "start_timeout"):
         return Diagnosis(reason, _WORDS.get(reason, reason), "")
     return diagnose(logs.tail(log_path(replica)), code)

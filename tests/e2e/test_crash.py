@@ -103,8 +103,8 @@ def test_after_a_stop_nothing_is_left(stack: Stack) -> None:
     port, name = replica.port, replica.ipc_name
     lifecycle.stop(replica, actor="test")
     wait_for(replica, "stopped")
+    until(lambda: Replica.objects.filter(pk=replica.pk, port=None).exists(), "its bookings are given back")
     assert [reading.memory_used_bytes for reading in devices.read_all()] == baseline
     assert stack.engines() == {}
     assert not (stack.segments / name).exists()
-    assert replica.port is None
     assert stack.port_is_free(port)
