@@ -53,6 +53,7 @@ def _free(address: str, port: int) -> bool:
 def spawn(replica: Replica) -> None:
     """Start the engine in its own session; its readiness is observed, not awaited."""
     spec = replica.spec
+    marker = processes.marker_of(installation_id(), replica.pk, replica.generation)
     launch = command.build(
         command.LaunchSpec(
             kind=spec["kind"],
@@ -77,7 +78,7 @@ def spawn(replica: Replica) -> None:
             port=int(replica.port or 0),
             api_key=engine_key(replica.pk, replica.generation),
             ipc_name=replica.ipc_name,
-            marker=processes.marker_of(installation_id(), replica.pk, replica.generation),
+            marker=marker,
             simulated_dir=str(settings.SIMULATED_DIR),
             segment_dir=str(settings.SEGMENT_DIR),
             simulated_gpus=devices.simulation(settings.GPUS) or "",
@@ -86,7 +87,6 @@ def spawn(replica: Replica) -> None:
         )
     )
     kvcached.sweep(settings.SEGMENT_DIR, replica.ipc_name)
-    marker = processes.marker_of(installation_id(), replica.pk, replica.generation)
     try:
         processes.spawn(launch.argv, environment=launch.environment, log_path=log_path(replica), marker=marker)
     except SpawnFailed as error:

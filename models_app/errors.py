@@ -1,12 +1,6 @@
 """What can go wrong between an operator's wish and a running engine. The tree's roots are in `sardeenz.errors`."""
 
-from sardeenz.errors import Conflict, EngineError, NotFound, Unavailable
-
-
-class UnknownDeployment(NotFound):
-    """No deployment has this name."""
-
-    code = "unknown_deployment"
+from sardeenz.errors import Conflict, EngineError, Unavailable
 
 
 class IllegalTransition(Conflict):

@@ -50,8 +50,8 @@ class World:
 
 def world(memory: Memory) -> World:
     """Look around once for all replicas of a GPU."""
-    memory.exit_codes |= processes.reap()
     engines = processes.find_all(installation_id())
+    memory.exit_codes |= processes.reap()  # after the look: whatever it found dead can be asked for its exit code
     memory.pids |= {marker: engine.pids for marker, engine in engines.items()}
     try:
         reports = activity.read_reports()
@@ -78,7 +78,7 @@ def look(replica: Replica, around: World, memory: Memory) -> Seen:
         quiet=_quiet(replica, around) if alive and state == State.DRAINING and not engine.asleep else None,
         freed=_freed(replica, around, memory, asleep=bool(engine.asleep)),
         overdue=replica.deadline_at is not None and replica.deadline_at <= around.now,
-        may_start=state == State.PENDING and _may_start(replica),
+        may_start=state == State.PENDING and not cold_start_runs(replica.gpu.node_id),
         superseded=_superseded(replica, around),
         holds=state in (State.FAILED, State.STOPPED) and _holds(replica),
         restart_due=replica.restart_at is not None and replica.restart_at <= around.now,
@@ -190,9 +190,9 @@ def own_bytes(replica: Replica, around: World) -> dict[str, int]:
     return held
 
 
-def _may_start(replica: Replica) -> bool:
-    """Cold starts are one at a time per node: two profiling runs disturb each other and host RAM."""
-    return not Replica.objects.filter(gpu__node=replica.gpu.node_id, state=State.STARTING).exists()
+def cold_start_runs(node_id: int) -> bool:
+    """Whether a model loads on the node: cold starts go one at a time, for they disturb each other and host RAM."""
+    return Replica.objects.filter(gpu__node=node_id, state=State.STARTING).exists()
 
 
 def _superseded(replica: Replica, around: World) -> bool:

@@ -124,7 +124,7 @@ class Reconciler:
             return {"generation": replica.generation + 1, "restart_at": None}
         if to == State.STARTING:
             Node.objects.select_for_update().get(pk=replica.gpu.node_id)
-            if Replica.objects.filter(gpu__node=replica.gpu.node_id, state=State.STARTING).exists():
+            if observe.cold_start_runs(replica.gpu.node_id):
                 return None
             return effects.prepare(replica)
         if to == State.WAKING:
