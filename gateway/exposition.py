@@ -31,7 +31,11 @@ def _sums(meter: Meter) -> Iterator[str]:
     yield from _head("sardeenz_gateway_tokens_total", "counter", "Tokens as the engines counted them.")
     for (model, kind), count in meter.tokens.items():
         yield _line("sardeenz_gateway_tokens_total", {"model": model, "kind": kind}, count)
-    for phase, words in (("wait", "Admission to lease"), ("ttft", "Start to first content"), ("e2e", "Start to end")):
+    for phase, words in (
+        ("wake", "Admission to a ready model"),
+        ("ttft", "Start to first content"),
+        ("e2e", "Start to end"),
+    ):
         name = f"sardeenz_gateway_{phase}_seconds"
         yield from _head(name, "summary", f"{words}.")
         for (model, _), (count, total) in meter.phases(phase):

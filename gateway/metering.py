@@ -45,7 +45,8 @@ class Record(NamedTuple):
     outcome: str
     stream: bool
     usage: Usage
-    wait_seconds: float
+    wake_seconds: float
+    queue_seconds: float
     ttft_seconds: float | None
     e2e_seconds: float
     at: float
@@ -110,7 +111,7 @@ class Meter:
         name = record.served_name
         key = (name, record.path, record.status, record.outcome)
         self.calls[key] = self.calls.get(key, 0) + 1
-        self._add(name, "wait", record.wait_seconds)
+        self._add(name, "wake", record.wake_seconds)
         self._add(name, "e2e", record.e2e_seconds)
         if record.ttft_seconds is not None:
             self._add(name, "ttft", record.ttft_seconds)

@@ -2,8 +2,11 @@
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.utils import timezone
+
+from models_app.models import SERVED_NAME, SLUG, Deployment
 
 
 class Scope(models.TextChoices):
@@ -14,14 +17,52 @@ class Scope(models.TextChoices):
     MANAGE = "manage"
 
 
-class ApiKey(models.Model):
+class Quota(models.Model):
+    """What somebody may use; empty means no limit of its own."""
+
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    tokens_per_minute = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    concurrent_requests = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    tokens_per_day = models.PositiveBigIntegerField(null=True, blank=True, help_text="UTC days; prompt + completion")
+    tokens_per_month = models.PositiveBigIntegerField(null=True, blank=True, help_text="UTC calendar months")
+    gpu_seconds_per_day = models.FloatField(null=True, blank=True, validators=[MinValueValidator(0.0)])
+    gpu_seconds_per_month = models.FloatField(null=True, blank=True, validators=[MinValueValidator(0.0)])
+
+    class Meta:
+        abstract = True
+
+
+class Team(Quota):
+    """People who share limits, and a share of every busy deployment. A key's own limits hold besides its team's."""
+
+    name = models.CharField(max_length=63, unique=True, validators=[SLUG])
+    weight = models.PositiveIntegerField(
+        default=1, validators=[MinValueValidator(1)], help_text="its share of a busy deployment, against other teams'"
+    )
+    priority = models.IntegerField(
+        default=0, help_text="of its requests; they may ask for less urgency (a higher number), never for more"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ApiKey(Quota):
     """A bearer key. Only its SHA-256 is kept: the key itself is 256 random bits, so a slow hash adds nothing."""
 
     name = models.CharField(max_length=100)
+    team = models.ForeignKey(Team, null=True, blank=True, on_delete=models.PROTECT, related_name="keys")
     prefix = models.CharField(max_length=16, help_text="the first characters, to recognise it by")
     digest = models.CharField(max_length=64, unique=True, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
     scopes = ArrayField(models.CharField(max_length=16, choices=Scope.choices), default=list)
+    allowed_models = ArrayField(
+        models.CharField(max_length=200), default=list, blank=True, help_text="names it may ask for; empty: every one"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -43,7 +84,9 @@ class UsageRecord(models.Model):
     """One finished call, written in batches off the request path."""
 
     key = models.ForeignKey(ApiKey, null=True, on_delete=models.SET_NULL, related_name="usage")
-    served_name = models.CharField(max_length=200)
+    team = models.ForeignKey(Team, null=True, on_delete=models.SET_NULL, related_name="usage")
+    served_name = models.CharField(max_length=200, help_text="of the deployment that answered, or was to answer")
+    asked_name = models.CharField(max_length=200, default="", help_text="what the caller asked for: maybe an alias")
     path = models.CharField(max_length=64)
     replica_id = models.BigIntegerField(null=True, help_text="kept as a number: history outlives replicas")
     status = models.PositiveSmallIntegerField()
@@ -52,9 +95,13 @@ class UsageRecord(models.Model):
     prompt_tokens = models.PositiveIntegerField(null=True)
     cached_tokens = models.PositiveIntegerField(null=True)
     completion_tokens = models.PositiveIntegerField(null=True)
-    wait_seconds = models.FloatField(help_text="admission to lease: wake and queue")
+    wake_seconds = models.FloatField(default=0.0, help_text="until the model was ready")
+    queue_seconds = models.FloatField(default=0.0, help_text="until there was a place at the ready model")
     ttft_seconds = models.FloatField(null=True)
+    gap_seconds = models.FloatField(null=True, help_text="mean time between the pieces of a stream")
+    longest_gap_seconds = models.FloatField(null=True)
     e2e_seconds = models.FloatField()
+    gpu_seconds = models.FloatField(default=0.0, help_text="its share of the GPUs while in flight")
     at = models.DateTimeField(db_index=True)
 
     class Meta:
@@ -62,3 +109,65 @@ class UsageRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.served_name} {self.path} {self.status}"
+
+
+class UsageHour(models.Model):
+    """Sums of one hour (UTC), kept when single records are pruned; added to in the transaction that writes those."""
+
+    hour = models.DateTimeField()
+    key = models.ForeignKey(ApiKey, null=True, on_delete=models.SET_NULL, related_name="hours")
+    team = models.ForeignKey(Team, null=True, on_delete=models.SET_NULL, related_name="hours")
+    served_name = models.CharField(max_length=200)
+    calls = models.PositiveBigIntegerField(default=0)
+    failed = models.PositiveBigIntegerField(default=0, help_text="neither ok nor cancelled")
+    cancelled = models.PositiveBigIntegerField(default=0)
+    prompt_tokens = models.PositiveBigIntegerField(default=0)
+    cached_tokens = models.PositiveBigIntegerField(default=0)
+    completion_tokens = models.PositiveBigIntegerField(default=0)
+    wake_seconds = models.FloatField(default=0.0)
+    queue_seconds = models.FloatField(default=0.0)
+    e2e_seconds = models.FloatField(default=0.0)
+    gpu_seconds = models.FloatField(default=0.0)
+
+    class Meta:
+        ordering = ("-hour",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["hour", "key", "team", "served_name"], nulls_distinct=False, name="usage_hour_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.served_name} {self.hour:%Y-%m-%d %H}"
+
+
+class Alias(models.Model):
+    """Another name a caller may ask for, answered by one of its targets."""
+
+    name = models.CharField(max_length=200, unique=True, validators=[SERVED_NAME])
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("name",)
+        verbose_name_plural = "aliases"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AliasTarget(models.Model):
+    """A deployment behind an alias: chosen by weight; the others, in their order, are the fallback."""
+
+    alias = models.ForeignKey(Alias, on_delete=models.CASCADE, related_name="targets")
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="aliases")
+    weight = models.PositiveIntegerField(
+        default=1, help_text="share of the requests; 0: only when others cannot answer"
+    )
+    place = models.PositiveSmallIntegerField(default=0, help_text="order among the fallbacks")
+
+    class Meta:
+        ordering = ("place", "id")
+        constraints = (models.UniqueConstraint(fields=["alias", "deployment"], name="alias_target_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.alias} -> {self.deployment}"

@@ -71,7 +71,8 @@ class UsageSerializer(serializers.ModelSerializer[UsageRecord]):
             "prompt_tokens",
             "cached_tokens",
             "completion_tokens",
-            "wait_seconds",
+            "wake_seconds",
+            "queue_seconds",
             "ttft_seconds",
             "e2e_seconds",
         )

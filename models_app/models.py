@@ -65,6 +65,17 @@ class Deployment(models.Model):
     replicas = models.PositiveSmallIntegerField(default=1, validators=[MaxValueValidator(64)])
     priority = models.IntegerField(default=0, help_text="higher is kept longer under memory pressure")
     pinned = models.BooleanField(default=False, help_text="never put to sleep or stopped to make room")
+    max_concurrency = models.PositiveIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1)], help_text="requests in flight; more wait in its queue"
+    )
+    queue_limit = models.PositiveIntegerField(default=1000, help_text="requests that may wait for a place")
+    queue_seconds = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(0.0)], help_text="how long one may wait for a place"
+    )
+    prefix_affinity = models.BooleanField(
+        default=False, help_text="requests that begin alike go to the same replica, for its prefix cache"
+    )
+    capture_until = models.DateTimeField(null=True, blank=True, help_text="keep the latest requests, redacted, until")
     weights_bytes = models.BigIntegerField(null=True, blank=True, help_text="declared; else estimated from the files")
     overhead_bytes = models.BigIntegerField(null=True, blank=True, help_text="CUDA context, graphs, activations")
     kv_floor_bytes = models.BigIntegerField(null=True, blank=True, help_text="KV memory promised at all times")
@@ -115,8 +126,8 @@ class Replica(models.Model):
         constraints = (
             models.CheckConstraint(condition=Q(state__in=State.values), name="replica_state_known"),
             models.CheckConstraint(
-                condition=Q(state__in=[*SETTLED], deadline_at__isnull=True)
-                | Q(state__in=[*TRANSIENT], deadline_at__isnull=False),
+                condition=Q(state__in=sorted(SETTLED), deadline_at__isnull=True)
+                | Q(state__in=sorted(TRANSIENT), deadline_at__isnull=False),
                 name="replica_deadline_iff_transient",
             ),
             models.UniqueConstraint(

@@ -94,7 +94,7 @@ def test_usage_is_listed_by_model_and_key(staff: Client) -> None:
     for name in ("a", "b"):
         UsageRecord.objects.create(
             key=key, served_name=name, path="/v1/completions", status=200, outcome="ok", stream=False,
-            wait_seconds=0, e2e_seconds=1, at=timezone.now(),
+            wake_seconds=0, queue_seconds=0, e2e_seconds=1, at=timezone.now(),
         )  # fmt: skip
     assert [row["served_name"] for row in staff.get("/api/usage").json()["results"]] == ["b", "a"]
     assert staff.get(f"/api/usage?model=a&key={key.pk}").json()["results"][0]["key_name"] == "test"

@@ -14,7 +14,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 def record(**changes: object) -> Record:
-    given = Record(1, "m", "/v1/completions", 1, 200, "ok", False, Usage(), 0.0, None, 0.1, 0.0)
+    given = Record(1, "m", "/v1/completions", 1, 200, "ok", False, Usage(), 0.0, 0.0, None, 0.1, 0.0)
     return given._replace(**changes)
 
 
@@ -34,7 +34,7 @@ async def test_a_stream_is_accounted_with_tokens_and_first_content(world: World,
     assert (used.key_id, used.served_name, used.replica_id, used.outcome) == (1, "m", 10, "ok")
     assert used.stream
     assert used.ttft_seconds is not None
-    assert used.wait_seconds <= used.ttft_seconds <= used.e2e_seconds
+    assert used.wake_seconds <= used.ttft_seconds <= used.e2e_seconds
 
 
 async def test_a_whole_answer_is_accounted(world: World, run, engine: Engine) -> None:
