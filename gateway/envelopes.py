@@ -1,6 +1,7 @@
 """How an error looks to an OpenAI client and to an Anthropic client: as a body, and inside a stream."""
 
 import json
+import re
 from typing import Any, Literal
 
 from gateway.errors import ModelFailed, ModelStopped
@@ -8,6 +9,9 @@ from sardeenz.errors import LimitExceeded, Refused, SardeenzError, Unavailable
 
 Dialect = Literal["openai", "anthropic"]
 Headers = list[tuple[bytes, bytes]]
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
+"""Whether a caller's `x-request-id` may be repeated in answers and logs."""
 
 _OPENAI_TYPES = {
     401: "authentication_error",
@@ -60,6 +64,7 @@ def headers(error: SardeenzError) -> Headers:
         lines.append((b"allow", str(error.fields["allow"]).encode()))
     if error.status == 401:
         lines.append((b"www-authenticate", b"Bearer"))
+    lines += error.fields.get("headers", ())
     if "state" in error.fields:
         lines.append((b"x-sardeenz-state", str(error.fields["state"]).encode("ascii", "replace")))
     if isinstance(error, Unavailable) and (eta := error.fields.get("eta_seconds")) is not None:

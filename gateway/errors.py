@@ -1,6 +1,6 @@
 """What can go wrong between a caller and a model."""
 
-from sardeenz.errors import Forbidden, InvalidSpec, NotFound, Refused, Unauthorized, Unavailable
+from sardeenz.errors import Forbidden, InvalidSpec, NotFound, Refused, SardeenzError, Unauthorized, Unavailable
 
 
 class InvalidApiKey(Unauthorized):
@@ -26,6 +26,51 @@ class BodyTooLarge(Refused):
 
     code = "body_too_large"
     status = 413
+
+
+class BadRequest(Refused):
+    """What arrived is not an HTTP/1.1 request."""
+
+    code = "bad_request"
+
+
+class HeadTooLarge(Refused):
+    """The request line and headers are too large."""
+
+    code = "headers_too_large"
+    status = 431
+
+
+class RequestTimeout(Refused):
+    """The request took longer to arrive than SARDEENZ_SLOW_SECONDS allows."""
+
+    code = "request_timeout"
+    status = 408
+
+
+class InternalError(SardeenzError):
+    """A bug of ours."""
+
+    code = "internal_error"
+    status = 500
+
+
+class ModelNotAllowed(Forbidden):
+    """The key may not ask for this model."""
+
+    code = "model_not_allowed"
+
+
+class QueueFull(Unavailable):
+    """As many requests as the deployment allows already wait for a place; field: limit."""
+
+    code = "queue_full"
+
+
+class QueueTimeout(Unavailable):
+    """No place became free while the request waited in the deployment's queue."""
+
+    code = "queue_timeout"
 
 
 class MethodNotAllowed(Refused):
