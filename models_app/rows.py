@@ -74,6 +74,11 @@ class DeploymentRow(TypedDict):
     placed: int
     priority: int
     pinned: bool
+    max_concurrency: int | None
+    queue_limit: int
+    queue_seconds: float | None
+    prefix_affinity: bool
+    capture_until: str | None
     weights_bytes: int | None
     overhead_bytes: int | None
     kv_floor_bytes: int | None
@@ -235,6 +240,11 @@ def deployment_row(deployment: Deployment) -> DeploymentRow:
         "placed": deployment.placed.count() if placed is None else placed,
         "priority": deployment.priority,
         "pinned": deployment.pinned,
+        "max_concurrency": deployment.max_concurrency,
+        "queue_limit": deployment.queue_limit,
+        "queue_seconds": deployment.queue_seconds,
+        "prefix_affinity": deployment.prefix_affinity,
+        "capture_until": _instant(deployment.capture_until),
         "weights_bytes": deployment.weights_bytes,
         "overhead_bytes": deployment.overhead_bytes,
         "kv_floor_bytes": deployment.kv_floor_bytes,

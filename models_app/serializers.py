@@ -219,6 +219,11 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
             "replicas",
             "priority",
             "pinned",
+            "max_concurrency",
+            "queue_limit",
+            "queue_seconds",
+            "prefix_affinity",
+            "capture_until",
             "weights_bytes",
             "overhead_bytes",
             "kv_floor_bytes",
@@ -282,7 +287,7 @@ def _only_runtime() -> EngineRuntime:
 
 
 def _check_served_name(instance: Deployment | None, attrs: dict[str, Any]) -> None:
-    """Clients may use either name of a deployment, so neither may be another's."""
+    """Clients may use either name of a deployment, so neither may be another's, nor an alias."""
     name = instance.name if instance is not None else attrs["name"]
     served = attrs.get("served_name", name)
     others = Deployment.objects.exclude(pk=instance.pk) if instance is not None else Deployment.objects.all()
@@ -294,8 +299,15 @@ def _check_served_name(instance: Deployment | None, attrs: dict[str, Any]) -> No
             raise serializers.ValidationError({"served_name": error.messages}) from error
         if others.filter(served_name=served).exists() or others.filter(name=served).exists():
             raise serializers.ValidationError({"served_name": f"another deployment answers to {served!r}"})
-    if instance is None and others.filter(served_name=name).exists():
-        raise serializers.ValidationError({"name": f"another deployment answers to {name!r}"})
+        if _is_alias(served):
+            raise serializers.ValidationError({"served_name": f"{served!r} is an alias; choose another or delete that"})
+    if instance is None and (others.filter(served_name=name).exists() or _is_alias(name)):
+        raise serializers.ValidationError({"name": f"another deployment or an alias answers to {name!r}"})
+
+
+def _is_alias(name: str) -> bool:
+    """Aliases are the gateway's; from here they are seen as other names of deployments."""
+    return Deployment.objects.filter(aliases__alias__name=name).exists()
 
 
 def _check_engine(instance: Deployment | None, attrs: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from gateway import keys
-from gateway.models import ApiKey
+from gateway.models import Alias, AliasTarget, ApiKey, Team
 from gpus.models import GPU, Node
 from models_app.models import Deployment, EngineRuntime, Model, Replica, Reservation
 from models_app.states import AWAKE, TRANSIENT, Goal, State
@@ -129,3 +129,16 @@ def _needs(of: Deployment) -> tuple[int, int]:
 def api_key(*scopes: str, **fields: Any) -> tuple[ApiKey, str]:
     """A key for `scopes`, inference unless told, and its plain text."""
     return keys.create(fields.pop("name", "test"), scopes or ("inference",), **fields)
+
+
+def team(name: str = "", **fields: Any) -> Team:
+    """A team without limits."""
+    return Team.objects.create(name=name or f"team-{next(_serial)}", **fields)
+
+
+def alias(name: str, *targets: tuple[Deployment, int]) -> Alias:
+    """Another name for deployments, each with its weight, in fallback order."""
+    made = Alias.objects.create(name=name)
+    for place, (target, weight) in enumerate(targets):
+        AliasTarget.objects.create(alias=made, deployment=target, weight=weight, place=place)
+    return made

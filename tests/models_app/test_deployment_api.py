@@ -183,3 +183,29 @@ def test_deleting_waits_for_the_last_engine(operator: Client) -> None:
     status, row = send(operator, "delete", f"/{live.pk}")
     assert (status, row["deleting"]) == (202, True)
     assert Replica.objects.get().goal == Goal.STOPPED
+
+
+def test_limits_of_a_deployment_can_be_set_and_taken_away(operator: Client) -> None:
+    until = "2040-01-01T00:00:00+00:00"
+    limits = {"max_concurrency": 8, "queue_limit": 0, "queue_seconds": 2.5, "prefix_affinity": True}
+    status, row = create(operator, **limits, capture_until=until)
+    assert (status, {field: row[field] for field in limits}, row["capture_until"]) == (201, limits, until)
+    status, row = send(operator, "patch", f"/{row['id']}", max_concurrency=None, capture_until=None)
+    assert (status, row["max_concurrency"], row["capture_until"]) == (200, None, None)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("max_concurrency", 0), ("queue_limit", -1), ("queue_seconds", -1), ("capture_until", "soon")]
+)
+def test_a_wrong_limit_is_named(operator: Client, field: str, value: object) -> None:
+    status, body = create(operator, **{field: value})
+    assert (status, list(body["fields"])) == (400, [field])
+
+
+def test_a_deployment_takes_no_name_of_an_alias(operator: Client) -> None:
+    deployment = factories.deployment()
+    factories.alias("gpt-4", (deployment, 1))
+    for fields in ({"name": "gpt-4", "served_name": "other"}, {"name": "other", "served_name": "gpt-4"}):
+        assert create(operator, **fields)[0] == 400
+    status, body = send(operator, "patch", f"/{deployment.pk}", served_name="gpt-4")
+    assert (status, list(body["fields"])) == (400, ["served_name"])
