@@ -1,6 +1,16 @@
 """What can go wrong between a caller and a model."""
 
-from sardeenz.errors import Forbidden, InvalidSpec, NotFound, Refused, SardeenzError, Unauthorized, Unavailable
+from sardeenz.errors import (
+    Conflict,
+    EngineError,
+    Forbidden,
+    InvalidSpec,
+    NotFound,
+    Refused,
+    SardeenzError,
+    Unauthorized,
+    Unavailable,
+)
 
 
 class InvalidApiKey(Unauthorized):
@@ -73,6 +83,18 @@ class QueueTimeout(Unavailable):
     code = "queue_timeout"
 
 
+class NoReplicaAnswers(Unavailable):
+    """Every replica of the deployment failed lately and is left alone for a while."""
+
+    code = "no_replica_answers"
+
+
+class EngineFailed(EngineError):
+    """The engine answered with a 5xx and another deployment is to be asked; field: status."""
+
+    code = "engine_failed"
+
+
 class MethodNotAllowed(Refused):
     """The path exists, the method does not; field: allow."""
 
@@ -132,3 +154,15 @@ class RoutesUnavailable(Unavailable):
     """The route table could not be read even once yet."""
 
     code = "routes_unavailable"
+
+
+class KeyRevoked(Conflict):
+    """A revoked key is never changed or brought back."""
+
+    code = "key_revoked"
+
+
+class TeamInUse(Conflict):
+    """Keys belong to the team; field: keys."""
+
+    code = "team_in_use"
