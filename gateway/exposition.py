@@ -1,55 +1,95 @@
 """The gateway's numbers as Prometheus text, put together when asked for: counting costs an addition, no more."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from gateway import tally
 from gateway.admission import Admission
 from gateway.metering import Meter
 from gateway.outage import Outage
 from gateway.routing import Router
+from gateway.tally import Histogram, Sums
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
+_HISTOGRAMS = (
+    ("wake", tally.WAKE, "Admission to a ready model."),
+    ("queue", tally.QUEUE, "A ready model to a place at it."),
+    ("ttft", tally.TTFT, "Start of a stream to its first content."),
+    ("gap", tally.GAP, "Mean time between the pieces of content of one stream."),
+    ("e2e", tally.E2E, "Start to end."),
+)
+_GAUGES = {
+    "processes": "Gateway processes behind this port.",
+    "in_flight": "Requests an engine works on.",
+    "waiting": "Requests held until a model is ready.",
+    "waiting_bytes": "Their bodies.",
+}
 
-def render(router: Router, admission: Admission, meter: Meter, outages: tuple[Outage, ...]) -> bytes:
-    """All series of this process."""
-    lines = [*_calls(meter), *_sums(meter), *_now(router, admission)]
+
+def sums(router: Router, admission: Admission, meter: Meter, outages: Sequence[Outage]) -> Sums:
+    """What this process has to say."""
+    return Sums(
+        tallies=meter.tallies,
+        faults={outage.what: outage.times for outage in outages},
+        dropped=meter.dropped,
+        gauges={
+            "processes": 1,
+            "in_flight": sum(router.leases().values()),
+            "waiting": admission.waiting,
+            "waiting_bytes": admission.waiting_bytes,
+        },
+    )
+
+
+def render(router: Router, admission: Admission, meter: Meter, outages: Sequence[Outage]) -> bytes:
+    """The text of this process alone."""
+    return text(sums(router, admission, meter, outages))
+
+
+def text(found: Sums) -> bytes:
+    """The text of one process's sums, or of several added up."""
+    lines = [*_calls(found), *_tokens(found), *_seconds(found)]
+    for gauge, about in _GAUGES.items():
+        name = f"sardeenz_gateway_{gauge}"
+        lines += [*_head(name, "gauge", about), _line(name, {}, found.gauges.get(gauge, 0))]
     lines += _head("sardeenz_gateway_faults_total", "counter", "Failures of something the gateway needs.")
-    lines += [_line("sardeenz_gateway_faults_total", {"what": outage.what}, outage.times) for outage in outages]
+    lines += [_line("sardeenz_gateway_faults_total", {"what": what}, times) for what, times in found.faults.items()]
     return ("\n".join(lines) + "\n").encode()
 
 
-def _calls(meter: Meter) -> Iterator[str]:
+def _calls(found: Sums) -> Iterator[str]:
     name = "sardeenz_gateway_calls_total"
     yield from _head(name, "counter", "Finished calls.")
-    for (model, path, status, outcome), count in meter.calls.items():
-        yield _line(name, {"model": model, "path": path, "status": str(status), "outcome": outcome}, count)
+    for model, counted in found.tallies.items():
+        for (path, status, outcome), count in counted.calls.items():
+            yield _line(name, {"model": model, "path": path, "status": str(status), "outcome": outcome}, count)
     yield from _head("sardeenz_gateway_usage_dropped_total", "counter", "Usage records that could not be kept.")
-    yield _line("sardeenz_gateway_usage_dropped_total", {}, meter.dropped)
+    yield _line("sardeenz_gateway_usage_dropped_total", {}, found.dropped)
 
 
-def _sums(meter: Meter) -> Iterator[str]:
-    yield from _head("sardeenz_gateway_tokens_total", "counter", "Tokens as the engines counted them.")
-    for (model, kind), count in meter.tokens.items():
-        yield _line("sardeenz_gateway_tokens_total", {"model": model, "kind": kind}, count)
-    for phase, words in (
-        ("wake", "Admission to a ready model"),
-        ("ttft", "Start to first content"),
-        ("e2e", "Start to end"),
-    ):
+def _tokens(found: Sums) -> Iterator[str]:
+    name = "sardeenz_gateway_tokens_total"
+    yield from _head(name, "counter", "Tokens as the engines counted them in their answers.")
+    for model, counted in found.tallies.items():
+        for kind in ("prompt", "cached", "completion"):
+            yield _line(name, {"model": model, "kind": kind}, getattr(counted, kind))
+
+
+def _seconds(found: Sums) -> Iterator[str]:
+    for phase, bounds, about in _HISTOGRAMS:
         name = f"sardeenz_gateway_{phase}_seconds"
-        yield from _head(name, "summary", f"{words}.")
-        for (model, _), (count, total) in meter.phases(phase):
-            yield _line(f"{name}_sum", {"model": model}, total)
-            yield _line(f"{name}_count", {"model": model}, count)
+        yield from _head(name, "histogram", about)
+        for model, counted in found.tallies.items():
+            yield from _buckets(name, model, bounds, getattr(counted, phase))
 
 
-def _now(router: Router, admission: Admission) -> Iterator[str]:
-    yield from _head("sardeenz_gateway_in_flight", "gauge", "Requests an engine works on.")
-    yield _line("sardeenz_gateway_in_flight", {}, sum(router.leases().values()))
-    yield from _head("sardeenz_gateway_waiting", "gauge", "Requests held until a model is ready.")
-    yield _line("sardeenz_gateway_waiting", {}, admission.waiting)
-    yield from _head("sardeenz_gateway_waiting_bytes", "gauge", "Their bodies.")
-    yield _line("sardeenz_gateway_waiting_bytes", {}, admission.waiting_bytes)
+def _buckets(name: str, model: str, bounds: Sequence[float], histogram: Histogram) -> Iterator[str]:
+    count = 0
+    for bound, inside in zip([*map(str, bounds), "+Inf"], histogram.counts, strict=True):
+        count += inside
+        yield _line(f"{name}_bucket", {"model": model, "le": bound}, count)
+    yield _line(f"{name}_sum", {"model": model}, histogram.total)
+    yield _line(f"{name}_count", {"model": model}, count)
 
 
 def _head(name: str, kind: str, about: str) -> list[str]:

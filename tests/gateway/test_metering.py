@@ -1,5 +1,7 @@
 """What a call used is read from the end of its answer, and written later, in batches."""
 
+import time
+
 import pytest
 
 from gateway import metering
@@ -69,6 +71,44 @@ def test_anthropics_usage_is_read() -> None:
     assert tap.usage() == Usage(3, 4, None)
 
 
+def test_gaps_and_pieces_of_content_are_counted_and_other_events_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter((10.0, 10.5, 10.6, 12.0))
+    monkeypatch.setattr(metering.time, "monotonic", lambda: next(moments))
+    tap = Tap()
+    for piece in (ROLE, WORD, WORD, ROLE, WORD, ROLE + WORD, USAGE, DONE):
+        tap.see(piece, stream=True)
+    assert (tap.pieces, tap.content_at) == (4, 10.0)
+    assert (tap.gap_seconds, tap.longest_gap_seconds) == (pytest.approx(2 / 3), pytest.approx(1.4))
+
+
+def test_a_piece_cut_after_the_quote_is_no_content() -> None:
+    tap = Tap()
+    tap.see(b'data: {"choices":[{"delta":{"content":"', stream=True)
+    assert tap.pieces == 0
+
+
+def test_one_piece_has_no_gap() -> None:
+    tap = Tap()
+    tap.see(WORD, stream=True)
+    tap.see(USAGE, stream=True)
+    assert (tap.pieces, tap.gap_seconds, tap.longest_gap_seconds) == (1, None, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "usage"),
+    [
+        (b'{"prompt_tokens":9,"total_tokens":9,"completion_tokens":0}', Usage(9, 0)),
+        (b'{"prompt_tokens":9,"total_tokens":9}', Usage(9, 0)),
+        (b'{"total_tokens": 9}', Usage(9, 0)),
+        (b'{"type":"duration","seconds":3}', Usage()),
+    ],
+)
+def test_usage_of_what_completes_nothing(said: bytes, usage: Usage) -> None:
+    tap = Tap()
+    tap.see(b'{"data":[],"usage":' + said + b"}", stream=False)
+    assert tap.usage() == usage
+
+
 def test_usage_split_between_two_pieces_is_found() -> None:
     tap = Tap()
     for piece in (USAGE[:40], USAGE[40:], DONE):
@@ -97,7 +137,9 @@ async def test_records_are_kept_while_the_database_is_away_and_dropped_only_beyo
     for number in range(5):
         meter.note(record(status=200 + number))
     await meter.flush()
-    assert (written, meter.dropped) == ([], 2)
+    assert (written, meter.dropped, meter.written_until) == ([], 2, 0.0)
     away = False
+    before = time.time()
     await meter.flush()
     assert [kept.status for kept in written] == [200, 201, 202]
+    assert before <= meter.written_until <= time.time()
