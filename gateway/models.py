@@ -83,7 +83,7 @@ class ApiKey(Quota):
 class UsageRecord(models.Model):
     """One finished call, written in batches off the request path."""
 
-    key = models.ForeignKey(ApiKey, null=True, on_delete=models.SET_NULL, related_name="usage")
+    key = models.ForeignKey(ApiKey, null=True, on_delete=models.SET_NULL, related_name="usage", db_index=False)
     team = models.ForeignKey(Team, null=True, on_delete=models.SET_NULL, related_name="usage")
     served_name = models.CharField(max_length=200, help_text="of the deployment that answered, or was to answer")
     asked_name = models.CharField(max_length=200, default="", help_text="what the caller asked for: maybe an alias")
@@ -106,6 +106,7 @@ class UsageRecord(models.Model):
 
     class Meta:
         ordering = ("-id",)
+        indexes = (models.Index(fields=["key", "at"], name="usage_of_key"),)
 
     def __str__(self) -> str:
         return f"{self.served_name} {self.path} {self.status}"
