@@ -5,6 +5,7 @@ from sardeenz.errors import (
     EngineError,
     Forbidden,
     InvalidSpec,
+    LimitExceeded,
     NotFound,
     Refused,
     SardeenzError,
@@ -69,6 +70,30 @@ class ModelNotAllowed(Forbidden):
     """The key may not ask for this model."""
 
     code = "model_not_allowed"
+
+
+class RequestLimit(LimitExceeded):
+    """The key or its team has no request left this minute; fields: limit, headers."""
+
+    code = "request_limit"
+
+
+class TokenLimit(LimitExceeded):
+    """The key or its team has too few tokens left this minute; fields: limit, headers."""
+
+    code = "token_limit"
+
+
+class ConcurrencyLimit(LimitExceeded):
+    """As many requests of the key or its team as may be are in flight; fields: limit, headers."""
+
+    code = "concurrency_limit"
+
+
+class BudgetExceeded(LimitExceeded):
+    """The key or its team used up what it has for this UTC day or month; fields: limit, headers."""
+
+    code = "budget_exceeded"
 
 
 class QueueFull(Unavailable):

@@ -1,0 +1,81 @@
+"""A bucket of N per minute, as one number: the moment at which it is full again.
+
+Taking n moves that moment n * 60/N seconds on, giving back moves it back; a moment more than a minute away is debt.
+"""
+
+from math import ceil
+
+MINUTE = 60.0
+ROUNDING = 1e-6
+"""Seconds: more than sums of floats lose, and too little to let one more of ten million per minute through."""
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Bucket:
+    """So many per minute, refilled evenly. Without a limit nothing is ever missing."""
+
+    __slots__ = ("_limit_line", "_remaining", "_reset", "cost", "full_at", "limit")
+
+    def __init__(self, what: bytes) -> None:
+        self._limit_line = (b"x-ratelimit-limit-" + what, b"")
+        self._remaining = b"x-ratelimit-remaining-" + what
+        self._reset = b"x-ratelimit-reset-" + what
+        self.full_at = 0.0
+        self.allow(None)
+
+    def allow(self, limit: int | None) -> None:
+        """Set the limit; the bucket stays as full as it was, in parts of the whole."""
+        self.limit = limit or 0
+        self.cost = MINUTE / limit if limit else 0.0
+        self._limit_line = (self._limit_line[0], b"%d" % self.limit)
+
+    def wait(self, count: int, now: float) -> float:
+        """Seconds until so many may be taken. More than it holds may be taken when it is full, and leave a debt."""
+        if not self.limit:
+            return 0.0
+        wait = self.full_at - now + min(count * self.cost, MINUTE) - MINUTE
+        return wait if wait > ROUNDING else 0.0
+
+    def take(self, count: int, now: float) -> None:
+        """Take, or give back where negative."""
+        full_at = self.full_at
+        self.full_at = (full_at if full_at > now or count < 0 else now) + count * self.cost
+
+    def fill_by(self, at: float) -> None:
+        """Somebody who may know more says that it is not full before then."""
+        if at > self.full_at:
+            self.full_at = at
+
+    def full_in(self, now: float) -> float:
+        """Seconds until it is full."""
+        return self.full_at - now if self.full_at > now else 0.0
+
+    def remaining(self, now: float) -> int:
+        """What may be taken now, of a bucket with a limit."""
+        free = MINUTE - self.full_in(now)
+        return int((free + ROUNDING) / self.cost) if free > 0.0 else 0
+
+    def headers(self, now: float) -> Headers:
+        """As OpenAI has them: the limit, what remains, and how long until all of it does."""
+        if not self.limit:
+            return []
+        reset = duration(self.full_in(now))
+        return [self._limit_line, (self._remaining, b"%d" % self.remaining(now)), (self._reset, reset)]
+
+
+def tighter(one: Bucket, other: Bucket, now: float) -> Bucket:
+    """The one of which less remains."""
+    if not (one.limit and other.limit):
+        return one if one.limit else other
+    return one if one.remaining(now) <= other.remaining(now) else other
+
+
+def duration(seconds: float) -> bytes:
+    """`20ms`, `1s`, `8.64s`, `6m0s`; rounded up, so that who waits this long has waited enough."""
+    milliseconds = ceil(seconds * 1000 - ROUNDING)
+    if milliseconds < 1000:
+        return b"%dms" % milliseconds if milliseconds > 0 else b"0s"
+    minutes, milliseconds = divmod(milliseconds, 60_000)
+    text = (b"%d.%03d" % divmod(milliseconds, 1000)).rstrip(b"0").rstrip(b".")
+    return b"%dm%bs" % (minutes, text) if minutes else b"%bs" % text

@@ -1,0 +1,68 @@
+"""How the places of one deployment are split among gateway processes: the same split wherever it is computed."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+TURN_SECONDS = 2.0
+"""What cannot be split goes to whoever has somebody waiting longest, counted in turns of this: few changes of hands."""
+ROUNDING = 1e-9
+
+
+class Demand(msgspec.Struct, array_like=True, frozen=True):
+    """What one process has of one deployment: the limit it knows, places taken, and who waits for more.
+
+    `weight` is that of the teams that wait, together; `waited_seconds` that of who has waited longest.
+    """
+
+    limit: int
+    in_flight: int = 0
+    waiting: int = 0
+    weight: int = 1
+    waited_seconds: float = 0.0
+
+    @property
+    def wanted(self) -> int:
+        """Places, taken or waited for."""
+        return self.in_flight + self.waiting
+
+
+NOBODY = Demand(0)
+
+
+def shares(limit: int, demands: Mapping[str, Demand]) -> dict[str, int]:
+    """Each process's share of `limit` places; all of them together are exactly the limit.
+
+    While there are enough, each gets what it wants, and what is left is split evenly, so that nobody has to ask first.
+    Else nobody gets more than it wants, and who wants more than its weight's part gets that part; one place at least
+    while there is one for each.
+    """
+    order = sorted(demands, key=lambda name: (-(demands[name].waited_seconds // TURN_SECONDS), name))
+    given = {name: demands[name].wanted for name in order}
+    if sum(given.values()) <= limit:
+        each, rest = divmod(limit - sum(given.values()), len(order))
+        return {name: count + each + (place < rest) for place, (name, count) in enumerate(given.items())}
+    given = _by_weight(limit, demands, order)
+    hungry = [name for name in order if given[name] < demands[name].wanted]
+    hungry.sort(key=lambda name: given[name] > 0)
+    for name in hungry[: limit - sum(given.values())]:
+        given[name] += 1
+    for name in hungry:
+        richest = max(order, key=given.__getitem__)
+        if given[name] == 0 and given[richest] > 1:
+            given[richest] -= 1
+            given[name] = 1
+    return given
+
+
+def _by_weight(limit: int, demands: Mapping[str, Demand], order: list[str]) -> dict[str, int]:
+    """Whole places by weight, up to what is wanted: water poured over vessels as wide as the weights."""
+    given = {}
+    weight = sum(demand.weight for demand in demands.values())
+    for name in sorted(order, key=lambda name: demands[name].wanted / demands[name].weight):
+        demand = demands[name]
+        given[name] = min(demand.wanted, int(limit * demand.weight / weight + ROUNDING))
+        if given[name] == demand.wanted:
+            limit -= demand.wanted
+            weight -= demand.weight
+    return {name: given[name] for name in order}
