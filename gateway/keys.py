@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from gateway.models import ApiKey, Scope
+from gateway.models import Alias, ApiKey, Scope
+from models_app.models import Deployment
 from sardeenz.errors import InvalidSpec
 
 PREFIX = "sk-srdz-"
@@ -21,9 +23,12 @@ def digest(plain: str | bytes) -> str:
 
 
 def create(
-    name: str, scopes: Iterable[str], owner: Any = None, expires_at: datetime | None = None
+    name: str, scopes: Iterable[str], owner: Any = None, expires_at: datetime | None = None, **limits: Any
 ) -> tuple[ApiKey, str]:
-    """Make a key; the second value is the key itself and cannot be had again."""
+    """Make a key; the second value is the key itself and cannot be had again.
+
+    `limits` are fields of the row: team, allowed_models, and those of a Quota.
+    """
     wanted = check_scopes(scopes)
     plain = PREFIX + secrets.token_urlsafe(32)
     key = ApiKey.objects.create(
@@ -33,6 +38,7 @@ def create(
         owner=owner,
         scopes=wanted,
         expires_at=expires_at,
+        **limits,
     )
     return key, plain
 
@@ -46,6 +52,21 @@ def check_scopes(scopes: Iterable[str]) -> list[str]:
     if {Scope.INFERENCE, Scope.MANAGE} <= wanted:
         raise InvalidSpec("an inference key can never manage: make two keys", field="scopes")
     return [str(scope) for scope in Scope.values if scope in wanted]
+
+
+def check_models(names: Iterable[str], before: Iterable[str] = ()) -> list[str]:
+    """The names a key may ask for, sorted, or ValidationError for one that neither a deployment nor an alias has.
+
+    Names of `before` stay: a key outlives the models it was made for.
+    """
+    wanted = set(names)
+    served = Deployment.objects.filter(deleting=False).values_list("served_name", flat=True)
+    there = {*served, *Alias.objects.values_list("name", flat=True)}
+    if unknown := sorted(wanted - there - set(before)):
+        raise ValidationError(
+            f"there is no {', '.join(unknown)}; there is: {', '.join(sorted(there)) or 'nothing yet'}"
+        )
+    return sorted(wanted)
 
 
 def revoke(key: ApiKey) -> None:

@@ -2,7 +2,7 @@
 
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.models import Q
 from django.utils import timezone
@@ -44,12 +44,15 @@ def load_keys() -> list[KnownKey]:
             expires_at=row[3].timestamp() if row[3] else None,
             allowed_models=frozenset(row[4]),
             quota=Quota(*row[_QUOTA_AT:_TEAM_AT]),
-            team=None
-            if row[_TEAM_AT] is None
-            else KnownTeam(*row[_TEAM_AT:_TEAM_QUOTA_AT], Quota(*row[_TEAM_QUOTA_AT:])),
+            team=_team(row),
         )
         for row in good.values_list(*_COLUMNS)
     ]
+
+
+def _team(row: tuple[Any, ...]) -> KnownTeam | None:
+    team_id, name, weight, priority = row[_TEAM_AT:_TEAM_QUOTA_AT]
+    return None if team_id is None else KnownTeam(team_id, name, weight, priority, Quota(*row[_TEAM_QUOTA_AT:]))
 
 
 def load_aliases() -> list[AliasRow]:

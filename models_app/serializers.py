@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 from django.core.exceptions import ValidationError as RowError
 from django.db.models import Model as DjangoModel
 from django.db.models import QuerySet
-from drf_spectacular.extensions import OpenApiSerializerExtension
+from drf_spectacular.extensions import OpenApiSerializerExtension, OpenApiSerializerFieldExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import resolve_type_hint
-from drf_spectacular.utils import Direction, extend_schema_field
+from drf_spectacular.utils import Direction
 from rest_framework import serializers
 
 from gpus.models import GPU
@@ -87,7 +87,6 @@ class SnapshotSerializer(RowSerializer):
     row = Snapshot
 
 
-@extend_schema_field({"oneOf": [{"type": "integer"}, {"type": "string"}], "description": "an id or a name"})
 class NamedField(serializers.RelatedField[Any, Any, Any]):
     """A row by its id or by the name people know it by; shown by id."""
 
@@ -117,6 +116,18 @@ class NamedField(serializers.RelatedField[Any, Any, Any]):
     def to_representation(self, value: Any) -> Any:
         """The id."""
         return value.pk
+
+
+class NamedFieldSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+    """An id or a name is taken, an id is shown."""
+
+    target_class = NamedField
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:
+        """By the direction."""
+        if direction == "response":
+            return {"type": "integer"}
+        return {"oneOf": [{"type": "integer"}, {"type": "string"}], "description": "an id or a name"}
 
 
 class ModelSerializer(serializers.ModelSerializer[Model]):
