@@ -19,7 +19,7 @@ from gateway.auth import KnownKey
 from gateway.metering import Record
 from gateway.models import ApiKey, Scope, UsageRecord
 from gateway.server import Gateway, Needs
-from models_app import activity, lifecycle, routes
+from models_app import activity, demand, routes
 from sardeenz import events
 from sardeenz.redis import async_client
 
@@ -109,7 +109,7 @@ application = Gateway(
         load_routes=in_thread(routes.load_routes),
         announcements=announcements,
         load_keys=in_thread(load_keys),
-        request_ready=in_thread(lifecycle.request_ready, _wakers),
+        request_ready=in_thread(demand.request_ready, _wakers),
         report=report,
         forget=forget,
         touch=touch,

@@ -8,13 +8,14 @@ write: a reader that sees a replica missing from `routes` sees all its leases th
 import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import redis.asyncio
 from django.conf import settings
 
+from models_app.swap import Demand
 from sardeenz.redis import client, key
 
 _LAST_USED = key("last_used")
@@ -28,15 +29,29 @@ class GatewayReport:
     routes: frozenset[str]
     leases: Mapping[str, int]
     at: float
+    waiting: Mapping[int, Demand] = field(default_factory=dict)
+    """By deployment: the requests it holds."""
+    written_until: float = 0.0
+    """Unix time until which the usage of what it ended is in the database."""
 
 
 async def areport(
-    connection: redis.asyncio.Redis, gateway_id: str, routes: Iterable[str], leases: Mapping[str, int]
+    connection: redis.asyncio.Redis,
+    gateway_id: str,
+    routes: Iterable[str],
+    leases: Mapping[str, int],
+    waiting: Mapping[int, Mapping[str, float]] | None = None,
+    written_until: float = 0.0,
 ) -> None:
-    """Say which replicas this gateway may hand new requests to, and how many requests each has in flight."""
+    """Say which replicas this gateway may hand new requests to, how many each has in flight, and who waits.
+
+    `waiting` has `count`, `since` (Unix time of the oldest) and `priority` (the lowest number) by deployment.
+    """
     name = key("gateway", gateway_id)
     fields: dict[Any, Any] = {}
     fields |= {"routes": json.dumps(sorted(routes)), "leases": json.dumps(dict(leases)), "at": str(time.time())}
+    held = {str(deployment_id): dict(demand) for deployment_id, demand in (waiting or {}).items()}
+    fields |= {"waiting": json.dumps(held), "written_until": str(written_until)}
     async with connection.pipeline(transaction=True) as pipe:
         pipe.hset(name, mapping=fields)
         pipe.pexpire(name, int(settings.GATEWAY_TTL_SECONDS * 1000))
@@ -69,10 +84,30 @@ def read_reports() -> list[GatewayReport]:
             frozenset(json.loads(fields["routes"])),
             json.loads(fields["leases"]),
             float(fields["at"]),
+            _waiting(fields.get("waiting", "{}")),
+            float(fields.get("written_until", 0.0)),
         )
         for name, fields in zip(names, hashes, strict=True)
         if fields
     ]
+
+
+def _waiting(text: str) -> dict[int, Demand]:
+    found = json.loads(text)
+    return {
+        int(deployment_id): Demand(int(held["count"]), float(held["since"]), int(held["priority"]))
+        for deployment_id, held in found.items()
+    }
+
+
+def demands(reports: Iterable[GatewayReport]) -> dict[int, Demand]:
+    """Who waits for what, by deployment, over all gateways."""
+    found: dict[int, Demand] = {}
+    for report in reports:
+        for deployment_id, held in report.waiting.items():
+            known = found.get(deployment_id)
+            found[deployment_id] = held if known is None else known + held
+    return found
 
 
 def let_go(marker: str, reports: Iterable[GatewayReport]) -> bool:
@@ -83,6 +118,12 @@ def let_go(marker: str, reports: Iterable[GatewayReport]) -> bool:
 def known_to_all(marker: str, reports: Iterable[GatewayReport]) -> bool:
     """Every gateway may hand this replica new requests: a move's target has been acknowledged."""
     return all(marker in report.routes for report in reports)
+
+
+def all_last_used() -> dict[int, float]:
+    """Unix time of the last use by deployment, of those that were ever used."""
+    used = cast("dict[str, str]", client().hgetall(_LAST_USED))
+    return {int(deployment_id): float(at) for deployment_id, at in used.items()}
 
 
 def last_used(deployment_id: int) -> datetime | None:

@@ -184,7 +184,8 @@ def backoff(replica: Replica, *, permanent: bool) -> dict[str, Any]:
 
 def became_ready(replica: Replica, around: World) -> dict[str, Any]:
     """What a load or a wake taught us: bytes held, seconds taken, and the answer to compare later ones with."""
-    changes: dict[str, Any] = {"ready_at": around.now, "progress_ratio": None, "phase": "", "message": ""}
+    changes: dict[str, Any] = {"ready_at": around.now, "expected_at": None}
+    changes |= {"progress_ratio": None, "phase": "", "message": ""}
     if replica.state != State.STARTING:
         return changes
     facts = logs.progress(logs.tail(log_path(replica))).facts

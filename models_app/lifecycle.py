@@ -15,14 +15,7 @@ from django.utils import timezone
 
 from gpus.models import GPU
 from models_app import placement, queues, rows
-from models_app.errors import (
-    CrashLoop,
-    DeploymentStopped,
-    IllegalTransition,
-    MoveInProgress,
-    ReplicaMoved,
-    SleepDisabled,
-)
+from models_app.errors import IllegalTransition, MoveInProgress, ReplicaMoved, SleepDisabled
 from models_app.models import Deployment, EngineRuntime, Replica, Transition
 from models_app.states import ALLOWED, TRANSIENT, Goal, State
 from sardeenz import events
@@ -116,13 +109,22 @@ def note(replica: Replica, **changes: Any) -> None:
     announce(replica)
 
 
-def set_goal(replica: Replica, goal: Goal, *, reason: str, actor: str, message: str = "", **changes: Any) -> None:
-    """Change where a replica is headed; its worker does the rest."""
+def set_goal(
+    replica: Replica,
+    goal: Goal,
+    *,
+    reason: str,
+    actor: str,
+    message: str = "",
+    fields: dict[str, Any] | None = None,
+    **changes: Any,
+) -> None:
+    """Change where a replica is headed; its worker does the rest. Raises ReplicaMoved."""
     held = Replica.objects.filter(pk=replica.pk, seq=replica.seq)
     if held.update(goal=goal, reason=reason, message=message, **changes, seq=F("seq") + 1) != 1:
         raise ReplicaMoved(f"replica {replica.pk} was changed meanwhile; look again", replica=replica.pk)
     replica.refresh_from_db()
-    _record(replica, replica.state, reason, actor, message)
+    _record(replica, replica.state, reason, actor, message, fields)
 
 
 def _locked(replica: Replica) -> Replica:
@@ -280,12 +282,16 @@ def wake(replica: Replica, *, actor: str) -> Replica:
     if replica.goal != Goal.SLEEPING:
         raise IllegalTransition(f"a {replica.state} replica cannot wake", state=replica.state, wanted="ready")
     if replica.state == State.SLEEPING:
-        reservations = list(replica.reservations.select_related("gpu"))
-        placement.check_room(reservations, [reservation.gpu for reservation in reservations])
-    set_goal(replica, Goal.READY, reason="wake", actor=actor)
+        placement.check_room(replica)
+    head_for_ready(replica, actor=actor)
+    return replica
+
+
+def head_for_ready(replica: Replica, *, actor: str, **changes: Any) -> None:
+    """Wake as soon as there is room, which the caller has seen to under the GPUs' locks; a move's target as well."""
+    set_goal(replica, Goal.READY, reason="wake", actor=actor, **changes)
     for target in replica.replacements.filter(goal=Goal.SLEEPING):
         set_goal(_locked(target), Goal.READY, reason="wake", actor=actor)
-    return replica
 
 
 @transaction.atomic
@@ -323,14 +329,15 @@ def _refuse_mid_move(replica: Replica) -> None:
 
 @transaction.atomic
 def cancel(replica: Replica, *, actor: str) -> Replica:
-    """Undo what is under way: a load is stopped, a move keeps its source, a drain ends."""
+    """Undo what is under way: a load is stopped, a move keeps its source, a drain ends, a wake is not waited for."""
     replica = _locked(replica)
     for target in replica.replacements.exclude(goal=Goal.STOPPED):
         _head_for_stop(_locked(target), reason="cancelled", actor=actor, disposable=True)
         return replica
     if replica.replaces_id is not None or replica.state in (State.PENDING, State.STARTING):
         return _head_for_stop(replica, reason="cancelled", actor=actor, disposable=replica.replaces_id is not None)
-    if replica.state in (State.DRAINING, State.WAKING):
+    waits = replica.state == State.SLEEPING and replica.goal == Goal.READY
+    if waits or replica.state in (State.DRAINING, State.WAKING):
         goal = Goal.READY if replica.state == State.DRAINING else Goal.SLEEPING
         set_goal(replica, goal, reason="cancelled", actor=actor, restarting=False)
         return replica
@@ -359,26 +366,3 @@ def forget(replica: Replica) -> None:
             gone = {"kind": "deployment", "id": deployment.pk, "seq": deployment.seq + 1, "row": None}
             deployment.delete()
             transaction.on_commit(partial(events.publish, events.LIFECYCLE, gone))
-
-
-def request_ready(deployment_id: int, *, actor: str = "gateway") -> None:
-    """A request waits: see to it that one replica heads for ready. Any number of calls cause one wake.
-
-    Raises DeploymentStopped, CrashLoop or NoCapacity when waiting would not help.
-    """
-    placed = list(
-        Replica.objects.filter(deployment_id=deployment_id, disposable=False).select_related("deployment", "gpu")
-    )
-    if any((row.goal == Goal.READY and row.state != State.FAILED) or row.restarting for row in placed):
-        return
-    sources = {row.pk for row in placed}
-    asleep = [row for row in placed if row.goal == Goal.SLEEPING and row.replaces_id not in sources]
-    if asleep:
-        draining_first = min(asleep, key=lambda row: (row.state == State.SLEEPING, row.pk))
-        wake(draining_first, actor=actor)
-        return
-    failed = [row for row in placed if row.state == State.FAILED and row.goal != Goal.STOPPED]
-    if not failed:
-        raise DeploymentStopped("the model is stopped; an operator has to start it", deployment=deployment_id)
-    if all(row.restart_at is None for row in failed):
-        raise CrashLoop(f"the model failed to start: {failed[0].message}", reason=failed[0].reason)

@@ -119,6 +119,9 @@ class Replica(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     state_at = models.DateTimeField(help_text="when the state was entered")
     ready_at = models.DateTimeField(null=True, blank=True, help_text="when it last became ready")
+    expected_at = models.DateTimeField(
+        null=True, blank=True, help_text="when it should be ready, while it is asked for"
+    )
     seq = models.BigIntegerField(default=1, help_text="grows with every write; the browser drops what is older")
 
     class Meta:

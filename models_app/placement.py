@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import F, Sum
+from django.db.models import BigIntegerField, Case, F, Q, Sum, When
 
 from gpus import telemetry
 from gpus.errors import TelemetryUnavailable
@@ -18,8 +18,11 @@ from gpus.models import GPU, Node
 from models_app import estimate
 from models_app.errors import HostMemoryShort, NoCapacity
 from models_app.models import Deployment, MemoryProfile, Replica, Reservation
-from models_app.states import State
+from models_app.states import Goal, State
 from sardeenz.errors import InvalidSpec
+
+_CLAIMS = Q(replica__goal=Goal.READY, replica__state__in=[State.SLEEPING, State.STOPPED])
+_LEAVES = Q(replica__goal=Goal.STOPPED, replica__restarting=False) | Q(replica__state=State.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +116,24 @@ def _copies(deployment: Deployment) -> dict[int, int]:
     return counts
 
 
-def free_bytes(gpus: Iterable[GPU]) -> dict[int, int]:
-    """Bytes that may still be promised on each GPU: memory - headroom - promises - what foreign processes hold."""
-    held = Reservation.objects.filter(gpu__in=gpus).values("gpu").annotate(total=Sum("held_bytes"))
+def free_bytes(gpus: Iterable[GPU], *, besides: Replica | None = None) -> dict[int, int]:
+    """Bytes that may still be promised on each GPU: memory - headroom - promises - what foreign processes hold.
+
+    Who heads for ready without holding its bytes yet has claimed them, `besides` excepted.
+    """
+    claims = _CLAIMS if besides is None else _CLAIMS & ~Q(replica=besides)
+    return _free(gpus, Case(When(claims, then=F("awake_bytes")), default=F("held_bytes")))
+
+
+def free_later(gpus: Iterable[GPU]) -> dict[int, int]:
+    """The same once every replica has arrived where it is headed; negative where that cannot come to pass."""
+    asleep = When(replica__goal=Goal.SLEEPING, then=F("asleep_bytes"))
+    gone = When(_LEAVES, then=0)
+    return _free(gpus, Case(gone, asleep, default=F("awake_bytes"), output_field=BigIntegerField()))
+
+
+def _free(gpus: Iterable[GPU], promise: Case) -> dict[int, int]:
+    held = Reservation.objects.filter(gpu__in=gpus).values("gpu").annotate(total=Sum(promise))
     promised = {row["gpu"]: row["total"] for row in held}
     foreign = _foreign_bytes()
     return {
@@ -163,19 +181,22 @@ def reserve(replica: Replica, gpus: Iterable[GPU], wanted: Need) -> None:
     )
 
 
+def lock(replicas: Iterable[Replica]) -> list[GPU]:
+    """The GPUs of these replicas, ours until the transaction ends."""
+    ids = Reservation.objects.filter(replica__in=replicas).values_list("gpu", flat=True)
+    return list(GPU.objects.select_for_update().filter(pk__in=set(ids)).order_by("uuid"))
+
+
 def hold_awake(replica: Replica) -> None:
     """Promise a sleeper or a stopped replica its full memory again. Raises NoCapacity."""
-    reservations = list(replica.reservations.select_related("gpu"))
-    ids = [reservation.gpu_id for reservation in reservations]
-    gpus = list(GPU.objects.select_for_update().filter(pk__in=ids).order_by("uuid"))
-    check_room(reservations, gpus)
+    check_room(replica)
     replica.reservations.update(held_bytes=F("awake_bytes"))
 
 
-def check_room(reservations: list[Reservation], gpus: list[GPU]) -> None:
-    """Raise NoCapacity unless every reservation can grow to its awake bytes."""
-    free = free_bytes(gpus)
-    for reservation in reservations:
+def check_room(replica: Replica) -> None:
+    """Lock its GPUs. Raises NoCapacity unless every reservation of the replica can grow to its awake bytes."""
+    free = free_bytes(lock([replica]), besides=replica)
+    for reservation in replica.reservations.select_related("gpu"):
         more = reservation.awake_bytes - reservation.held_bytes
         if more > free[reservation.gpu_id]:
             raise NoCapacity(
@@ -184,6 +205,11 @@ def check_room(reservations: list[Reservation], gpus: list[GPU]) -> None:
                 free_bytes=max(free[reservation.gpu_id], 0),
                 gpu=reservation.gpu.uuid,
             )
+
+
+def room_comes(replica: Replica) -> bool:
+    """Whether a replica headed for ready finds room once its neighbours have arrived where they are headed."""
+    return min(free_later(GPU.objects.filter(reservations__replica=replica)).values(), default=0) >= 0
 
 
 def hold_asleep(replica: Replica, measured: dict[str, int]) -> None:
@@ -204,7 +230,8 @@ def check_host_memory(replica: Replica, *, level: int) -> None:
         return
     node = Node.objects.select_for_update().get(pk=replica.gpu.node_id)
     asleep = Replica.objects.filter(gpu__node=node, sleep_level=1).exclude(pk=replica.pk)
-    sleepers = asleep.filter(state=State.SLEEPING) | asleep.filter(state__in=[State.DRAINING], goal="sleeping")
+    falling = asleep.filter(state__in=[State.READY, State.DRAINING], goal=Goal.SLEEPING)
+    sleepers = asleep.filter(state=State.SLEEPING) | falling
     taken = sum(_host_bytes(sleeper) for sleeper in sleepers)
     needed, free = _host_bytes(replica), max(node.sleep_budget_bytes - taken, 0)
     if needed > free:

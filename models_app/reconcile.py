@@ -138,8 +138,10 @@ class Reconciler:
         return {}
 
     def _no_room(self, replica: Replica, error: NoCapacity) -> None:
-        """A sleeper whose place was taken sleeps on; a restart waits for its back-off once more."""
+        """A sleeper waits for those who make room, else sleeps on; a restart waits for its back-off once more."""
         if replica.state == State.SLEEPING:
+            if placement.room_comes(replica):
+                return
             lifecycle.set_goal(replica, Goal.SLEEPING, reason=error.code, actor=ACTOR, message=error.message)
         elif replica.state == State.FAILED:
             lifecycle.note(replica, message=error.message, **effects.backoff(replica, permanent=False))

@@ -1,6 +1,7 @@
 """Typed reading of environment variables; a bad value stops the program with its name and the fix."""
 
 import hashlib
+import math
 import os
 import re
 import secrets
@@ -48,6 +49,18 @@ def seconds(name: str, default: float) -> float:
     if duration < 0:
         raise ImproperlyConfigured(f"{name}={value!r} is not a number of seconds: use for example 30 or 0.5")
     return duration
+
+
+def seconds_by_priority(name: str, default: str) -> dict[int, float]:
+    """Durations by priority, written as PRIORITY:SECONDS with spaces between."""
+    value = text(name, default)
+    try:
+        found = {int(priority): float(length) for priority, length in (pair.split(":") for pair in value.split())}
+    except ValueError:
+        found = {}
+    if not found or not all(0 <= length < math.inf for length in found.values()):
+        raise ImproperlyConfigured(f"{name}={value!r} is not seconds by priority: use for example '-1:5 0:30 1:120'")
+    return found
 
 
 def parse_size(value: str) -> int:

@@ -4,8 +4,6 @@ import pytest
 
 from models_app import lifecycle
 from models_app.errors import (
-    CrashLoop,
-    DeploymentStopped,
     HostMemoryShort,
     IllegalTransition,
     MoveInProgress,
@@ -124,37 +122,23 @@ def test_a_stopped_replica_cannot_sleep() -> None:
         lifecycle.sleep(factories.replica(State.STOPPED), actor="ada")
 
 
-def test_any_number_of_waiting_requests_cause_one_wake() -> None:
-    replica = factories.replica(State.SLEEPING)
-    for _ in range(5):
-        lifecycle.request_ready(replica.deployment_id)
-    assert [row.reason for row in Transition.objects.all()] == ["wake"]
-
-
-def test_a_request_ends_a_drain_that_was_to_end_in_sleep() -> None:
-    replica = factories.replica(State.DRAINING, goal=Goal.SLEEPING)
-    lifecycle.request_ready(replica.deployment_id)
-    replica.refresh_from_db()
-    assert replica.goal == Goal.READY
-
-
-def test_a_request_for_a_stopped_model_is_told_so() -> None:
-    with pytest.raises(DeploymentStopped):
-        lifecycle.request_ready(factories.replica(State.STOPPED).deployment_id)
-
-
-def test_a_request_for_a_model_that_failed_for_good_is_told_why() -> None:
-    replica = factories.replica(State.FAILED, message="CUDA out of memory", restart_at=None)
-    with pytest.raises(CrashLoop, match="CUDA out of memory"):
-        lifecycle.request_ready(replica.deployment_id)
-
-
 def test_a_wake_is_refused_when_the_sleepers_place_was_taken() -> None:
     sleeper = factories.replica(State.SLEEPING)
     lifecycle.deploy(factories.deployment(weights_bytes=70 * GIB), actor="ada", gpu=sleeper.gpu)
     with pytest.raises(NoCapacity) as refused:
-        lifecycle.request_ready(sleeper.deployment_id)
+        lifecycle.wake(sleeper, actor="ada")
     assert refused.value.fields["needed_bytes"] == 17 * GIB
+
+
+def test_a_sleeper_headed_for_ready_has_claimed_its_place() -> None:
+    factories.replica(State.SLEEPING, goal=Goal.READY, deployment=factories.deployment(weights_bytes=60 * GIB))
+    with pytest.raises(NoCapacity):
+        lifecycle.deploy(factories.deployment(), actor="ada")
+
+
+def test_a_wake_that_waits_for_room_can_be_cancelled() -> None:
+    replica = factories.replica(State.SLEEPING, goal=Goal.READY)
+    assert lifecycle.cancel(replica, actor="ada").goal == Goal.SLEEPING
 
 
 def test_a_move_starts_a_copy_with_the_same_arguments_and_leaves_the_source_alone() -> None:

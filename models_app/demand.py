@@ -1,0 +1,236 @@
+"""A request waits for a model: see to it that one of its replicas heads for ready, and who makes room for it.
+
+Locks: first the GPUs, in uuid order, so that no two decisions about a GPU cross; then, without waiting, the rows that
+change, because verbs lock a replica first and its GPUs second.
+"""
+
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+from redis import RedisError
+
+from gpus.models import GPU
+from models_app import activity, lifecycle, placement, swap
+from models_app.activity import GatewayReport
+from models_app.errors import CrashLoop, DeploymentStopped, HostMemoryShort, NoCapacity, ReplicaMoved
+from models_app.models import Replica
+from models_app.states import Goal, State
+from models_app.swap import Decision, Demand, Resident, Sleeper, Snapshot, Verdict
+
+WAITS = "waits_for_room"
+DISPLACED = "displaced"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What gateways say; `reports` is None while Redis is away or new: somebody asks, so there is a gateway."""
+
+    reports: list[GatewayReport] | None
+    demands: dict[int, Demand]
+    used: dict[int, float]
+
+
+def request_ready(deployment_id: int, *, actor: str = "gateway") -> None:
+    """See to it that one replica heads for ready; any number of calls cause one wake, and repeating it is the rule.
+
+    Returns while waiting is right, also where others have to be displaced first. Raises DeploymentStopped, CrashLoop or
+    NoCapacity when waiting would not help, ReplicaMoved when somebody else changes a replica right now.
+    """
+    placed = _placed(deployment_id)
+    if _headed_for_ready(placed):
+        return
+    if _sleepers(placed):
+        _seek_room(deployment_id, actor)
+        return
+    failed = [row for row in placed if row.state == State.FAILED and row.goal != Goal.STOPPED]
+    if not failed:
+        raise DeploymentStopped("the model is stopped; an operator has to start it", deployment=deployment_id)
+    if all(row.restart_at is None for row in failed):
+        raise CrashLoop(f"the model failed to start: {failed[0].message}", reason=failed[0].reason)
+
+
+def _placed(*deployment_ids: int) -> list[Replica]:
+    found = Replica.objects.filter(deployment__in=deployment_ids, disposable=False).select_related("deployment", "gpu")
+    return list(found.order_by("pk"))
+
+
+def _headed_for_ready(placed: Iterable[Replica]) -> bool:
+    return any((row.goal == Goal.READY and row.state != State.FAILED) or row.restarting for row in placed)
+
+
+def _sleepers(placed: list[Replica]) -> list[Replica]:
+    """Those of one deployment that may be woken, on their way to sleep or there; of a move, its source."""
+    sources = {row.pk for row in placed}
+    headed = [row for row in placed if row.goal == Goal.SLEEPING and row.state != State.FAILED]
+    return [row for row in headed if row.replaces_id not in sources]
+
+
+def _seek_room(deployment_id: int, actor: str) -> None:
+    """Decide for each sleeper, and do what is best."""
+    traffic = _traffic()  # before any lock: Redis may take its time
+    with transaction.atomic():
+        gpus = placement.lock(_sleepers(_placed(deployment_id)))
+        placed = _placed(deployment_id)
+        if _headed_for_ready(placed):
+            return  # another gateway was faster
+        scene = _Scene(gpus, traffic)
+        found = [(row, scene.snapshot(row)) for row in _sleepers(placed)]
+        choices = [(swap.decide(seen), row, seen) for row, seen in found]
+        if choices:
+            decision, row, seen = min(choices, key=lambda choice: _rank(choice[0]))
+            _carry_out(decision, row, seen, scene.rows, actor)
+
+
+def _traffic() -> Traffic:
+    try:
+        reports = activity.read_reports()
+        return Traffic(reports or None, activity.demands(reports), activity.all_last_used())
+    except (RedisError, OSError) as error:
+        logger.warning("nobody is displaced: what gateways have in flight is unknown: error=%s", error)
+        return Traffic(None, {}, {})
+
+
+def _rank(decision: Decision) -> tuple[int, float]:
+    return list(Verdict).index(decision.verdict), math.inf if decision.until is None else decision.until
+
+
+class _Scene:
+    """Everything on the locked GPUs, as rows and traffic tell it."""
+
+    def __init__(self, gpus: list[GPU], traffic: Traffic) -> None:
+        self.traffic = traffic
+        self.now = timezone.now().timestamp()
+        self.rules = swap.Rules(settings.MIN_RESIDENT_SECONDS, settings.SWAP_WAIT_SECONDS)
+        free = placement.free_later(gpus)
+        self.free = {gpu.uuid: free[gpu.pk] for gpu in gpus}
+        here = Q(reservations__gpu__in=gpus) | Q(deployment__in=traffic.demands)
+        rows = Replica.objects.filter(here).select_related("deployment").distinct().order_by("pk")
+        self.rows = list(rows.prefetch_related("reservations__gpu", "replacements"))
+        by_deployment: dict[int, list[Replica]] = defaultdict(list)
+        for row in self.rows:
+            if not row.disposable:
+                by_deployment[row.deployment_id].append(row)
+        asked_for = [placed for pk, placed in by_deployment.items() if pk in traffic.demands]
+        self.asleep = [row for placed in asked_for if not _headed_for_ready(placed) for row in _sleepers(placed)]
+
+    def snapshot(self, row: Replica) -> Snapshot:
+        """What a decision for this sleeper is made of."""
+        wanted = self._sleeper(row)
+        others = [self._sleeper(other) for other in self.asleep if other.deployment_id != row.deployment_id]
+        return Snapshot(
+            now=self.now,
+            rules=self.rules,
+            free={uuid: self.free[uuid] for uuid in wanted.needs},
+            wanted=wanted,
+            residents=tuple(self._residents(row, wanted)),
+            rivals=tuple(rival for rival in others if rival.needs.keys() <= wanted.needs.keys()),
+        )
+
+    def _sleeper(self, row: Replica) -> Sleeper:
+        unheard = Demand(1, self.now, 0)  # its gateway's first call may come before its first report
+        demand = self.traffic.demands.get(row.deployment_id, unheard)
+        return Sleeper(row.pk, row.deployment.name, _difference(row), demand, row.profile.get("wake_seconds"))
+
+    def _residents(self, wanted: Replica, sleeper: Sleeper) -> Iterable[Resident]:
+        for row in self.rows:
+            awake = (row.goal == Goal.READY and row.state != State.FAILED) or row.restarting
+            frees = {uuid: size for uuid, size in _difference(row).items() if uuid in sleeper.needs}
+            if awake and frees and row.pk != wanted.pk:
+                yield self._resident(row, frees)
+
+    def _resident(self, row: Replica, frees: dict[str, int]) -> Resident:
+        moves = row.replaces_id is not None or bool(row.replacements.all())
+        serves = row.state == State.READY and not row.restarting and not moves
+        reports, demand = self.traffic.reports, self.traffic.demands.get(row.deployment_id)
+        return Resident(
+            id=row.pk,
+            name=row.deployment.name,
+            frees=frees,
+            priority=row.deployment.priority,
+            pinned=row.deployment.pinned,
+            sleep_enabled=bool(row.spec.get("sleep_enabled")),
+            ready_at=row.state_at.timestamp() if serves else None,
+            in_flight=None if reports is None else sum(report.leases.get(row.marker, 0) for report in reports),
+            waiting=None if reports is None else demand.count if demand else 0,
+            used_at=self.traffic.used.get(row.deployment_id),
+            sleep_seconds=row.profile.get("sleep_seconds"),
+            wake_seconds=row.profile.get("wake_seconds"),
+        )
+
+
+def _difference(row: Replica) -> dict[str, int]:
+    """Bytes by GPU uuid between awake and asleep."""
+    return {held.gpu.uuid: held.awake_bytes - held.asleep_bytes for held in row.reservations.all()}
+
+
+def _carry_out(decision: Decision, row: Replica, seen: Snapshot, rows: list[Replica], actor: str) -> None:
+    """Change what the decision names, and tell why."""
+    message = swap.words(seen, decision)
+    if decision.verdict is Verdict.REFUSE:
+        raise _no_capacity(seen, message)
+    expected = swap.expected_at(seen, decision)
+    told: dict[str, Any] = {
+        "message": message,
+        "expected_at": datetime.fromtimestamp(expected, UTC) if expected is not None else None,
+    }
+    if decision.verdict is Verdict.WAIT:
+        _wait(row, told, swap.explain(seen, decision), actor)
+        return
+    reproaches = {one.id: swap.reproach(seen, one) for one in decision.residents}  # a wake concerns nobody else
+    victims = [other for other in rows if other.pk in reproaches]
+    _hold([row, *victims])
+    fields = swap.explain(seen, decision)
+    for victim in victims:
+        _displace(victim, reproaches[victim.pk], fields, actor)
+    lifecycle.head_for_ready(row, actor=actor, fields=fields, **told)
+
+
+def _wait(row: Replica, told: dict[str, Any], fields: dict[str, Any], actor: str) -> None:
+    """One entry in the history per wait; afterwards the row alone says how it stands."""
+    if row.reason != WAITS:
+        _hold([row])
+        lifecycle.set_goal(row, Goal.SLEEPING, reason=WAITS, actor=actor, fields=fields, **told)
+    elif row.message != told["message"]:
+        _hold([row])
+        lifecycle.note(row, **told)
+
+
+def _displace(victim: Replica, message: str, fields: dict[str, Any], actor: str) -> None:
+    """Drain, then sleep: at level 1 while host memory lasts, else at level 2."""
+    try:
+        placement.check_host_memory(victim, level=1)
+        level = 1
+    except HostMemoryShort:
+        level = 2
+    lifecycle.set_goal(
+        victim,
+        Goal.SLEEPING,
+        reason=DISPLACED,
+        actor=actor,
+        message=message,
+        fields=fields | {"sleep_level": level},
+        sleep_level=level,
+    )
+
+
+def _hold(rows: list[Replica]) -> None:
+    """Lock the rows that are about to change. Raises ReplicaMoved rather than wait for somebody who may wait for us."""
+    held = Replica.objects.select_for_update(skip_locked=True).filter(pk__in=[row.pk for row in rows])
+    if len(held.values_list("pk", flat=True)) != len(rows):
+        raise ReplicaMoved("somebody else changes these replicas right now; look again", replica=rows[0].pk)
+
+
+def _no_capacity(seen: Snapshot, message: str) -> NoCapacity:
+    uuid, needed = max(seen.wanted.needs.items(), key=lambda need: need[1] - seen.free[need[0]])
+    return NoCapacity(message, needed_bytes=needed, free_bytes=max(seen.free[uuid], 0), gpu=uuid)

@@ -1,0 +1,279 @@
+"""Who makes room: the rules by name, every small combination, and models taking turns in virtual time."""
+
+import json
+from dataclasses import replace
+from itertools import combinations, product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models_app import swap
+from models_app.swap import Demand, Resident, Rules, Sleeper, Snapshot, Verdict, Why
+from tests.models_app.turns import ASK_SECONDS, GPU, TICK_SECONDS, Engine, Request, World
+
+RULES = Rules(15.0, {-1: 5.0, 0: 30.0, 1: 120.0})
+NOW = 1000.0
+
+
+def sleeper(**fields: object) -> Sleeper:
+    """Wants 60 of a GPU; its one request has just come."""
+    given = {"id": 1, "name": "wanted", "needs": {GPU: 60}, "demand": Demand(1, NOW, 0), "wake_seconds": 2.0}
+    return Sleeper(**(given | fields))
+
+
+def resident(number: int = 2, **fields: object) -> Resident:
+    """Holds 60 of it, ready for long and idle."""
+    given = {"id": number, "name": f"model-{number}", "frees": {GPU: 60}, "ready_at": NOW - 100, "sleep_seconds": 1.0}
+    return Resident(**(given | {"in_flight": 0, "waiting": 0, "wake_seconds": 1.0} | fields))
+
+
+def seen(
+    *residents: Resident, wanted: Sleeper | None = None, free: int = 10, rivals: tuple[Sleeper, ...] = ()
+) -> Snapshot:
+    return Snapshot(NOW, RULES, {GPU: free}, wanted or sleeper(), residents, rivals)
+
+
+def waited(seconds: float, priority: int = 0) -> Sleeper:
+    """The wanted one, whose oldest request has waited so long."""
+    return sleeper(demand=Demand(3, NOW - seconds, priority))
+
+
+@pytest.mark.parametrize(("priority", "expected"), [(-7, 5.0), (-1, 5.0), (0, 30.0), (1, 120.0), (9, 120.0)])
+def test_the_nearest_entry_at_or_below_a_priority_holds_for_it(priority: int, expected: float) -> None:
+    assert RULES.max_wait(priority) == expected
+
+
+def test_where_there_is_room_nobody_moves() -> None:
+    assert swap.decide(seen(resident(), free=60)).verdict is Verdict.WAKE
+
+
+def test_an_idle_resident_is_displaced_at_once() -> None:
+    decision = swap.decide(seen(resident()))
+    assert (decision.verdict, [one.id for one in decision.residents]) == (Verdict.DISPLACE, [2])
+
+
+def test_an_idle_resident_has_its_minimum_residency_first() -> None:
+    decision = swap.decide(seen(resident(ready_at=NOW - 5)))
+    assert (decision.verdict, decision.why, decision.until) == (Verdict.WAIT, Why.RESIDENCY, NOW + 10)
+
+
+def test_the_minimum_residency_is_twice_what_the_swap_costs() -> None:
+    slow = resident(ready_at=NOW - 20, sleep_seconds=6.0, wake_seconds=9.0)
+    assert swap.decide(seen(slow)).until == NOW + 10
+
+
+@pytest.mark.parametrize("fields", [{"in_flight": 1}, {"waiting": 1}])
+def test_a_busy_resident_stays_until_the_maximum_wait_is_over(fields: dict[str, int]) -> None:
+    busy = resident(**fields)
+    decision = swap.decide(seen(busy, wanted=waited(12)))
+    assert (decision.verdict, decision.why, decision.until) == (Verdict.WAIT, Why.MAX_WAIT, NOW + 18)
+    assert swap.decide(seen(busy, wanted=waited(30))).verdict is Verdict.DISPLACE
+
+
+def test_an_urgent_request_waits_less_but_not_less_than_the_residency() -> None:
+    assert swap.decide(seen(resident(in_flight=1), wanted=waited(5, -1))).verdict is Verdict.DISPLACE
+    decision = swap.decide(seen(resident(in_flight=1, ready_at=NOW - 1), wanted=waited(500, -1)))
+    assert (decision.why, decision.until) == (Why.RESIDENCY, NOW + 14)
+
+
+@pytest.mark.parametrize("fields", [{"pinned": True}, {"sleep_enabled": False}])
+def test_who_may_not_be_displaced_is_named_in_the_refusal(fields: dict[str, bool]) -> None:
+    scene = seen(resident(**fields), wanted=waited(9999))
+    decision = swap.decide(scene)
+    assert (decision.verdict, decision.residents) == (Verdict.REFUSE, scene.residents)
+    assert "60 bytes are needed, GPU GPU-0 has 10 bytes free; to stay: `model-2`" in swap.words(scene, decision)
+
+
+def test_what_is_larger_than_the_gpu_is_refused() -> None:
+    assert swap.decide(seen(resident(), wanted=sleeper(needs={GPU: 71}))).verdict is Verdict.REFUSE
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"), [({"ready_at": None}, Why.NOT_READY), ({"in_flight": None, "waiting": None}, Why.UNKNOWN)]
+)
+def test_nobody_is_displaced_while_it_wakes_or_is_not_known_to_be_idle(fields: dict[str, None], why: Why) -> None:
+    decision = swap.decide(seen(resident(**fields), wanted=waited(9999)))
+    assert (decision.verdict, decision.why, decision.until) == (Verdict.WAIT, why, None)
+
+
+def test_of_several_the_lower_priority_goes_and_then_the_cheaper_swap() -> None:
+    cheap, dear = resident(2), resident(3, wake_seconds=9.0)
+    assert swap.decide(seen(dear, cheap)).residents == (cheap,)
+    kept = resident(2, priority=5)
+    assert swap.decide(seen(dear, kept)).residents == (dear,)
+
+
+def test_who_was_used_lately_stays() -> None:
+    lately, long_ago = resident(2, used_at=NOW - 1), resident(3, used_at=NOW - 90)
+    assert swap.decide(seen(lately, long_ago)).residents == (long_ago,)
+
+
+def test_every_gpu_of_a_wide_model_must_have_room() -> None:
+    wanted = sleeper(needs={"GPU-0": 60, "GPU-1": 60})
+    one, other = resident(2), resident(3, frees={"GPU-1": 60})
+    scene = Snapshot(NOW, RULES, {"GPU-0": 10, "GPU-1": 10}, wanted, (one, other))
+    assert swap.decide(scene).residents == (one, other)
+    assert swap.decide(replace(scene, residents=(one,))).verdict is Verdict.REFUSE
+
+
+def test_who_has_waited_longer_goes_first() -> None:
+    rival = sleeper(id=9, name="rival", demand=Demand(1, NOW - 40, 0))
+    scene = seen(resident(), wanted=waited(35), rivals=(rival,))
+    decision = swap.decide(scene)
+    assert (decision.verdict, decision.why) == (Verdict.WAIT, Why.TURN)
+    assert "`rival` has waited longer" in swap.words(scene, decision)
+    assert swap.decide(replace(scene, wanted=rival, rivals=(scene.wanted,))).verdict is Verdict.DISPLACE
+
+
+def test_who_cannot_go_yet_holds_nobody_up() -> None:
+    rival = sleeper(id=9, name="rival", needs={GPU: 130}, demand=Demand(1, NOW - 10, -1))
+    assert swap.decide(seen(resident(2), resident(3, ready_at=NOW), rivals=(rival,))).verdict is Verdict.DISPLACE
+
+
+def test_a_decision_tells_all_its_inputs_as_json() -> None:
+    scene = seen(resident(in_flight=4), wanted=waited(31))
+    decision = swap.decide(scene)
+    told = json.loads(json.dumps(swap.explain(scene, decision)))
+    assert (told["verdict"], told["concerns"], told["max_wait_seconds"]) == ("displace", [2], 30.0)
+    assert (told["residents"][0]["in_flight"], told["wanted"]["demand"]["count"]) == (4, 3)
+    assert swap.reproach(scene, scene.residents[0]) == (
+        "displaced for `wanted`: 3 waiting there, the oldest for 31 s of at most 30 s at priority 0; "
+        "ready for 100 s of at least 15 s"
+    )
+
+
+def test_the_expected_moment_is_the_end_of_the_wait_and_the_swap() -> None:
+    scene = seen(resident(in_flight=1), wanted=waited(12))
+    assert swap.expected_at(scene, swap.decide(scene)) == NOW + 18 + 1 + 2
+    assert swap.expected_at(seen(free=60), swap.decide(seen(free=60))) == NOW + 2
+    unmeasured = seen(resident(), wanted=sleeper(wake_seconds=None))
+    assert swap.expected_at(unmeasured, swap.decide(unmeasured)) is None
+
+
+# --- every combination ------------------------------------------------------------------------------------------------
+FLAVOURS = [
+    {"pinned": pinned, "sleep_enabled": sleeps, "ready_at": ready_at, "in_flight": in_flight, "waiting": in_flight}
+    for pinned, sleeps, ready_at, in_flight in product(
+        (False, True), (False, True), (None, NOW - 1, NOW - 100), (None, 0, 1)
+    )
+]
+
+
+@pytest.mark.parametrize("since", [0, 29, 31])
+def test_no_combination_of_two_residents_breaks_a_rule(since: float) -> None:
+    for one, other, size in product(FLAVOURS, FLAVOURS, (30, 70)):
+        pair = (resident(2, frees={GPU: 50}, **one), resident(3, frees={GPU: 60}, **other))
+        scene = seen(*pair, wanted=sleeper(needs={GPU: size}, demand=Demand(1, NOW - since, 0)), free=0)
+        decision = swap.decide(scene)
+        movable = [each for each in pair if each.movable]
+        assert (decision.verdict is Verdict.REFUSE) == (sum(each.frees[GPU] for each in movable) < size)
+        if decision.verdict is Verdict.DISPLACE:
+            for each in decision.residents:
+                assert each.movable and each.ready_at == NOW - 100 and each.in_flight is not None
+                assert not each.busy or since >= 30
+        if decision.until is not None:
+            assert decision.until > NOW
+        assert swap.words(scene, decision)
+        assert swap.explain(scene, decision)
+
+
+def cost(chosen: tuple[Resident, ...]) -> tuple[int, float]:
+    """What the cheapest set has least of; all are idle for 100 s."""
+    return max(one.priority for one in chosen), sum((one.swap_seconds or 0) / 100 for one in chosen)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(0, 2), st.floats(0, 5)), min_size=1, max_size=7),
+    st.integers(1, 120),
+)
+def test_no_sufficient_set_is_cheaper_than_the_chosen_one(sizes: list[tuple[int, int, float]], need: int) -> None:
+    residents = [
+        resident(number, frees={GPU: size}, priority=priority, wake_seconds=seconds)
+        for number, (size, priority, seconds) in enumerate(sizes, 2)
+    ]
+    decision = swap.decide(seen(*residents, wanted=sleeper(needs={GPU: need}), free=0))
+    sets = [some for n in range(1, len(residents) + 1) for some in combinations(residents, n)]
+    enough = [some for some in sets if sum(one.frees[GPU] for one in some) >= need]
+    assert (decision.verdict is Verdict.DISPLACE) == bool(enough)
+    if enough:
+        assert cost(decision.residents) == min(map(cost, enough))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(1, 9), min_size=swap.EXACT + 1, max_size=30), st.integers(1, 60))
+def test_of_many_residents_none_is_displaced_needlessly(sizes: list[int], need: int) -> None:
+    residents = [resident(number, frees={GPU: size}) for number, size in enumerate(sizes, 2)]
+    decision = swap.decide(seen(*residents, wanted=sleeper(needs={GPU: need}), free=0))
+    given = [one.frees[GPU] for one in decision.residents]
+    assert (decision.verdict is Verdict.DISPLACE) == (sum(sizes) >= need)
+    assert decision.verdict is not Verdict.DISPLACE or need <= sum(given) < need + min(given)
+
+
+# --- models taking turns ----------------------------------------------------------------------------------------------
+LONGEST = 4.0
+
+
+def engines(count: int, swap_seconds: float) -> list[Engine]:
+    """As many models, of which one fits at a time."""
+    return [Engine(number, f"m{number}", 60, swap_seconds / 2, swap_seconds / 2) for number in range(count)]
+
+
+def check_turns(world: World) -> None:
+    """What holds whatever was asked for: all are served, in time, and nobody is displaced before its time."""
+    residency = max(world.rules.residency(world._resident(one)) for one in world.engines)
+    assert all(stayed >= residency for _, stayed in world.displaced)
+    slack = 2 * ASK_SECONDS + 8 * TICK_SECONDS
+    turn = residency + LONGEST + world.engines[0].sleep_seconds + world.engines[0].wake_seconds + slack
+    for request in world.requests:
+        limit = max(world.rules.max_wait(request.priority), residency)
+        assert request.began is not None, request
+        assert request.began - request.at <= limit + (len(world.engines) - 1) * turn, request
+
+
+def test_alternating_requests_are_served_in_batches() -> None:
+    requests = [Request(f"m{index % 2}", 0.5 * index, 2.0) for index in range(1200)]
+    world = World(79, engines(2, 2.0), RULES, requests)
+    world.run(720)
+    check_turns(world)
+    assert sum(engine.wakes for engine in world.engines) <= 600 / 30 + 2
+    longest = max((request.began or 0.0) - request.at for request in requests)
+    assert longest <= 30 + 2 + 2 + ASK_SECONDS + 4 * TICK_SECONDS  # maximum wait, drain, swap, and when it is asked
+
+
+def test_a_model_that_went_idle_gives_way_at_the_end_of_its_residency() -> None:
+    requests = [Request(f"m{index % 2}", 20.0 * index, 1.0) for index in range(30)]
+    world = World(79, engines(2, 2.0), RULES, requests)
+    world.run(700)
+    check_turns(world)
+    assert max((request.began or 0.0) - request.at for request in requests) <= 2 + ASK_SECONDS + 4 * TICK_SECONDS
+
+
+def test_slow_swaps_take_less_than_half_of_the_time() -> None:
+    requests = [Request(f"m{index % 2}", 0.5 * index, 1.0) for index in range(2400)]
+    world = World(79, engines(2, 20.0), Rules(0.0, {0: 0.0}), requests)
+    world.run(1300)
+    awake = sum(sum(engine.stays) for engine in world.engines)
+    assert awake >= 1200 / 2
+    assert sum(engine.wakes for engine in world.engines) > 10
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_whatever_is_asked_for_is_served_in_time_and_nobody_is_displaced_early(data: st.DataObject) -> None:
+    count = data.draw(st.integers(2, 4), "models")
+    swap_seconds = data.draw(st.sampled_from([0.0, 1.0, 6.0, 12.0]), "swap seconds")
+    arrivals = data.draw(
+        st.lists(
+            st.tuples(
+                st.integers(0, count - 1), st.floats(0, 200), st.floats(0.1, LONGEST), st.sampled_from([-1, 0, 0, 1])
+            ),
+            max_size=120,
+        ),
+        "requests",
+    )
+    requests = [Request(f"m{model}", at, seconds, priority) for model, at, seconds, priority in arrivals]
+    world = World(79, engines(count, swap_seconds), RULES, requests)
+    world.run(200 + 120 + 5 * 80)
+    check_turns(world)
