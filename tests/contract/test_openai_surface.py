@@ -180,6 +180,11 @@ def test_responses_stream_from_created_to_completed(client: httpx2.Client) -> No
 
 
 def test_an_unknown_response_is_not_found(client: httpx2.Client) -> None:
-    for answer in (client.get("/v1/responses/resp_none"), client.post("/v1/responses/resp_none/cancel")):
+    continued = {"model": "sprat", "input": "hello", "previous_response_id": "resp_none"}
+    for answer in (
+        client.get("/v1/responses/resp_none"),
+        client.post("/v1/responses/resp_none/cancel"),
+        client.post("/v1/responses", json=continued),
+    ):
         assert answer.status_code == 404
         assert answer.json()["error"]["param"] == "response_id"

@@ -24,6 +24,7 @@ class Context:
     created: int = field(default_factory=lambda: int(time.time()))
     load: int = 0
     responses: OrderedDict[str, dict[str, Any]] = field(default_factory=OrderedDict)
+    conversations: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     background: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -31,13 +32,15 @@ class Context:
         """Whether responses are kept; vLLM wants it said."""
         return os.environ.get("VLLM_ENABLE_RESPONSES_API_STORE", "0") == "1"
 
-    def store(self, response: dict[str, Any]) -> None:
-        """Keep a response for GET /v1/responses/{id}; the oldest are forgotten."""
+    def store(self, response: dict[str, Any], turns: list[dict[str, Any]]) -> None:
+        """Keep a response for GET /v1/responses/{id}, and the turns it answered; the oldest are forgotten."""
         if not self.stores:
             return
         self.responses[response["id"]] = response
+        self.conversations[response["id"]] = turns
         if len(self.responses) > _STORED_RESPONSES:
-            self.responses.popitem(last=False)
+            oldest, _ = self.responses.popitem(last=False)
+            del self.conversations[oldest]
 
 
 Handler = Callable[[Context, Request, Reply], Awaitable[None]]

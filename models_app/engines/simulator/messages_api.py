@@ -1,15 +1,18 @@
-"""Anthropic's /v1/messages and its count of tokens."""
+"""Anthropic's /v1/messages and its count of tokens: as vLLM does it, a chat in other words."""
 
+import json
 from contextlib import aclosing
 from typing import Any
 
 from models_app.engines.simulator import generation, prompts, text
 from models_app.engines.simulator.context import Context, request_id
+from models_app.engines.simulator.engine import new_id
 from models_app.engines.simulator.errors import ApiError
 from models_app.engines.simulator.generation import Choice
 from models_app.engines.simulator.wire import Reply, Request, event
 
 _STOP = {"length": "max_tokens", "tool_calls": "tool_use", "stop": "end_turn"}
+_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
 async def create(context: Context, request: Request, reply: Reply) -> None:
@@ -19,24 +22,25 @@ async def create(context: Context, request: Request, reply: Reply) -> None:
     limit = generation.number(body, "max_tokens")
     if limit is None:
         raise ApiError.invalid("missing", "body.max_tokens", "Field required", f"<dict of {len(body)} items>")
-    prompt = prompts.from_messages({**body, "tools": None})
-    asked = {**body, "stop": body.get("stop_sequences")}
+    asked = _as_chat(body)
+    prompt = prompts.from_messages(asked)
+    call = prompts.tool_call(asked, prompt, context.options)
+    name, fixed = call if call is not None else (None, prompts.structured(asked, prompt))
     identity = request_id("chatcmpl", request, body)
-    choice = generation.prepare(context.engine, [prompt], asked, identity, max_tokens=limit)[0]
+    choice = generation.prepare(context.engine, [prompt], asked, identity, max_tokens=limit, fixed=fixed, tool=name)[0]
     head: dict[str, Any] = {"id": identity, "type": "message", "role": "assistant", "model": model}
     if body.get("stream"):
         await _stream(choice, head, reply)
         return
     answer = (await generation.collect([choice]))[0]
-    content = [{"type": "text", "text": answer}]
-    await reply.json({**head, "content": content, **_stopped(choice), "usage": _usage(choice)})
+    await reply.json({**head, "content": [_block(choice, answer)], **_stopped(choice), "usage": _usage(choice)})
 
 
 async def count_tokens(context: Context, request: Request, reply: Reply) -> None:
     """POST /v1/messages/count_tokens."""
     body = await request.json()
     generation.check_model(context.engine, body)
-    tokens = text.length(prompts.from_messages({**body, "tools": None}))
+    tokens = text.length(prompts.from_messages(_as_chat(body)))
     await reply.json({"input_tokens": tokens, "context_management": {"original_input_tokens": tokens}})
 
 
@@ -46,19 +50,61 @@ async def _stream(choice: Choice, head: dict[str, Any], reply: Reply) -> None:
     opened = False
     async with aclosing(generation.merge([choice])) as arrivals:
         async for _, batch, _ended in arrivals:
-            parts = [] if opened else _opening(first)
+            parts = [] if opened else _opening(first, choice)
             opened = True
-            for piece in batch:
-                delta = {"type": "text_delta", "text": piece}
-                parts.append(_event("content_block_delta", delta=delta, index=0))
+            parts += [_event("content_block_delta", delta=_delta(choice, piece), index=0) for piece in batch]
             await reply.chunk(b"".join(parts))
     ended = {"stop_sequence": None, **_stopped(choice)}
     tail = _event("content_block_stop", index=0) + _event("message_delta", delta=ended, usage=_usage(choice))
     await reply.end(tail + _event("message_stop"))
 
 
-def _opening(message: dict[str, Any]) -> list[bytes]:
-    block = {"type": "text", "text": ""}
+def _as_chat(body: dict[str, Any]) -> dict[str, Any]:
+    """The same conversation, tools and demands in OpenAI's words."""
+    chat = {**body, "stop": body.get("stop_sequences")}
+    if isinstance(body.get("messages"), list):
+        chat["messages"] = [_turn(message) for message in body["messages"]]
+    if body.get("tools"):
+        chat["tools"] = [
+            {"type": "function", "function": {"name": tool.get("name"), "parameters": tool.get("input_schema")}}
+            for tool in body["tools"]
+        ]
+    choice = body.get("tool_choice")
+    if choice:
+        chat["tool_choice"] = _CHOICES.get(choice["type"]) or {"function": {"name": choice.get("name")}}
+    wanted = (body.get("output_config") or {}).get("format")
+    if wanted:
+        chat["response_format"] = {"type": "json_schema", "json_schema": wanted}
+    return chat
+
+
+def _turn(message: Any) -> Any:
+    """A turn; the result of a tool is a turn of the tool's own."""
+    parts = message.get("content") if isinstance(message, dict) else None
+    if isinstance(parts, list) and any(part.get("type") == "tool_result" for part in parts):
+        return {**message, "role": "tool"}
+    return message
+
+
+def _block(choice: Choice, answer: str) -> dict[str, Any]:
+    """Words, or the use of a tool where its arguments are whole."""
+    if choice.tool is None or choice.finish_reason != "tool_calls":
+        return {"type": "text", "text": answer}
+    return {**_use(choice.tool), "input": json.loads(answer)}
+
+
+def _use(tool: str) -> dict[str, Any]:
+    return {"type": "tool_use", "id": new_id("chatcmpl-tool"), "name": tool, "input": {}}
+
+
+def _delta(choice: Choice, piece: str) -> dict[str, str]:
+    if choice.tool is None:
+        return {"type": "text_delta", "text": piece}
+    return {"type": "input_json_delta", "partial_json": piece}
+
+
+def _opening(message: dict[str, Any], choice: Choice) -> list[bytes]:
+    block = {"type": "text", "text": ""} if choice.tool is None else _use(choice.tool)
     return [_event("message_start", message=message), _event("content_block_start", content_block=block, index=0)]
 
 
