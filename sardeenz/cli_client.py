@@ -1,6 +1,7 @@
 """The command line's way to the REST API, and how it names what it acts on."""
 
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any, NoReturn
 
 import httpx2
@@ -17,17 +18,38 @@ errors = Console(stderr=True, highlight=False)
 
 def call(method: str, path: str, **options: Any) -> Any:
     """One request; what the API refuses is said in its words, and the command ends with status 1."""
-    config = cli_config.current()
-    if not config.url or not config.token:
-        fail("no installation here: run `sardeenz up`, or set SARDEENZ_URL and SARDEENZ_TOKEN")
-    headers = {"Authorization": f"Bearer {config.token}"}
+    url, headers = _way(path)
     try:
-        answer = httpx2.request(method, f"{config.url}/api/{path}", headers=headers, timeout=30, **options)
+        answer = httpx2.request(method, url, headers=headers, timeout=30, **options)
     except httpx2.TransportError as error:
-        fail(f"{config.url} does not answer ({error}); is `sardeenz up` running?")
+        _nobody(error)
     if answer.is_error:
         fail(_refusal(answer))
     return answer.json() if answer.content else None
+
+
+def pieces(path: str, **params: Any) -> Iterator[str]:
+    """The text of a long answer, as it comes."""
+    url, headers = _way(path)
+    try:
+        with httpx2.stream("GET", url, headers=headers, params=params, timeout=30) as answer:
+            if answer.is_error:
+                answer.read()
+                fail(_refusal(answer))
+            yield from answer.iter_text()
+    except httpx2.TransportError as error:
+        _nobody(error)
+
+
+def _way(path: str) -> tuple[str, dict[str, str]]:
+    config = cli_config.current()
+    if not config.url or not config.token:
+        fail("no installation here: run `sardeenz up`, or set SARDEENZ_URL and SARDEENZ_TOKEN")
+    return f"{config.url}/api/{path}", {"Authorization": f"Bearer {config.token}"}
+
+
+def _nobody(error: httpx2.TransportError) -> NoReturn:
+    fail(f"{cli_config.current().url} does not answer ({error}); is `sardeenz up` running?")
 
 
 def rows(path: str, **params: Any) -> Rows:

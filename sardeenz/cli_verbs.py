@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from sardeenz import env
-from sardeenz.cli_client import call, console, fail, replica_id, rows, size, target
+from sardeenz.cli_client import Rows, call, console, fail, replica_id, rows, size, target
+from sardeenz.cli_limits import ahead
 
 Name = Annotated[str, typer.Argument(help="a deployment's name, a replica's id, or name/id")]
 
@@ -16,31 +17,52 @@ def deploy(
     runtime: Annotated[str, typer.Option(help="which runtime runs it")] = "",
     gpu: Annotated[str, typer.Option(help="place it on this GPU, by UUID")] = "",
     served_name: Annotated[str, typer.Option(help="what clients ask for; else the name")] = "",
-    replicas: Annotated[int, typer.Option(min=1)] = 1,
+    replicas: Annotated[int | None, typer.Option(min=1, help="1 unless said")] = None,
     max_model_len: Annotated[int | None, typer.Option(min=1)] = None,
-    tensor_parallel: Annotated[int, typer.Option(min=1)] = 1,
+    tensor_parallel: Annotated[int | None, typer.Option(min=1, help="1 unless said")] = None,
     weights: Annotated[str, typer.Option(help="bytes of the weights, such as 16GiB, when they cannot be read")] = "",
     kv_cap: Annotated[str, typer.Option(help="KV memory it may grow to, such as 20GiB")] = "",
     arg: Annotated[list[str] | None, typer.Option(help="one word for the engine; repeat it")] = None,
+    max_concurrency: Annotated[int | None, typer.Option(min=1, help="requests at once; more wait in its queue")] = None,
+    queue_limit: Annotated[int | None, typer.Option(min=0, help="requests that may wait")] = None,
+    queue_seconds: Annotated[float | None, typer.Option(min=0, help="how long one may wait")] = None,
+    prefix_affinity: Annotated[
+        bool | None, typer.Option("--prefix-affinity/--no-prefix-affinity", help="same beginning, same replica")
+    ] = None,
+    capture: Annotated[str, typer.Option(help="keep the latest requests, redacted, for so long, as 1h")] = "",
 ) -> None:
-    """Serve a model: make the deployment if it is new, and place its replicas."""
+    """Serve a model: make the deployment, or change what is said of the one there is, and place its replicas."""
     found = rows("deployments", name=name)
-    if not found:
-        wanted: dict[str, Any] = {
-            "name": name,
-            "served_name": served_name,
-            "model": model_named(model or fail("--model is needed for a new deployment")),
-            "runtime": runtime,
-            "replicas": replicas,
-            "max_model_len": max_model_len,
-            "tensor_parallel": tensor_parallel,
-            "weights_bytes": _bytes(weights),
-            "kv_cap_bytes": _bytes(kv_cap),
-            "extra_args": arg or [],
-        }
-        found = [call("POST", "deployments", json={key: value for key, value in wanted.items() if value})]
-    row = call("POST", f"deployments/{found[0]['id']}/deploy", json={"gpu": gpu} if gpu else {})
+    if not found and not model:
+        fail("--model is needed for a new deployment")
+    said: dict[str, Any] = {
+        "served_name": served_name,
+        "model": model_named(model) if model else None,
+        "runtime": runtime,
+        "replicas": replicas,
+        "max_model_len": max_model_len,
+        "tensor_parallel": tensor_parallel,
+        "weights_bytes": _bytes(weights),
+        "kv_cap_bytes": _bytes(kv_cap),
+        "extra_args": arg or [],
+        "max_concurrency": max_concurrency,
+        "queue_limit": queue_limit,
+        "queue_seconds": queue_seconds,
+        "prefix_affinity": prefix_affinity,
+        "capture_until": ahead(capture).isoformat() if capture else None,
+    }
+    number = _write(name, found, {field: value for field, value in said.items() if value not in (None, "", [])})
+    row = call("POST", f"deployments/{number}/deploy", json={"gpu": gpu} if gpu else {})
     console.print(f"{row['name']}: {row['placed']} of {row['replicas']} replicas placed; `sardeenz status` shows them")
+
+
+def _write(name: str, found: Rows, said: dict[str, Any]) -> int:
+    """The id of the deployment, made or changed; replicas take a change of the engine over at their next start."""
+    if not found:
+        return int(call("POST", "deployments", json={"name": name} | said)["id"])
+    if said:
+        call("PATCH", f"deployments/{found[0]['id']}", json=said)
+    return int(found[0]["id"])
 
 
 def model_named(text: str) -> int:

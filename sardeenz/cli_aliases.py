@@ -1,0 +1,59 @@
+"""Aliases: list, set, delete."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from sardeenz.cli_client import AsJson, Rows, call, console, emit, fail, rows
+
+app = typer.Typer(help="Other names callers may ask for.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="the name callers ask for")]
+
+
+@app.command("list")
+def list_aliases(as_json: AsJson = False) -> None:
+    """Every alias and the deployments behind it, in fallback order."""
+    found = rows("aliases")
+    if as_json:
+        return emit(found)
+    table = Table("alias", "deployments and their weights", box=None, header_style="bold")
+    for alias in found:
+        table.add_row(alias["name"], _told(alias["targets"]))
+    console.print(table)
+
+
+@app.command("set")
+def set_alias(
+    name: Name,
+    targets: Annotated[
+        list[str], typer.Argument(help="deployment=weight each, in fallback order; weight 1 unless said")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Make an alias, or give it other targets: `sardeenz aliases set gpt-4 chat=90 chat-canary=10 backup=0`."""
+    wanted = [_target(text) for text in targets]
+    if found := rows("aliases", name=name):
+        alias = call("PATCH", f"aliases/{found[0]['id']}", json={"targets": wanted})
+    else:
+        alias = call("POST", "aliases", json={"name": name, "targets": wanted})
+    emit(alias) if as_json else console.print(f"{alias['name']}: {_told(alias['targets'])}")
+
+
+@app.command()
+def delete(name: Name) -> None:
+    """Forget an alias; the deployments stay."""
+    found = rows("aliases", name=name) or fail(f"there is no alias {name!r}")
+    call("DELETE", f"aliases/{found[0]['id']}")
+    console.print(f"{name} is gone")
+
+
+def _target(text: str) -> dict[str, Any]:
+    deployment, _, weight = text.partition("=")
+    if weight and not weight.isdecimal():
+        fail(f"{text!r}: a weight is a number from 0, as in {deployment}=90")
+    return {"deployment": deployment} | ({"weight": int(weight)} if weight else {})
+
+
+def _told(targets: Rows) -> str:
+    return " ".join(f"{each['deployment_name']}={each['weight']}" for each in targets) or "none: it answers to nothing"

@@ -1,0 +1,88 @@
+"""Teams: list, create, update, delete."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from sardeenz.cli_client import AsJson, call, console, emit, fail, rows
+from sardeenz.cli_limits import Concurrency, DayGpu, DayTokens, MonthGpu, MonthTokens, Rpm, Tpm, given, told
+
+app = typer.Typer(help="Teams: keys that share limits.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="the team's name")]
+Weight = Annotated[int | None, typer.Option(min=1, help="its share of a busy deployment, against other teams'")]
+Priority = Annotated[int | None, typer.Option(help="of its requests; a lower number goes first")]
+
+
+@app.command("list")
+def list_teams(as_json: AsJson = False) -> None:
+    """Every team."""
+    found = rows("teams")
+    if as_json:
+        return emit(found)
+    table = Table("team", "keys", "weight", "priority", "limits", box=None, header_style="bold")
+    for team in found:
+        table.add_row(team["name"], str(team["keys"]), str(team["weight"]), str(team["priority"]), told(team))
+    console.print(table)
+
+
+@app.command()
+def create(
+    ctx: typer.Context,
+    name: Name,
+    weight: Weight = None,
+    priority: Priority = None,
+    requests_per_minute: Rpm = None,
+    tokens_per_minute: Tpm = None,
+    concurrent_requests: Concurrency = None,
+    tokens_per_day: DayTokens = None,
+    tokens_per_month: MonthTokens = None,
+    gpu_seconds_per_day: DayGpu = None,
+    gpu_seconds_per_month: MonthGpu = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a team; then give it keys with `sardeenz keys create --team`."""
+    _say(call("POST", "teams", json={"name": name} | _given(ctx.params)), as_json=as_json)
+
+
+@app.command()
+def update(
+    ctx: typer.Context,
+    name: Name,
+    rename: Annotated[str, typer.Option(help="another name")] = "",
+    weight: Weight = None,
+    priority: Priority = None,
+    requests_per_minute: Rpm = None,
+    tokens_per_minute: Tpm = None,
+    concurrent_requests: Concurrency = None,
+    tokens_per_day: DayTokens = None,
+    tokens_per_month: MonthTokens = None,
+    gpu_seconds_per_day: DayGpu = None,
+    gpu_seconds_per_month: MonthGpu = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change what is said; gateways know within a second."""
+    changes = _given(ctx.params) | ({"name": rename} if rename else {})
+    _say(call("PATCH", f"teams/{_id(name)}", json=changes), as_json=as_json)
+
+
+@app.command()
+def delete(name: Name) -> None:
+    """Forget a team that has no keys any more; what it used stays counted."""
+    call("DELETE", f"teams/{_id(name)}")
+    console.print(f"{name} is gone")
+
+
+def _given(params: dict[str, Any]) -> dict[str, Any]:
+    return given(params) | {field: params[field] for field in ("weight", "priority") if params[field] is not None}
+
+
+def _id(name: str) -> int:
+    found = rows("teams", name=name)
+    return int(found[0]["id"]) if found else fail(f"there is no team {name!r}")
+
+
+def _say(team: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        return emit(team)
+    console.print(f"{team['name']}: weight {team['weight']}, priority {team['priority']}, limits {told(team)}")

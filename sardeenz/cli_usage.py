@@ -1,0 +1,59 @@
+"""`sardeenz usage`: what was used, by whom and of which model."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from sardeenz.cli_client import AsJson, Rows, console, emit, pieces, rows
+from sardeenz.cli_limits import ago
+
+_SHOWN = {"hour": "hour", "day": "day", "key": "key_name", "team": "team_name", "model": "served_name"}
+_SUMS = {
+    "calls": "calls",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "prompt_tokens": "tokens in",
+    "cached_tokens": "cached",
+    "completion_tokens": "tokens out",
+    "gpu_seconds": "GPU s",
+}
+
+
+def usage(
+    by: Annotated[str, typer.Option(help="some of hour, day, key, team, model, with commas between")] = "model",
+    since: Annotated[str, typer.Option(help="how far back, as 12h, 7d or 4w, or a date")] = "7d",
+    until: Annotated[str, typer.Option(help="up to then, likewise; else now")] = "",
+    model: Annotated[str, typer.Option(help="of this served name only")] = "",
+    key: Annotated[int | None, typer.Option(help="of the key with this id only")] = None,
+    team: Annotated[str, typer.Option(help="of this team only")] = "",
+    as_csv: Annotated[bool, typer.Option("--csv", help="print CSV")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Calls, tokens and GPU time, added up by the hour (UTC)."""
+    first = ago(since).replace(minute=0, second=0, microsecond=0)  # sums are kept by the hour
+    asked = {"group_by": by, "since": first.isoformat(), "until": ago(until).isoformat() if until else ""}
+    asked |= {"model": model, "key": "" if key is None else str(key), "team": team}
+    params = {field: value for field, value in asked.items() if value}
+    if as_csv:
+        for piece in pieces("usage/hours", format="csv", **params):
+            typer.echo(piece, nl=False)
+        return
+    found = rows("usage/hours", **params)
+    emit(found) if as_json else console.print(_table(found, [word.strip() for word in by.split(",")]))
+
+
+def _table(found: Rows, groups: list[str]) -> Table:
+    table = Table(box=None, header_style="bold", show_footer=bool(found), footer_style="bold")
+    for place, group in enumerate(groups):
+        table.add_column(group, footer="" if place else "all")
+    for field, title in _SUMS.items():
+        table.add_column(title, footer=_number(sum(row[field] for row in found)), justify="right")
+    for row in found:
+        names = [str(row[_SHOWN[group]] or "-").removesuffix(":00:00Z") for group in groups]
+        table.add_row(*names, *(_number(row[field]) for field in _SUMS))
+    return table
+
+
+def _number(value: Any) -> str:
+    return f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
