@@ -4,9 +4,8 @@ What may block (PostgreSQL) happens in a few threads of our own: a database that
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
@@ -14,10 +13,10 @@ from django.db import close_old_connections
 from django.db.models import Q
 from django.utils import timezone
 
+from gateway import usage_rows
 from gateway.admission import Limits
 from gateway.auth import KnownKey
-from gateway.metering import Record
-from gateway.models import ApiKey, Scope, UsageRecord
+from gateway.models import ApiKey, Scope
 from gateway.server import Gateway, Needs
 from models_app import activity, demand, routes
 from sardeenz import events
@@ -56,30 +55,6 @@ def load_keys() -> list[KnownKey]:
     ]
 
 
-def write_usage(records: Sequence[Record]) -> None:
-    """Keep a batch of records; a key deleted in the meantime leaves its records without a name."""
-    wanted = {record.key_id for record in records}
-    known = set(ApiKey.objects.filter(pk__in=wanted).values_list("pk", flat=True))
-    UsageRecord.objects.bulk_create(
-        UsageRecord(
-            key_id=record.key_id if record.key_id in known else None,
-            served_name=record.served_name,
-            path=record.path,
-            replica_id=record.replica_id,
-            status=record.status,
-            outcome=record.outcome,
-            stream=record.stream,
-            **record.usage._asdict(),
-            wake_seconds=record.wake_seconds,
-            queue_seconds=record.queue_seconds,
-            ttft_seconds=record.ttft_seconds,
-            e2e_seconds=record.e2e_seconds,
-            at=datetime.fromtimestamp(record.at, UTC),
-        )
-        for record in records
-    )
-
-
 async def announcements() -> AsyncIterator[None]:
     """Once when subscribed, then at each change of routes."""
     async with async_client().pubsub() as channel:
@@ -113,7 +88,7 @@ application = Gateway(
         report=report,
         forget=forget,
         touch=touch,
-        write_usage=in_thread(write_usage),
+        write_usage=in_thread(usage_rows.write_usage),
     ),
     Limits(
         body_bytes=settings.BODY_BYTES,

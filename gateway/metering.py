@@ -1,6 +1,7 @@
 """What a call used, read from the last bytes of its answer; plain integers in memory, rows in batches."""
 
 import logging
+import math
 import re
 import time
 from collections import deque
@@ -37,6 +38,9 @@ class Usage(NamedTuple):
     completion_tokens: int | None = None
     cached_tokens: int | None = None
 
+
+DROPPED = "dropped"
+"""The outcome of a record that stands for others that could not be kept: what they used will never be known."""
 
 NOTHING = Usage(0, 0, 0)
 """Of a call that is known to have used no tokens: it never reached a model."""
@@ -163,8 +167,8 @@ class Meter:
         self.outage = Outage("writing usage records")
         self.tallies: dict[str, Tally] = {}
         self.dropped = 0
-        self.written_until = 0.0
-        """Unix time: every call noted before it is in the database, or counted as dropped."""
+        self._doubts: dict[tuple[int | None, int | None], Record] = {}
+        self._oldest = math.inf
 
     def note(self, record: Record) -> None:
         """One call has ended. No I/O.
@@ -177,28 +181,54 @@ class Meter:
         if counted is not None:
             _count(counted, record)
         if len(self._records) >= KEPT_RECORDS:
-            self.dropped += 1
-        else:
-            self._records.append(record)
+            self._drop(record)
+            return
+        self._records.append(record)
+        began = record.at - record.e2e_seconds
+        if began < self._oldest:
+            self._oldest = began
+
+    @property
+    def written_until(self) -> float:
+        """Unix time: of every call that began before it and has ended, the record is in the database."""
+        return self._oldest if self._records or self._doubts else time.time()
 
     async def flush(self) -> None:
         """Write what there is; what cannot be written is kept, up to a limit."""
-        began = time.time()
         while self._records:
             batch = [self._records[place] for place in range(min(BATCH, len(self._records)))]
-            try:
-                await self._write_usage(batch)
-            except (DataError, IntegrityError) as error:  # these would fail for ever, and hold up all that follow
-                logger.warning("usage records refused: count=%d error=%r", len(batch), error)
-                self.dropped += len(batch)
-            except FAULTS as error:
-                self.outage.began(error)
+            if not await self._tried(batch):
                 return
-            else:
-                self.outage.ended()
             for _ in batch:
                 self._records.popleft()
-        self.written_until = began
+        doubts = dict(self._doubts)
+        if doubts and not await self._tried(list(doubts.values())):
+            return
+        self._doubts = {place: record for place, record in self._doubts.items() if record is not doubts.get(place)}
+        if not self._records:
+            self._oldest = math.inf
+
+    async def _tried(self, batch: Sequence[Record]) -> bool:
+        """Whether this batch is done with: written, or refused for good."""
+        try:
+            await self._write_usage(batch)
+        except (DataError, IntegrityError) as error:  # these would fail for ever, and hold up all that follow
+            logger.warning("usage records refused: count=%d error=%r", len(batch), error)
+            for record in batch:
+                self._drop(record)
+        except FAULTS as error:
+            self.outage.began(error)
+            return False
+        else:
+            self.outage.ended()
+        return True
+
+    def _drop(self, record: Record) -> None:
+        """Its row is lost; that there was one is remembered for the account of its engine."""
+        self.dropped += record.outcome != DROPPED
+        if record.replica_id is not None:
+            place = record.replica_id, record.generation
+            self._doubts[place] = record._replace(outcome=DROPPED, usage=NOTHING, asked_name="")
 
 
 def _count(counted: Tally, record: Record) -> None:

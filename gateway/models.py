@@ -4,6 +4,7 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MinValueValidator
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from models_app.models import SERVED_NAME, SLUG, Deployment
@@ -80,6 +81,15 @@ class ApiKey(Quota):
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
 
 
+class Told(models.TextChoices):
+    """Where the tokens of a call are known from."""
+
+    ANSWER = "answer", "the engine said them"
+    OPEN = "open", "not known yet: the answer did not come to its end"
+    COUNTERS = "counters", "its share of what the engine counted beyond all that it said"
+    LOST = "lost", "never to be known: the engine went, or others may have used it"
+
+
 class UsageRecord(models.Model):
     """One finished call, written in batches off the request path."""
 
@@ -103,13 +113,49 @@ class UsageRecord(models.Model):
     e2e_seconds = models.FloatField()
     gpu_seconds = models.FloatField(default=0.0, help_text="its share of the GPUs while in flight")
     at = models.DateTimeField(db_index=True)
+    generation = models.PositiveIntegerField(null=True, help_text="of the replica")
+    told = models.CharField(max_length=8, choices=Told.choices, default=Told.ANSWER)
+    pieces = models.PositiveIntegerField(default=0, help_text="of content relayed")
+    prompt_copies = models.PositiveSmallIntegerField(
+        default=1, help_text="times the engine counts the prompt: once for each of n answers, where usage says it once"
+    )
+    body_bytes = models.PositiveBigIntegerField(default=0)
 
     class Meta:
         ordering = ("-id",)
-        indexes = (models.Index(fields=["key", "at"], name="usage_of_key"),)
+        indexes = (
+            models.Index(fields=["key", "at"], name="usage_of_key"),
+            models.Index(fields=["replica_id", "generation"], condition=Q(told="open"), name="usage_open"),
+        )
 
     def __str__(self) -> str:
         return f"{self.served_name} {self.path} {self.status}"
+
+
+class EngineAccount(models.Model):
+    """One start of an engine: what its calls are known to have used, to be compared with its own counters."""
+
+    replica_id = models.BigIntegerField()
+    generation = models.PositiveIntegerField()
+    told_prompt_tokens = models.PositiveBigIntegerField(default=0, help_text="in all records, as the engine counts")
+    told_completion_tokens = models.PositiveBigIntegerField(default=0)
+    other_prompt_tokens = models.BigIntegerField(default=0, help_text="counted by the engine and nobody's")
+    other_completion_tokens = models.BigIntegerField(default=0)
+    seen_prompt_tokens = models.PositiveBigIntegerField(null=True, help_text="its counters when it was last quiet")
+    seen_completion_tokens = models.PositiveBigIntegerField(null=True)
+    seen_at = models.DateTimeField(null=True)
+    settled_at = models.DateTimeField(null=True, help_text="when records and counters last agreed")
+    written_at = models.DateTimeField(help_text="when a record last named it")
+    doubtful = models.BooleanField(default=False, help_text="records may be missing: the next difference is nobody's")
+    lost = models.PositiveIntegerField(default=0, help_text="records whose tokens will never be known")
+    closed = models.BooleanField(default=False, help_text="the engine is gone")
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (models.UniqueConstraint(fields=["replica_id", "generation"], name="engine_account_once"),)
+
+    def __str__(self) -> str:
+        return f"account of {self.replica_id}:{self.generation}"
 
 
 class UsageHour(models.Model):
@@ -136,6 +182,10 @@ class UsageHour(models.Model):
             models.UniqueConstraint(
                 fields=["hour", "key", "team", "served_name"], nulls_distinct=False, name="usage_hour_once"
             ),
+        )
+        indexes = (
+            models.Index(fields=["key", "hour"], name="usage_hours_of_key"),
+            models.Index(fields=["team", "hour"], name="usage_hours_of_team"),
         )
 
     def __str__(self) -> str:

@@ -3,9 +3,10 @@
 import time
 
 import pytest
+from django.db import DataError
 
 from gateway import metering
-from gateway.metering import Meter, Record, Tap, Usage
+from gateway.metering import DROPPED, Meter, Record, Tap, Usage
 from tests.gateway.conftest import World, until
 from tests.gateway.engines import Engine, Exchange
 
@@ -135,11 +136,37 @@ async def test_records_are_kept_while_the_database_is_away_and_dropped_only_beyo
 
     meter = Meter(write)
     for number in range(5):
-        meter.note(record(status=200 + number))
+        meter.note(record(status=200 + number, at=1000.0 + number, e2e_seconds=10.0))
     await meter.flush()
-    assert (written, meter.dropped, meter.written_until) == ([], 2, 0.0)
+    assert (written, meter.dropped, meter.written_until) == ([], 2, 990.0)
     away = False
     before = time.time()
     await meter.flush()
-    assert [kept.status for kept in written] == [200, 201, 202]
+    assert [(kept.status, kept.outcome) for kept in written] == [(200, "ok"), (201, "ok"), (202, "ok"), (204, DROPPED)]
     assert before <= meter.written_until <= time.time()
+
+
+async def test_refused_records_are_counted_and_their_engines_named() -> None:
+    tried: list[list[str]] = []
+
+    async def write(records) -> None:
+        tried.append([each.outcome for each in records])
+        if records[0].outcome != DROPPED:
+            raise DataError("a number out of range")
+
+    meter = Meter(write)
+    for replica_id in (1, 1, 2, None):
+        meter.note(record(replica_id=replica_id))
+    await meter.flush()
+    await meter.flush()
+    assert tried == [["ok"] * 4, [DROPPED] * 2]
+    assert meter.dropped == 4
+
+
+async def test_what_is_written_waits_for_the_call_that_began_first() -> None:
+    meter = Meter(None)  # type: ignore[arg-type]
+    before = time.time()
+    assert before <= meter.written_until <= time.time()
+    meter.note(record(at=100.0, e2e_seconds=1.0))
+    meter.note(record(at=101.0, e2e_seconds=60.0))
+    assert meter.written_until == 41.0
