@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.buckets import MINUTE, Bucket
+from gateway.buckets import MINUTE, Bucket, Headers, tighter
 from gateway.errors import BudgetExceeded, ConcurrencyLimit, RequestLimit, TokenLimit
 from sardeenz.errors import LimitExceeded
 
@@ -140,9 +140,11 @@ class Account:
             or self.gpu_seconds + self.gpu_heard >= self.gpu_until
         ):
             raise self._over_budget(now, calendar)
-        if wait := self.requests_per_minute.wait(1, now):
+        bucket, at_most = self.requests_per_minute, now + MINUTE  # the first comparison spares most calls the second
+        if bucket.full_at + bucket.cost > at_most and (wait := bucket.wait(1, now)):
             raise self._refusal(RequestLimit, "requests_per_minute", min(wait, MINUTE), now)
-        if wait := self.tokens_per_minute.wait(tokens, now):
+        bucket = self.tokens_per_minute
+        if bucket.full_at + tokens * bucket.cost > at_most and (wait := bucket.wait(tokens, now)):
             raise self._refusal(TokenLimit, "tokens_per_minute", min(wait, MINUTE), now)
         limit = self.quota.concurrent_requests
         if limit is not None and self.in_flight + self.elsewhere >= limit:
@@ -170,7 +172,7 @@ class Account:
             f"this {self.whose}'s limit of {getattr(self.quota, name):,} {name.replace('_', ' ')} is reached",
             limit=f"{self.whose} {name}",
             retry_after_seconds=wait,
-            headers=[*self.requests_per_minute.headers(now), *self.tokens_per_minute.headers(now)],
+            headers=headers(self, self, now),
         )
 
     # --- budgets ------------------------------------------------------------------------------------------------
@@ -273,3 +275,10 @@ class Account:
 
 def _left(limit: float | None, spent: float) -> float:
     return inf if limit is None else limit - spent
+
+
+def headers(one: Account, other: Account, now: float) -> Headers:
+    """What is left this minute, to the tighter of the two."""
+    return tighter(one.requests_per_minute, other.requests_per_minute, now) + tighter(
+        one.tokens_per_minute, other.tokens_per_minute, now
+    )

@@ -53,29 +53,29 @@ class Bucket:
 
     def remaining(self, now: float) -> int:
         """What may be taken now, of a bucket with a limit."""
-        free = MINUTE - self.full_in(now)
-        return int((free + ROUNDING) / self.cost) if free > 0.0 else 0
+        free = now + MINUTE + ROUNDING - self.full_at
+        return 0 if free < 0.0 else self.limit if free > MINUTE else int(free / self.cost)
 
-    def headers(self, now: float) -> Headers:
+    def headers(self, remaining: int, now: float) -> Headers:
         """As OpenAI has them: the limit, what remains, and how long until all of it does."""
-        if not self.limit:
-            return []
-        reset = duration(self.full_in(now))
-        return [self._limit_line, (self._remaining, b"%d" % self.remaining(now)), (self._reset, reset)]
+        return [self._limit_line, (self._remaining, b"%d" % remaining), (self._reset, duration(self.full_at - now))]
 
 
-def tighter(one: Bucket, other: Bucket, now: float) -> Bucket:
-    """The one of which less remains."""
-    if not (one.limit and other.limit):
-        return one if one.limit else other
-    return one if one.remaining(now) <= other.remaining(now) else other
+def tighter(one: Bucket, other: Bucket, now: float) -> Headers:
+    """The headers of the one of which less remains; none where there is no limit."""
+    if not one.limit:
+        return other.headers(other.remaining(now), now) if other.limit else []
+    remaining = one.remaining(now)
+    if other.limit and (least := other.remaining(now)) < remaining:
+        return other.headers(least, now)
+    return one.headers(remaining, now)
 
 
 def duration(seconds: float) -> bytes:
-    """`20ms`, `1s`, `8.64s`, `6m0s`; rounded up, so that who waits this long has waited enough."""
-    milliseconds = ceil(seconds * 1000 - ROUNDING)
-    if milliseconds < 1000:
-        return b"%dms" % milliseconds if milliseconds > 0 else b"0s"
-    minutes, milliseconds = divmod(milliseconds, 60_000)
-    text = (b"%d.%03d" % divmod(milliseconds, 1000)).rstrip(b"0").rstrip(b".")
-    return b"%dm%bs" % (minutes, text) if minutes else b"%bs" % text
+    """`0s`, `20ms`, `1s`, `6m0s`: rounded up, so that who waits this long has waited enough."""
+    if seconds <= 0.0:
+        return b"0s"
+    if seconds < 1.0:
+        return b"%dms" % ceil(seconds * 1000)
+    whole = ceil(seconds - ROUNDING)
+    return b"%ds" % whole if whole < MINUTE else b"%dm%ds" % divmod(whole, 60)

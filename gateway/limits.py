@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from gateway.accounts import NEW, UNLIMITED, Account, Calendar, Quota, Spent, Use
-from gateway.buckets import Headers, tighter
+from gateway.accounts import NEW, UNLIMITED, Account, Calendar, Quota, Spent, Use, headers
+from gateway.buckets import Headers
 
 __all__ = ["Charge", "KnownTeam", "Limiter", "Quota", "Spent", "Uses"]
 
@@ -49,7 +49,7 @@ class Uses(msgspec.Struct, array_like=True, frozen=True):
     teams: dict[int, Use]
 
 
-class Charge(NamedTuple):
+class Charge(msgspec.Struct, frozen=True, eq=False):
     """One admitted call: whose it is, and what its answer's headers say of their limits."""
 
     key: Account | None
@@ -82,19 +82,16 @@ class Limiter:
         quota, team = key.quota, key.team
         mine = None if quota == UNLIMITED else self._keys.own(key.id, quota)
         ours = None if team is None or team.quota == UNLIMITED else self._teams.own(team.id, team.quota)
-        if mine is None and ours is None:
+        one, other = mine or ours, ours or mine
+        if one is None or other is None:
             return FREE
         now = self._clock()
-        if self._calendar.over:
-            self._turn()
-        if mine is not None:
-            mine.check(tokens, now, self._calendar)
-        if ours is not None:
-            ours.check(tokens, now, self._calendar)
-            ours.admit(tokens, now)
-        if mine is not None:
-            mine.admit(tokens, now)
-        return Charge(mine, ours, tokens, _headers(mine, ours, now))
+        one.check(tokens, now, self._calendar)
+        if other is not one:
+            other.check(tokens, now, self._calendar)
+            other.admit(tokens, now)
+        one.admit(tokens, now)
+        return Charge(mine, ours, tokens, headers(one, other, now))
 
     def settle(self, charge: Charge, tokens: int | None, gpu_seconds: float) -> None:
         """A call has ended: exactly once for each charge. Without `tokens` the estimate stays."""
@@ -129,7 +126,9 @@ class Limiter:
 
     # --- other processes ----------------------------------------------------------------------------------------
     def said(self) -> Uses:
-        """For the others: who called here lately; who did not is forgotten."""
+        """For the others: who called here lately; who did not is forgotten. A new day is noticed here."""
+        if self._calendar.over:
+            self._turn()
         now = self._clock()
         return Uses(self._keys.said(now), self._teams.said(now))
 
@@ -197,13 +196,3 @@ class Accounts(dict[int, Account]):
         for number, use in uses.items():
             account = self.get(number) or self._open(number)
             account.hear(use, None if before is None else before.get(number, NEW), now)
-
-
-def _headers(key: Account | None, team: Account | None, now: float) -> Headers:
-    """Of the tighter of the two."""
-    one, other = key or team, team or key
-    if one is None or other is None:
-        return []
-    requests = tighter(one.requests_per_minute, other.requests_per_minute, now)
-    tokens = tighter(one.tokens_per_minute, other.tokens_per_minute, now)
-    return [*requests.headers(now), *tokens.headers(now)]

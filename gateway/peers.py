@@ -3,10 +3,10 @@
 Each writes its own field of one hash and reads everybody's in one round trip. It writes sums since its start, so that
 a missed exchange loses nothing. Who is silent for 2 s is left out; who cannot exchange goes on by itself.
 
-Tolerance. A burst may exceed a limit by what other processes admit within one exchange: debt of the buckets, so that the
-rate holds over time. Places (`max_concurrency`) are not exceeded: each process claims what it may use, and uses more
-than before only as far as the claims it reads, after writing its own, leave room. While a process cannot exchange, it
-holds each limit by itself, but uses only an equal part of the places.
+Tolerance. A burst may exceed a limit by what other processes admit within one exchange: debt of the buckets, so that
+the rate holds over time. Places (`max_concurrency`) are not exceeded: each process claims what it may use, and uses
+more than before only as far as the claims it reads, after writing its own, leave room. While a process cannot
+exchange, it holds each limit of keys and teams by itself, and uses an equal part of the places.
 """
 
 import asyncio
@@ -47,14 +47,20 @@ class Heard(NamedTuple):
 
 
 class Peers:
-    """This process among the others."""
+    """This process among the others. `demand` tells ours, of each deployment that limits its places, wanted or not."""
 
     def __init__(
-        self, gateway_id: str, exchange: Exchange, limiter: Limiter, clock: Callable[[], float] = time.monotonic
+        self,
+        gateway_id: str,
+        exchange: Exchange,
+        limiter: Limiter,
+        demand: Callable[[], Mapping[int, Demand]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._gateway_id = gateway_id
         self._exchange = exchange
         self._limiter = limiter
+        self._demand = demand
         self._clock = clock
         self._turn = 0
         self._heard: dict[str, Heard] = {}
@@ -63,8 +69,6 @@ class Peers:
         self._allowed: dict[int, int] = {}
         self.count = 1
         """How many processes there are, as far as known."""
-        self.demand: Callable[[], Mapping[int, Demand]] = dict
-        """Ours, of each deployment that limits its places, wanted or not."""
         self.on_turn: list[Callable[[], None]] = []
         """Called after each exchange: places may have become ours, or be gone."""
         self.outage = Outage("sharing limits with other gateways")
@@ -88,7 +92,7 @@ class Peers:
 
     async def turn(self) -> None:
         """One exchange. Before the first request is taken there should have been one."""
-        demands = dict(self.demand())
+        demands = dict(self._demand())
         targets = self._targets(demands)
         # Lowered before it is told, raised after others were heard: nobody uses more than it told.
         self._allowed = {number: min(target, self._allowed.get(number, 0)) for number, target in targets.items()}
