@@ -12,7 +12,7 @@ API_SOURCES := $(filter-out %/tests/%,$(wildcard gpus/*.py models_app/*.py gatew
 PAGE_SOURCES = $(shell find frontend -type f -not -path '*/node_modules/*' -not -path 'frontend/dist/*' \
 	-not -name openapi.json -not -name schema.d.ts 2>/dev/null)
 
-.PHONY: help up demo install frontend test test-vllm test-clients lint format bench lock clean
+.PHONY: help up demo install frontend test test-vllm test-clients lint format bench bench-gateway lock clean
 .DELETE_ON_ERROR:
 
 help:  ## show what there is
@@ -51,6 +51,9 @@ format: $(STAMP)  ## format the code
 bench: $(STAMP)  ## measure what we add: wake latency, throughput
 	$(BIN)/pytest -p no:cacheprovider -s $(wildcard tests/bench/bench_*.py)
 
+bench-gateway: $(STAMP)  ## measure the gateway beside nginx and others (needs wrk, nginx); BENCH_ARGS, docs/gateway-benchmark.md
+	$(BIN)/python -m tests.bench.gateway $(BENCH_ARGS)
+
 lock: $(STAMP)  ## resolve requirements.lock again
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header \
@@ -59,7 +62,7 @@ lock: $(STAMP)  ## resolve requirements.lock again
 		--no-emit-index-url --output-file tests/clients/requirements.lock --upgrade
 
 clean:  ## remove what make made; the data in .sardeenz stays
-	rm -rf $(VENV) .venv-vllm $(CLIENTS) frontend/dist frontend/node_modules frontend/openapi.json frontend/src/api/schema.d.ts
+	rm -rf $(VENV) .venv-vllm .venv-bench $(CLIENTS) frontend/dist frontend/node_modules frontend/openapi.json frontend/src/api/schema.d.ts
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(STAMP): requirements.lock
