@@ -80,12 +80,13 @@ def _seek_room(deployment_id: int, actor: str) -> None:
     """Decide for each sleeper, and do what is best."""
     traffic = _traffic()  # before any lock: Redis may take its time
     with transaction.atomic():
-        gpus = placement.lock(_sleepers(_placed(deployment_id)))
+        before = _sleepers(_placed(deployment_id))
+        gpus = placement.lock(before)
         placed = _placed(deployment_id)
         if _headed_for_ready(placed):
             return  # another gateway was faster
         scene = _Scene(gpus, traffic)
-        found = [(row, scene.snapshot(row)) for row in _sleepers(placed)]
+        found = [(row, scene.snapshot(row)) for row in _sleepers(placed) if row in before]
         choices = [(swap.decide(seen), row, seen) for row, seen in found]
         if choices:
             decision, row, seen = min(choices, key=lambda choice: _rank(choice[0]))

@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from gpus import processes
 from gpus.models import Node
@@ -29,6 +31,7 @@ BUDGET_SECONDS = 1.0
 SHORTEST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.1  # a load takes minutes: looking ten times a second costs little and misses nothing
 PROGRESS_SECONDS = 0.5
+NO_ROOM_SECONDS = 30.0
 ACTOR = "worker"
 
 logger = logging.getLogger(__name__)
@@ -138,13 +141,14 @@ class Reconciler:
         return {}
 
     def _no_room(self, replica: Replica, error: NoCapacity) -> None:
-        """A sleeper waits for those who make room, else sleeps on; a restart waits for its back-off once more."""
+        """A sleeper waits for those who make room, else sleeps on; a restart is put off, and no failure for that."""
         if replica.state == State.SLEEPING:
             if placement.room_comes(replica):
                 return
             lifecycle.set_goal(replica, Goal.SLEEPING, reason=error.code, actor=ACTOR, message=error.message)
         elif replica.state == State.FAILED:
-            lifecycle.note(replica, message=error.message, **effects.backoff(replica, permanent=False))
+            later = timezone.now() + timedelta(seconds=NO_ROOM_SECONDS)
+            lifecycle.note(replica, message=error.message, restart_at=later)
         else:
             lifecycle.set_goal(replica, Goal.STOPPED, reason=error.code, actor=ACTOR, message=error.message)
 

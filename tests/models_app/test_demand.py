@@ -251,6 +251,13 @@ def test_a_sleeper_waits_for_those_who_make_room_and_sleeps_on_when_they_do_not(
     assert now(wanted) == (Goal.SLEEPING, "no_capacity")
 
 
+def test_a_restart_without_room_is_put_off_and_no_failure() -> None:
+    failed = factories.replica(State.FAILED, restarts=1)
+    Reconciler(failed.gpu.uuid)._no_room(failed, NoCapacity("no room"))
+    failed.refresh_from_db()
+    assert (failed.restarts, failed.restart_at is not None, failed.message) == (1, True, "no room")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_of_many_callers_at_once_one_decision_comes() -> None:
     idle, first, second = large(State.READY), large(State.SLEEPING), large(State.SLEEPING)
