@@ -1,98 +1,114 @@
-"""From a request to a lease on a replica, through a wait where the model must be woken first.
-
-The wait belongs to the deployment, not to a request: one hold per deployment, one wake however many wait, and nobody's
-leaving ends it for the others. Each request brings its own patience, and all together are bounded in number and bytes.
-"""
+"""From a call and a deployment to a lease on one of its replicas: through a wake, a queue and a choice if need be."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import time
+import zlib
+from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol
 
-from gateway.errors import ModelFailed, ModelStopped, ResponseNotFound, WaitLimit, WakeTimeout
-from gateway.outage import FAULTS, Outage
+from gateway.errors import NoReplicaAnswers, QueueFull, QueueTimeout, ResponseNotFound
+from gateway.holds import Holds, Limits, Patience, Room, Waiting
+from gateway.peers import Demand
+from gateway.queueing import FairQueue
 from gateway.reporting import Reporter
-from gateway.routing import Route, Router, Target
-from sardeenz.errors import Conflict, SardeenzError
+from gateway.routing import Route, Router
+from gateway.targets import Target
 
-ASK_SECONDS = 2.0
-HEARTBEAT_SECONDS = 5.0
-REFUSED = {"stopped": ModelStopped, "failed": ModelFailed}
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Per gateway process."""
-
-    body_bytes: int
-    wait_count: int
-    wait_bytes: int
-    wait_seconds: float
+LEARNING = 0.1
+"""Weight of the latest call in the mean time a place is taken for."""
 
 
-class Waiting(Protocol):
-    """What admission must know of a request."""
+class Entry:
+    """One request in a queue; granted a place when `place` is done."""
 
-    served_name: str
-    marker: str | None
-    size_bytes: int
-    pinned: bool
+    __slots__ = ("deadline", "place", "priority", "since", "team", "weight")
 
-    async def still_waiting(self, route: Route) -> None:
-        """Tell the client that it has not been forgotten."""
+    def __init__(self, call: Waiting, deadline: float) -> None:
+        team = call.team
+        self.team = team.id if team else None
+        self.weight = team.weight if team else 1
+        self.priority = call.priority
+        self.since = time.monotonic()
+        self.deadline = deadline
+        self.place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
-class Hold:
-    """The shared wait of one deployment. Its result is the error for all, or None: look at the table again."""
+class Places:
+    """The places of one deployment that limits how many requests may be in flight, and the queue for them."""
 
-    def __init__(self) -> None:
-        self.waiters = 0
-        self.done: asyncio.Future[SardeenzError | None] = asyncio.get_running_loop().create_future()
-        self.driver: asyncio.Task[None]
+    __slots__ = ("granted", "held_seconds", "queue")
 
-    def settle(self, error: SardeenzError | None) -> None:
-        if not self.done.done():
-            self.done.set_result(error)
+    def __init__(self, starved_seconds: float) -> None:
+        self.queue: FairQueue[Entry] = FairQueue(starved_seconds)
+        self.granted = 0
+        self.held_seconds = 0.0
+
+    def learn(self, seconds: float) -> None:
+        """A place was free again after so long."""
+        self.held_seconds += LEARNING * (seconds - self.held_seconds) if self.held_seconds else seconds
 
 
 class Admission:
     """Hands out leases."""
 
     def __init__(
-        self, router: Router, reporter: Reporter, request_ready: Callable[[int], Awaitable[None]], limits: Limits
+        self,
+        router: Router,
+        reporter: Reporter,
+        holds: Holds,
+        room: Room,
+        limits: Limits,
+        share: Callable[[int, int], int],
     ) -> None:
         self._router = router
         self._reporter = reporter
-        self._request_ready = request_ready
+        self._holds = holds
+        self._room = room
         self._limits = limits
-        self._holds: dict[int, Hold] = {}
+        self._share = share
+        self._places: dict[int, Places] = {}
         self._turn = 0
-        self.waking = Outage("asking for a model to be made ready")
-        self.waiting = 0
-        self.waiting_bytes = 0
-        router.on_swap.append(self._look_at_holds)
+        router.on_swap.append(self.pump)
 
-    def admit(self, call: Waiting, *, avoid: Target | None = None) -> "Lease":
-        """`async with admission.admit(call) as target`."""
-        return Lease(self, call, avoid)
+    @property
+    def waiting(self) -> int:
+        """Requests held: for a model to become ready, or in a queue."""
+        return self._room.count
 
-    async def choose(self, call: Waiting, avoid: Target | None) -> Target:
+    @property
+    def waiting_bytes(self) -> int:
+        """Their bodies."""
+        return self._room.bytes
+
+    def admit(self, call: Waiting, route: Route, *, avoid: Target | None = None, last: bool = True) -> "Lease":
+        """`async with admission.admit(call, route) as target`; not `last` when another deployment may be asked."""
+        return Lease(self, call, route, avoid, last)
+
+    async def choose(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> Target:
         """The replica for this call; the caller must count itself in flight before it awaits anything."""
         if call.pinned:
             return self._pinned(call)
-        route = self._router.route(call.served_name)
-        if not route.targets:
-            route = await self._wait(call, route)
-        return self._best(route, call.marker, avoid)
+        while True:
+            if not route.targets:
+                route = await self._holds.wait(call, route)
+            if route.row.max_concurrency is None or self._at_once(route):
+                return self._best(call, route, avoid, last)
+            await self._wait_for_place(call, route)
+            route = self._router.route(route.deployment_id)
+            if route.targets:
+                return self._best(call, route, avoid, last)
 
-    def returned(self, target: Target) -> None:
+    def returned(self, target: Target, seconds: float) -> None:
         """A lease ended."""
-        target.in_flight -= 1
         if not self._router.routable(target):
             target.pool.close_idle()
         self._reporter.returned(target)
+        places = self._places.get(target.deployment_id)
+        if places is not None:
+            places.learn(seconds)
+            self._pump(target.deployment_id, places)
 
+    # --- which replica ------------------------------------------------------------------------------------------
     def _pinned(self, call: Waiting) -> Target:
         """A stored response lives in one engine; nothing is woken to look for it."""
         targets = self._router.table.targets
@@ -103,133 +119,173 @@ class Admission:
             raise ResponseNotFound("no running replica is known to hold this response")
         return target
 
-    def _best(self, route: Route, marker: str | None, avoid: Target | None) -> Target:
-        """The one that is asked for, else the least busy one, in turns where they are equally busy."""
+    def _best(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> Target:
+        """The one that is asked for, else the one this session or prefix belongs to, else the least busy."""
         targets = route.targets
         if len(targets) == 1:
-            return targets[0]
+            target = targets[0]
+            if not last and not target.health.usable(time.monotonic()):
+                raise _none_answers(route)
+        else:
+            target = self._among(targets, call, route, avoid, last)
+        target.health.chosen()
+        return target
+
+    def _among(
+        self, targets: tuple[Target, ...], call: Waiting, route: Route, avoid: Target | None, last: bool
+    ) -> Target:
         for target in targets:
-            if target.marker == marker and target is not avoid:
+            if target.marker == call.marker and target is not avoid:
                 return target
+        now = time.monotonic()
+        usable = [target for target in targets if target is not avoid and target.health.usable(now)]
+        if not usable:
+            if not last:
+                raise _none_answers(route)
+            usable = [target for target in targets if target is not avoid]
+        key = call.session or (call.affinity if route.row.prefix_affinity else None)
+        if key is not None:
+            return _by_rank(usable, key)
         self._turn += 1
-        start = self._turn % len(targets)
-        others = [target for target in (*targets[start:], *targets[:start]) if target is not avoid]
-        return min(others, key=_in_flight)
+        start = self._turn % len(usable)
+        return min((*usable[start:], *usable[:start]), key=_in_flight)
 
-    # --- waiting for a replica ----------------------------------------------------------------------------------
-    async def _wait(self, call: Waiting, route: Route) -> Route:
-        """Hold the request until its deployment has a ready replica."""
-        self._refuse(route)
-        if self.waiting >= self._limits.wait_count or self.waiting_bytes + call.size_bytes > self._limits.wait_bytes:
-            raise WaitLimit(
-                "too many requests already wait for models to become ready",
-                eta_seconds=route.eta_seconds,
-                state=route.state,
-            )
-        self.waiting += 1
-        self.waiting_bytes += call.size_bytes
+    # --- places and their queue ---------------------------------------------------------------------------------
+    def _at_once(self, route: Route) -> bool:
+        places = self._places.get(route.deployment_id)
+        if places is None:
+            places = self._places[route.deployment_id] = Places(self._limits.starved_seconds)
+        return not len(places.queue) and self._free(route, places) > 0
+
+    def _free(self, route: Route, places: Places) -> int:
+        """Places nobody of this process has; other processes have their own share."""
+        limit = route.row.max_concurrency
+        if limit is None:
+            return len(places.queue)
+        busy = sum(target.in_flight for target in route.targets)
+        return self._share(route.deployment_id, limit) - busy - places.granted
+
+    async def _wait_for_place(self, call: Waiting, route: Route) -> None:
+        """Stand in the queue until a place is granted; it is taken by whoever awaits this, at once."""
+        places = self._places[route.deployment_id]
+        if len(places.queue) >= route.row.queue_limit:
+            raise self._full(route, places)
+        patience = Patience(self._limits, call, route.row.queue_seconds)
+        entry = Entry(call, time.monotonic() + patience.seconds)
+        began = time.monotonic()
+        places.queue.push(entry)
         try:
-            return await self._wait_in_turn(call, route)
+            with self._room.taken(call, route):
+                await patience.wait(entry.place, lambda: self._news(route, places))
+            if not entry.place.done():
+                raise QueueTimeout(
+                    f"no place at the model `{route.served_name}` became free within {patience.seconds:.0f} s",
+                    eta_seconds=self._eta(route, places),
+                    state=route.state,
+                )
+        except BaseException:
+            if entry.place.done():  # granted to somebody who has just left
+                asyncio.get_running_loop().call_soon(self._pump, route.deployment_id, places)
+            raise
         finally:
-            self.waiting -= 1
-            self.waiting_bytes -= call.size_bytes
+            call.queue_seconds += time.monotonic() - began
+            if entry.place.done():
+                places.granted -= 1
+            else:
+                places.queue.remove(entry)
 
-    async def _wait_in_turn(self, call: Waiting, route: Route) -> Route:
-        now = asyncio.get_running_loop().time
-        deadline = now() + self._limits.wait_seconds
-        word_at = now() + HEARTBEAT_SECONDS
-        while not route.targets:
-            hold = self._hold(route.deployment_id)
-            hold.waiters += 1
-            try:
-                # wait() rather than await: a waiter that is cancelled must not cancel what all wait for
-                await asyncio.wait((hold.done,), timeout=max(0.0, min(deadline, word_at) - now()))
-            finally:
-                hold.waiters -= 1
-            if hold.done.done() and (error := hold.done.result()) is not None:
-                raise error
-            route = self._router.route(call.served_name)
-            if not route.targets:
-                self._refuse(route)
-                if now() >= deadline:
-                    raise _late(route, self._limits.wait_seconds)
-                if now() >= word_at:
-                    word_at += HEARTBEAT_SECONDS
-                    await call.still_waiting(route)
-        return route
+    def _full(self, route: Route, places: Places) -> QueueFull:
+        eta = self._eta(route, places)
+        return QueueFull(
+            f"{len(places.queue)} requests wait for the model `{route.served_name}` already",
+            limit=route.row.queue_limit,
+            state=route.state,
+            eta_seconds=eta,
+            retry_after_seconds=eta or 1.0,
+        )
 
-    def _refuse(self, route: Route) -> None:
-        """Some states are not worth a wait: nothing a request may do ends them."""
-        refusal = REFUSED.get(route.state)
-        if refusal is not None:
-            why = f": {route.message}" if route.message else ""
-            raise refusal(f"the model `{route.served_name}` is {route.state}{why}", state=route.state, param="model")
+    def _news(self, route: Route, places: Places) -> tuple[Route, str, float | None]:
+        return route, f"{len(places.queue)} requests stand in its queue", self._eta(route, places)
 
-    def _hold(self, deployment_id: int) -> Hold:
-        hold = self._holds.get(deployment_id)
-        if hold is None:
-            hold = self._holds[deployment_id] = Hold()
-            hold.driver = asyncio.create_task(self._ask_until_settled(deployment_id, hold))
-        return hold
+    def _eta(self, route: Route, places: Places) -> float | None:
+        """Until the last in the queue has a place, from how long places were taken lately."""
+        share = self._share(route.deployment_id, route.row.max_concurrency or 1)
+        return places.held_seconds * (len(places.queue) + 1) / max(1, share) or None
 
-    async def _ask_until_settled(self, deployment_id: int, hold: Hold) -> None:
-        """Ask for a ready replica, and again while anybody waits: what is wanted is a level, not an edge."""
-        try:
-            while hold.waiters and not hold.done.done():
-                try:
-                    await self._request_ready(deployment_id)
-                    self.waking.ended()
-                except Conflict:
-                    pass  # somebody moved the replica first; the next time we ask, we ask about what it became
-                except SardeenzError as error:
-                    hold.settle(error)
-                except FAULTS as error:
-                    self.waking.began(error)
-                await asyncio.wait((hold.done,), timeout=ASK_SECONDS)
-        finally:
-            if self._holds.get(deployment_id) is hold:
-                del self._holds[deployment_id]
-            hold.settle(None)
+    def pump(self) -> None:
+        """Places may have become free: another table, other shares, or time."""
+        for deployment_id, places in tuple(self._places.items()):
+            self._pump(deployment_id, places)
 
-    def _look_at_holds(self) -> None:
-        """A new table: those who can go on, or need not wait any longer, are let go."""
-        for deployment_id, hold in tuple(self._holds.items()):
-            route = self._router.table.by_deployment.get(deployment_id)
-            if route is None or route.targets or route.state in REFUSED:
-                del self._holds[deployment_id]
-                hold.settle(None)
+    def _pump(self, deployment_id: int, places: Places) -> None:
+        route = self._router.table.by_deployment.get(deployment_id)
+        while len(places.queue) and (route is None or not route.targets or self._free(route, places) > 0):
+            # Without a replica they all go on: to wait for one, or to be told that there is none.
+            entry = places.queue.pop()
+            if entry is None:
+                return
+            if not entry.place.done():
+                places.granted += 1
+                entry.place.set_result(None)
+
+    def demand(self) -> dict[int, Demand]:
+        """What this process has and wants of every deployment that limits its places."""
+        return {
+            route.deployment_id: self._demand(route, route.row.max_concurrency)
+            for route in self._router.table.routes
+            if route.row.max_concurrency is not None
+        }
+
+    def _demand(self, route: Route, limit: int) -> Demand:
+        busy = sum(target.in_flight for target in route.targets)
+        places = self._places.get(route.deployment_id)
+        if places is None:
+            return Demand(limit, busy)
+        queue = places.queue
+        waited = time.monotonic() - (queue.oldest or time.monotonic())
+        return Demand(limit, busy + places.granted, len(queue), queue.weight or 1, waited)
 
 
 class Lease:
     """One place in flight on one replica, given back however the block is left."""
 
-    __slots__ = ("_admission", "_avoid", "_call", "_target")
+    __slots__ = ("_admission", "_avoid", "_began", "_call", "_entered", "_last", "_route", "_target", "gpu_seconds")
 
-    def __init__(self, admission: Admission, call: Waiting, avoid: Target | None) -> None:
+    def __init__(self, admission: Admission, call: Waiting, route: Route, avoid: Target | None, last: bool) -> None:
         self._admission = admission
         self._call = call
+        self._route = route
         self._avoid = avoid
+        self._last = last
         self._target: Target
 
     async def __aenter__(self) -> Target:
-        target = self._target = await self._admission.choose(self._call, self._avoid)
-        target.in_flight += 1
+        target = self._target = await self._admission.choose(self._call, self._route, self._avoid, self._last)
+        self._entered = target.enter()
+        self._began = time.monotonic()
         return target
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._admission.returned(self._target)
+        target = self._target
+        self._call.gpu_seconds += target.leave(self._entered)
+        if error is not None:
+            target.health.let_go()
+        self._admission.returned(target, time.monotonic() - self._began)
 
 
 def _in_flight(target: Target) -> int:
     return target.in_flight
 
 
-def _late(route: Route, wait_seconds: float) -> WakeTimeout:
-    return WakeTimeout(
-        f"the model `{route.served_name}` did not become ready within {wait_seconds:.0f} s",
-        state=route.state,
-        eta_seconds=route.eta_seconds,
-        retry_after_seconds=route.eta_seconds or 5.0,
-    )
+def _by_rank(targets: list[Target], key: bytes) -> Target:
+    """Rendezvous hashing, so that every process agrees; one that is a quarter busier than the mean is passed over."""
+    most = 1.25 * sum(target.in_flight for target in targets) / len(targets) + 1
+    seed = zlib.crc32(key)
+    ranked = sorted(targets, key=lambda target: zlib.crc32(target.rank, seed), reverse=True)
+    return next(target for target in ranked if target.in_flight <= most)
+
+
+def _none_answers(route: Route) -> NoReplicaAnswers:
+    return NoReplicaAnswers(f"no replica of the model `{route.served_name}` answered lately", state=route.state)

@@ -10,19 +10,18 @@ from typing import ParamSpec, TypeVar
 
 from django.conf import settings
 from django.db import close_old_connections
-from django.db.models import Q
-from django.utils import timezone
 
-from gateway import usage_rows
-from gateway.admission import Limits
-from gateway.auth import KnownKey
-from gateway.models import ApiKey, Scope
+from gateway import rows, usage_rows
+from gateway.holds import Limits
+from gateway.peers_redis import exchange
+from gateway.reporting import Demand
 from gateway.server import Gateway, Needs
 from models_app import activity, demand, routes
 from sardeenz import events
-from sardeenz.redis import async_client
+from sardeenz.redis import async_client, key
 
 POLL_SECONDS = 5.0
+STORED_SECONDS = 24 * 3600
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
@@ -46,15 +45,6 @@ def in_thread(
     return call
 
 
-def load_keys() -> list[KnownKey]:
-    """Every key that is good now."""
-    good = ApiKey.objects.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at=None)
-    return [
-        KnownKey(digest, key_id, Scope.INFERENCE in scopes, expires_at.timestamp() if expires_at else None)
-        for digest, key_id, scopes, expires_at in good.values_list("digest", "id", "scopes", "expires_at")
-    ]
-
-
 async def announcements() -> AsyncIterator[None]:
     """Once when subscribed, then at each change of routes."""
     async with async_client().pubsub() as channel:
@@ -64,9 +54,11 @@ async def announcements() -> AsyncIterator[None]:
                 yield
 
 
-async def report(gateway_id: str, routable: Iterable[str], leases: Mapping[str, int]) -> None:
+async def report(
+    gateway_id: str, routable: Iterable[str], leases: Mapping[str, int], waiting: Demand, written_until: float
+) -> None:
     """Write this process's report."""
-    await activity.areport(async_client(), gateway_id, routable, leases)
+    await activity.areport(async_client(), gateway_id, routable, leases, waiting, written_until)
 
 
 async def forget(gateway_id: str) -> None:
@@ -79,23 +71,50 @@ async def touch(deployment_ids: Iterable[int]) -> None:
     await activity.atouch(async_client(), deployment_ids)
 
 
+def _stored(response_id: str) -> str:
+    return key("response", response_id)
+
+
+async def save_responses(made: Mapping[str, str]) -> None:
+    """Which replica made these stored responses, and for whom."""
+    async with async_client().pipeline(transaction=False) as pipe:
+        for response_id, value in made.items():
+            pipe.set(_stored(response_id), value, ex=STORED_SECONDS)
+        await pipe.execute()
+
+
+async def find_response(response_id: str) -> str | None:
+    """The same, of one that another process made."""
+    found = await async_client().get(_stored(response_id))
+    return found if isinstance(found, str) else None
+
+
 application = Gateway(
     Needs(
         load_routes=in_thread(routes.load_routes),
         announcements=announcements,
-        load_keys=in_thread(load_keys),
+        load_aliases=in_thread(rows.load_aliases),
+        load_keys=in_thread(rows.load_keys),
         request_ready=in_thread(demand.request_ready, _wakers),
         report=report,
         forget=forget,
         touch=touch,
+        spent=in_thread(usage_rows.spent),
         write_usage=in_thread(usage_rows.write_usage),
+        exchange=exchange,
+        save_responses=save_responses,
+        find_response=find_response,
     ),
     Limits(
         body_bytes=settings.BODY_BYTES,
         wait_count=settings.WAIT_LIMIT,
         wait_bytes=settings.WAIT_BYTES,
         wait_seconds=settings.WAIT_SECONDS,
+        quiet_seconds=settings.QUIET_SECONDS,
+        slow_seconds=settings.SLOW_SECONDS,
+        starved_seconds=settings.STARVED_SECONDS,
     ),
     route_ttl_seconds=settings.ROUTE_TTL_SECONDS,
     idle_seconds=settings.ENGINE_IDLE_SECONDS,
+    metrics_dir=settings.DATA_DIR / "metrics",
 )

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
 from gateway.errors import InvalidApiKey, KeysUnavailable, MissingScope
+from gateway.limits import KnownTeam, Quota
 from gateway.outage import FAULTS, Outage
 
 REFRESH_SECONDS = 1.0
@@ -20,6 +21,14 @@ class KnownKey(NamedTuple):
     id: int
     inference: bool
     expires_at: float | None
+    allowed_models: frozenset[str] = frozenset()
+    """Names it may ask for; empty: every one."""
+    quota: Quota = Quota()
+    team: KnownTeam | None = None
+
+    def may_ask_for(self, name: str) -> bool:
+        """Whether this key may use the model or alias of this name."""
+        return not self.allowed_models or name in self.allowed_models
 
 
 class Keys:
@@ -32,6 +41,16 @@ class Keys:
         self._turn = asyncio.Lock()
         self.outage = Outage("reading the API keys")
         self.loaded = False
+
+    def known(self, headers: dict[bytes, bytes]) -> KnownKey | None:
+        """The caller's key where there is nothing to object to; `check` has the words for all else."""
+        value = headers.get(b"authorization")
+        if value is None:
+            return None
+        key = self._known.get(hashlib.sha256(value[7:]).hexdigest())
+        if key is None or not key.inference or value[:7] != b"Bearer ":
+            return None
+        return key if key.expires_at is None or key.expires_at > time.time() else None
 
     async def check(self, headers: dict[bytes, bytes]) -> KnownKey:
         """The caller's key. Raises InvalidApiKey, MissingScope, or KeysUnavailable while a new key cannot be judged."""

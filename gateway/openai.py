@@ -1,4 +1,5 @@
-"""What the gateway must know of a body: which model, whether it streams. The bytes themselves pass untouched."""
+"""What the gateway must know of a body: which model, whether it streams. The bytes themselves pass untouched, except
+that fields may be added at the end: the last of two equal names counts, to the engines' parser as to ours."""
 
 import asyncio
 from typing import Any, NamedTuple
@@ -18,6 +19,9 @@ class Fields(NamedTuple):
     stream: bool = False
     priority: int | None = None
     previous_response_id: str | None = None
+    session: str | None = None
+    stream_options: dict[str, Any] | None = None
+    choices: int = 1
 
 
 class _Body(msgspec.Struct):
@@ -25,9 +29,13 @@ class _Body(msgspec.Struct):
     stream: bool | None = None
     priority: int | None = None
     previous_response_id: str | None = None
+    prompt_cache_key: str | None = None
+    stream_options: dict[str, Any] | None = None
+    n: int | float | None = None
 
 
 _decode = msgspec.json.Decoder(_Body).decode
+_encode = msgspec.json.encode
 
 
 def read_json(body: bytes) -> Fields:
@@ -40,37 +48,57 @@ def read_json(body: bytes) -> Fields:
         raise InvalidBody(f"the body is not valid JSON: {error}") from error
     if not found.model:
         raise InvalidBody("the field `model` is missing", param="model")
-    return Fields(found.model, found.stream is True, found.priority, found.previous_response_id)
+    return Fields(
+        found.model,
+        found.stream is True,
+        found.priority,
+        found.previous_response_id,
+        found.prompt_cache_key,
+        found.stream_options,
+        int(found.n or 1),
+    )
+
+
+def amended(body: bytes, changes: dict[str, Any]) -> tuple[memoryview, bytes]:
+    """A JSON object with fields set, as two pieces: nothing before its closing brace is copied."""
+    return memoryview(body)[: body.rindex(b"}")], b"," + _encode(changes)[1:]
+
+
+def renamed_form(body: bytes, content_type: bytes, name: str) -> bytes:
+    """A multipart form whose field `model` says `name`."""
+    start, end = _spans(body, content_type)[b"model"]
+    return b"".join((body[:start], name.encode(), body[end:]))
 
 
 def read_multipart(body: bytes, content_type: bytes) -> Fields:
     """Read `model` and `stream` of a form without taking the form apart: parts are found, not copied."""
-    _, options = parse_options_header(content_type)
-    boundary = options.get(b"boundary", b"")
-    if not boundary:
-        raise InvalidBody("the body must be multipart/form-data with a boundary")
-    values = _small_parts(body, b"--" + boundary)
+    values = {name: body[start:end] for name, (start, end) in _spans(body, content_type).items()}
     if not values.get(b"model"):
         raise InvalidBody("the form field `model` is missing", param="model")
     model = values[b"model"].decode("utf-8", "replace")
     return Fields(model, values.get(b"stream", b"").lower() in (b"true", b"1"))
 
 
-async def read(body: bytes, content_type: bytes, *, multipart: bool) -> Fields:
-    """Read the fields of either kind; a large body in a thread, so that other requests keep their turn."""
-    reader: Any = read_multipart if multipart else read_json
-    arguments = (body, content_type) if multipart else (body,)
-    if len(body) > LARGE_BYTES:
-        found: Fields = await asyncio.to_thread(reader, *arguments)
-        return found
-    return reader(*arguments)  # type: ignore[no-any-return]
+def read(body: bytes, content_type: bytes, *, multipart: bool) -> Fields:
+    """Read the fields of either kind."""
+    return read_multipart(body, content_type) if multipart else read_json(body)
 
 
-def _small_parts(body: bytes, delimiter: bytes) -> dict[bytes, bytes]:
-    """The values of the parts named model and stream; what a file part holds is skipped by search."""
-    values: dict[bytes, bytes] = {}
+async def read_large(body: bytes, content_type: bytes, *, multipart: bool) -> Fields:
+    """The same in a thread, so that other requests keep their turn."""
+    return await asyncio.to_thread(read, body, content_type, multipart=multipart)
+
+
+def _spans(body: bytes, content_type: bytes) -> dict[bytes, tuple[int, int]]:
+    """Where the values of the parts named model and stream are; what a file part holds is skipped by search."""
+    _, options = parse_options_header(content_type)
+    boundary = options.get(b"boundary", b"")
+    if not boundary:
+        raise InvalidBody("the body must be multipart/form-data with a boundary")
+    delimiter = b"--" + boundary
+    spans: dict[bytes, tuple[int, int]] = {}
     start = body.find(delimiter)
-    while start >= 0 and len(values) < 2:
+    while start >= 0 and len(spans) < 2:
         head = start + len(delimiter)
         end = body.find(b"\r\n" + delimiter, head)
         split = body.find(b"\r\n\r\n", head, head + 8192)
@@ -78,9 +106,9 @@ def _small_parts(body: bytes, delimiter: bytes) -> dict[bytes, bytes]:
             break
         name = _part_name(body[head:split])
         if name in (b"model", b"stream"):
-            values[name] = body[min(split + 4, end) : min(end, split + 4 + 512)]
+            spans[name] = (min(split + 4, end), min(end, split + 4 + 512))
         start = end + 2
-    return values
+    return spans
 
 
 def _part_name(head: bytes) -> bytes:

@@ -16,10 +16,13 @@ class Endpoint:
     dialect: Dialect = "openai"
     multipart: bool = False
     stored: bool = False
+    usage_option: bool = False
+    """Whether a stream tells its usage only when `stream_options` asks for it."""
+    takes_priority: bool = False
 
 
-def _same(path: str, dialect: Dialect = "openai", *, multipart: bool = False, stored: bool = False) -> Endpoint:
-    return Endpoint(path, path.encode(), dialect, multipart, stored)
+def _same(path: str, dialect: Dialect = "openai", **traits: bool) -> Endpoint:
+    return Endpoint(path, path.encode(), dialect, **traits)
 
 
 def _at_root(name: str) -> Endpoint:
@@ -30,10 +33,10 @@ def _at_root(name: str) -> Endpoint:
 ENDPOINTS = {
     endpoint.path: endpoint
     for endpoint in (
-        _same("/v1/chat/completions"),
-        _same("/v1/completions"),
-        _same("/v1/embeddings"),
-        _same("/v1/responses", stored=True),
+        _same("/v1/chat/completions", usage_option=True, takes_priority=True),
+        _same("/v1/completions", usage_option=True, takes_priority=True),
+        _same("/v1/embeddings", takes_priority=True),
+        _same("/v1/responses", stored=True, takes_priority=True),
         _same("/v1/messages", "anthropic"),
         _same("/v1/messages/count_tokens", "anthropic"),
         _same("/v1/rerank"),
@@ -56,7 +59,7 @@ class StoredResponse:
 
     endpoint: Endpoint
     response_id: str
-    methods: tuple[str, ...]
+    methods: tuple[bytes, ...]
 
 
 def stored_response(path: str) -> StoredResponse | None:
@@ -64,5 +67,5 @@ def stored_response(path: str) -> StoredResponse | None:
     match = _STORED.fullmatch(path)
     if match is None:
         return None
-    methods = ("POST",) if match[2] else ("GET", "DELETE")
+    methods = (b"POST",) if match[2] else (b"GET", b"DELETE")
     return StoredResponse(Endpoint("/v1/responses/{id}", path.encode()), match[1], methods)

@@ -3,23 +3,36 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+from gateway.holds import Holds
+from gateway.metering import Meter
 from gateway.outage import FAULTS, Outage
-from gateway.routing import Router, Target
+from gateway.routing import Router
+from gateway.targets import Target
 
 REPORT_SECONDS = 1.0
 
-Report = Callable[[str, Iterable[str], Mapping[str, int]], Awaitable[None]]
+Demand = Mapping[int, Mapping[str, float]]
+Report = Callable[[str, Iterable[str], Mapping[str, int], Demand, float], Awaitable[None]]
+"""Gateway id, markers routed, leases per marker, who waits per deployment, until when usage is in the database."""
 
 
 class Reporter:
     """Writes routes and leases, always together, each second and at once when a drain may be waiting for it."""
 
     def __init__(
-        self, gateway_id: str, router: Router, report: Report, touch: Callable[[Iterable[int]], Awaitable[None]]
+        self,
+        gateway_id: str,
+        router: Router,
+        holds: Holds,
+        meter: Meter,
+        report: Report,
+        touch: Callable[[Iterable[int]], Awaitable[None]],
     ) -> None:
         self.gateway_id = gateway_id
         self.outage = Outage("reporting routes and leases")
         self._router = router
+        self._holds = holds
+        self._meter = meter
         self._report = report
         self._touch = touch
         self._used: set[int] = set()
@@ -27,6 +40,7 @@ class Reporter:
         self._turn = asyncio.Lock()
         router.announce = self.tell
         router.on_swap.append(self._now.set)
+        holds.on_begin = self._now.set
 
     def returned(self, target: Target) -> None:
         """A lease ended: an operator may be waiting for the last one of a replica that is no longer routed."""
@@ -41,7 +55,7 @@ class Reporter:
             shown = self._router.table.markers if routes is None else routes
             try:
                 async with asyncio.timeout(REPORT_SECONDS):
-                    await self._report(self.gateway_id, shown, leases)
+                    await self._report(self.gateway_id, shown, leases, self._holds.demand(), self._meter.written_until)
             except FAULTS as error:
                 self.outage.began(error)
             else:

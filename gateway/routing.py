@@ -6,117 +6,120 @@ handed out before it is reported as gone. So whoever reads "not in routes, no le
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+import random
+import zlib
+from bisect import bisect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import accumulate
+from typing import Any
 
-from gateway.errors import ModelNotFound, RoutesUnavailable
+from gateway.errors import ModelNotAllowed, ModelNotFound, RoutesUnavailable
 from gateway.outage import FAULTS, Outage
-from gateway.paths import Endpoint
-from gateway.upstream import Pool
+from gateway.rows import AliasRow
+from gateway.targets import Target
+from models_app.routes import Route as RouteRow
+
+LoadRoutes = Callable[[], Awaitable[Iterable[RouteRow]]]
+LoadAliases = Callable[[], Awaitable[Iterable[AliasRow]]]
+Announcements = Callable[[], AsyncIterator[None]]
 
 LISTED = frozenset({"ready", "sleeping", "starting"})
 """States of a deployment that answers now or after a wait, and is therefore shown by /v1/models."""
 
 
-class ReplicaRow(Protocol):
-    """A ready replica as `models_app.routes` gives it."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def generation(self) -> int: ...
-    @property
-    def url(self) -> str: ...
-    @property
-    def api_key(self) -> str: ...
-
-
-class RouteRow(Protocol):
-    """A deployment as `models_app.routes` gives it."""
-
-    @property
-    def deployment_id(self) -> int: ...
-    @property
-    def served_name(self) -> str: ...
-    @property
-    def replicas(self) -> Sequence[ReplicaRow]: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def message(self) -> str: ...
-    @property
-    def eta_seconds(self) -> float | None: ...
-    @property
-    def max_model_len(self) -> int | None: ...
-    @property
-    def created(self) -> int: ...
-
-
-class Target:
-    """One routable replica and what is in flight to it; it outlives the tables that name it."""
-
-    __slots__ = ("_heads", "_key", "deployment_id", "in_flight", "marker", "pool", "replica_id")
-
-    def __init__(self, row: ReplicaRow, deployment_id: int, *, idle_seconds: float) -> None:
-        self.marker = f"{row.id}:{row.generation}"
-        self.replica_id = row.id
-        self.deployment_id = deployment_id
-        self.in_flight = 0
-        self.pool = Pool(row.url, idle_seconds=idle_seconds)
-        self._key = row.api_key.encode()
-        self._heads: dict[bytes, bytes] = {}
-
-    def post_head(self, endpoint: Endpoint) -> bytes:
-        """The first lines of a POST to this engine, made once per path."""
-        head = self._heads.get(endpoint.engine_path)
-        if head is None:
-            head = self._heads[endpoint.engine_path] = self.head(b"POST", endpoint.engine_path)
-        return head
-
-    def head(self, method: bytes, path: bytes) -> bytes:
-        """Request line, host, and the engine's own key: a caller's key never leaves the gateway."""
-        lines = b"%s %s HTTP/1.1\r\nhost: %s\r\nauthorization: Bearer %s\r\n"
-        return lines % (method, path, self.pool.authority, self._key)
-
-
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One served name."""
+    """One deployment and the replicas that may be handed new requests."""
 
-    deployment_id: int
-    served_name: str
-    state: str
-    message: str
-    eta_seconds: float | None
-    max_model_len: int | None
-    created: int
+    row: RouteRow
     targets: tuple[Target, ...]
+
+    @property
+    def deployment_id(self) -> int:
+        """Its key in everything that is counted per deployment."""
+        return self.row.deployment_id
+
+    @property
+    def served_name(self) -> str:
+        """The model's name to its engines."""
+        return self.row.served_name
+
+    @property
+    def state(self) -> str:
+        """ready, sleeping, starting, failed or stopped."""
+        return self.row.state
+
+
+class Plan:
+    """What a name stands for: one deployment, or an alias's split with its fallbacks."""
+
+    __slots__ = ("_heads", "_total", "_weights", "name", "routes")
+
+    def __init__(self, name: str, routes: tuple[Route, ...], weights: Iterable[int]) -> None:
+        self.name = name
+        self.routes = routes
+        weighed = [(place, weight) for place, weight in enumerate(weights) if weight > 0] or [(0, 1)]
+        self._heads = [place for place, _ in weighed]
+        self._weights = list(accumulate(weight for _, weight in weighed))
+        self._total = self._weights[-1]
+
+    def order(self, session: bytes | None) -> tuple[Route, ...]:
+        """The deployment to ask, then those to fall back on. A session keeps its share of the split."""
+        if len(self.routes) == 1:
+            return self.routes
+        draw = zlib.crc32(session) % self._total if session else random.randrange(self._total)  # noqa: S311
+        place = self._heads[bisect(self._weights, draw)]
+        return (self.routes[place], *self.routes[:place], *self.routes[place + 1 :])
 
 
 class RouteTable:
     """All routes at one instant. Immutable once built."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[Route], aliases: Iterable[AliasRow] = ()) -> None:
         self.routes = tuple(routes)
-        self.by_name = {route.served_name: route for route in self.routes}
         self.by_deployment = {route.deployment_id: route for route in self.routes}
         self.targets = {target.marker: target for route in self.routes for target in route.targets}
         self.markers = frozenset(self.targets)
-        shown = [_card(route) for route in self.routes if route.state in LISTED]
-        self.listing = json.dumps({"object": "list", "data": shown}).encode()
-        self.cards = {card["id"]: json.dumps(card).encode() for card in shown}
+        self.plans = {route.served_name: Plan(route.served_name, (route,), (1,)) for route in self.routes}
+        for alias in aliases:
+            known = [target for target in alias.targets if target.deployment_id in self.by_deployment]
+            if known and alias.name not in self.plans:
+                behind = tuple(self.by_deployment[target.deployment_id] for target in known)
+                self.plans[alias.name] = Plan(alias.name, behind, [target.weight for target in known])
+        self._cards = {name: card for name, plan in self.plans.items() if (card := _card(plan)) is not None}
+        self._listings: dict[frozenset[str], bytes] = {}
+
+    def listing(self, allowed: frozenset[str]) -> bytes:
+        """The models a key may ask for, as /v1/models tells them."""
+        found = self._listings.get(allowed)
+        if found is None:
+            shown = [card for name, card in self._cards.items() if not allowed or name in allowed]
+            found = self._listings[allowed] = json.dumps({"object": "list", "data": shown}).encode()
+        return found
+
+    def card(self, name: str) -> bytes | None:
+        """One of them."""
+        found = self._cards.get(name)
+        return None if found is None else json.dumps(found).encode()
 
 
-def _card(route: Route) -> dict[str, object]:
-    return {
-        "id": route.served_name,
+def _card(plan: Plan) -> dict[str, Any] | None:
+    """The first of its deployments that answers, now or after a wait, speaks for the name."""
+    shown = [route for route in plan.routes if route.state in LISTED]
+    if not shown:
+        return None
+    route = next((route for route in shown if route.targets), shown[0])
+    card: dict[str, Any] = {
+        "id": plan.name,
         "object": "model",
-        "created": route.created,
+        "created": route.row.created,
         "owned_by": "sardeenz",
-        "max_model_len": route.max_model_len,
+        "max_model_len": route.row.max_model_len,
+        "capabilities": list(route.row.capabilities),
         "state": route.state,
     }
+    return card if plan.name == route.served_name else card | {"alias_of": [one.served_name for one in plan.routes]}
 
 
 class Router:
@@ -124,18 +127,20 @@ class Router:
 
     def __init__(
         self,
-        load_routes: Callable[[], Awaitable[Iterable[RouteRow]]],
-        announcements: Callable[[], AsyncIterator[None]],
+        load_routes: LoadRoutes,
+        load_aliases: LoadAliases,
+        announcements: Announcements,
         *,
         ttl_seconds: float,
         idle_seconds: float,
     ) -> None:
         self._load_routes = load_routes
+        self._load_aliases = load_aliases
         self._announcements = announcements
         self._ttl_seconds = ttl_seconds
         self._idle_seconds = idle_seconds
         self._stale = asyncio.Event()
-        self._rows: tuple[RouteRow, ...] | None = None
+        self._rows: tuple[tuple[RouteRow, ...], tuple[AliasRow, ...]] | None = None
         self._retired: dict[str, Target] = {}
         self.loading = Outage("reading the route table")
         self.listening = Outage("listening for route changes")
@@ -153,13 +158,30 @@ class Router:
         if not self.loaded:
             raise RoutesUnavailable("the route table is not known yet", retry_after_seconds=1.0)
 
-    def route(self, served_name: str) -> Route:
-        """The route of this name."""
-        route = self.table.by_name.get(served_name)
-        if route is None:
+    def plan(self, name: str) -> Plan:
+        """What this name stands for. Raises ModelNotFound."""
+        plan = self.table.plans.get(name)
+        if plan is None:
             self.check_loaded()
-            raise ModelNotFound(f"the model `{served_name[:200]}` does not exist", param="model")
+            raise ModelNotFound(f"the model `{name[:200]}` does not exist", param="model")
+        return plan
+
+    def route(self, deployment_id: int) -> Route:
+        """The deployment as it is now. Raises ModelNotFound when it has gone."""
+        route = self.table.by_deployment.get(deployment_id)
+        if route is None:
+            raise ModelNotFound("the model was removed", param="model")
         return route
+
+    def card(self, name: str, allowed: frozenset[str]) -> bytes:
+        """One model of /v1/models. Raises ModelNotFound, ModelNotAllowed."""
+        self.check_loaded()
+        card = self.table.card(name)
+        if card is None:
+            raise ModelNotFound(f"the model `{name[:200]}` does not exist", param="model")
+        if allowed and name not in allowed:
+            raise ModelNotAllowed(f"this API key may not use the model `{name[:200]}`", param="model")
+        return card
 
     def leases(self) -> dict[str, int]:
         """What is in flight per replica, those no longer routed included."""
@@ -178,7 +200,7 @@ class Router:
     async def refresh(self) -> None:
         """Read the table and adopt it; on a fault the last good one stays."""
         try:
-            rows = tuple(await self._load_routes())
+            rows = (tuple(await self._load_routes()), tuple(await self._load_aliases()))
         except FAULTS as error:
             self.loading.began(error)
             return
@@ -186,9 +208,9 @@ class Router:
         if rows != self._rows:
             await self._adopt(rows)
 
-    async def _adopt(self, rows: tuple[RouteRow, ...]) -> None:
+    async def _adopt(self, rows: tuple[tuple[RouteRow, ...], tuple[AliasRow, ...]]) -> None:
         known = {**self._retired, **self.table.targets}
-        table = RouteTable(self._route(row, known) for row in rows)
+        table = RouteTable((self._route(row, known) for row in rows[0]), rows[1])
         if not table.markers <= self.table.markers:
             await self.announce(table.markers | self.table.markers)
         gone = [target for marker, target in self.table.targets.items() if table.targets.get(marker) is not target]
@@ -205,17 +227,8 @@ class Router:
         targets = []
         for replica in row.replicas:
             target = known.get(f"{replica.id}:{replica.generation}")
-            targets.append(target or Target(replica, row.deployment_id, idle_seconds=self._idle_seconds))
-        return Route(
-            row.deployment_id,
-            row.served_name,
-            row.state,
-            row.message,
-            row.eta_seconds,
-            row.max_model_len,
-            row.created,
-            tuple(targets),
-        )
+            targets.append(target or Target(replica, row.deployment_id, row.gpus, idle_seconds=self._idle_seconds))
+        return Route(row, tuple(targets))
 
     async def keep_current(self) -> None:
         """Read the table when told to, and every `ttl_seconds` in case nobody could tell."""

@@ -1,36 +1,44 @@
-"""The ASGI application in front of the engines: path table, limits, and a watch on the client while it is served."""
+"""The gateway: which path is served by what. How a request arrives is `downstream`'s, where it goes is `proxy`'s."""
 
 import asyncio
 import itertools
 import logging
 import os
-import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from gateway import exposition, openai
-from gateway.admission import Admission, Limits
+from gateway.admission import Admission
 from gateway.auth import Keys, KnownKey
-from gateway.errors import BodyTooLarge, MethodNotAllowed, ModelNotFound, UnknownPath
+from gateway.call import Call
+from gateway.downstream import Bounds, Client
+from gateway.errors import MethodNotAllowed, ResponseNotFound, UnknownPath
+from gateway.holds import Holds, Limits, Room
+from gateway.http import Reply, Request, ResponseBroken
+from gateway.limits import Limiter, Spent
+from gateway.loops import Loops
 from gateway.metering import Meter, Record
 from gateway.openai import Fields
+from gateway.outage import FAULTS, Outage
 from gateway.paths import ENDPOINTS, Endpoint, StoredResponse, stored_response
-from gateway.proxy import Call, Message, Proxy, Receive, Reply, ResponseBroken, Send
+from gateway.peers import Peers
+from gateway.places import Demand
+from gateway.proxy import Proxy
 from gateway.reporting import Report, Reporter
-from gateway.routing import Router, RouteRow
+from gateway.routing import Announcements, LoadAliases, LoadRoutes, Router
+from gateway.scrape import Scrape
+from gateway.stored import StoredResponses
+from gateway.tally import Sums
 from sardeenz.env import host_name
 from sardeenz.errors import SardeenzError
 
-WATCH_AFTER_SECONDS = 0.01
-FLUSH_SECONDS = 1.0
-FORWARDED = frozenset(
-    {b"accept", b"content-type", b"traceparent", b"tracestate", b"anthropic-version", b"anthropic-beta"}
-)
-"""Request headers an engine gets to see. Not the caller's key, cookies, nor anything that says who calls."""
+TICK_SECONDS = 1.0
+SUM_SECONDS = 5.0
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
 _JSON = (b"content-type", b"application/json")
 
 logger = logging.getLogger(__name__)
@@ -40,155 +48,154 @@ logger = logging.getLogger(__name__)
 class Needs:
     """What the gateway asks of the rest of Sardeenz; none of it is waited for on the path of a request."""
 
-    load_routes: Callable[[], Awaitable[Iterable[RouteRow]]]
-    announcements: Callable[[], AsyncIterator[None]]
+    load_routes: LoadRoutes
+    load_aliases: LoadAliases
+    announcements: Announcements
     load_keys: Callable[[], Awaitable[Iterable[KnownKey]]]
     request_ready: Callable[[int], Awaitable[None]]
     report: Report
     forget: Callable[[str], Awaitable[None]]
     touch: Callable[[Iterable[int]], Awaitable[None]]
     write_usage: Callable[[Sequence[Record]], Awaitable[None]]
+    spent: Callable[[datetime], Awaitable[tuple[Mapping[int, Spent], Mapping[int, Spent]]]]
+    exchange: Callable[[str, bytes], Awaitable[Mapping[str, bytes]]]
+    save_responses: Callable[[Mapping[str, str]], Awaitable[None]]
+    find_response: Callable[[str], Awaitable[str | None]]
 
 
 class Gateway:
-    """One gateway process."""
+    """One gateway process; an ASGI application only for its beginning and its end."""
 
-    def __init__(self, needs: Needs, limits: Limits, *, route_ttl_seconds: float, idle_seconds: float) -> None:
+    def __init__(
+        self, needs: Needs, limits: Limits, *, route_ttl_seconds: float, idle_seconds: float, metrics_dir: Path
+    ) -> None:
         self.gateway_id = f"{host_name()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._needs = needs
-        self._limits = limits
-        self.router = Router(
-            needs.load_routes, needs.announcements, ttl_seconds=route_ttl_seconds, idle_seconds=idle_seconds
-        )
-        self.reporter = Reporter(self.gateway_id, self.router, needs.report, needs.touch)
+        self.bounds = Bounds(limits.body_bytes, limits.wait_bytes, limits.slow_seconds)
+        self.clients: set[Client] = set()
         self.keys = Keys(needs.load_keys)
-        self.admission = Admission(self.router, self.reporter, needs.request_ready, limits)
-        self.meter = Meter(needs.write_usage)
-        self.proxy = Proxy(self.router, self.admission, self.meter)
-        self._loops: set[asyncio.Task[None]] = set()
+        self.router = Router(
+            needs.load_routes,
+            needs.load_aliases,
+            needs.announcements,
+            ttl_seconds=route_ttl_seconds,
+            idle_seconds=idle_seconds,
+        )
+        self.meter = Meter(needs.write_usage, known=lambda name: name in self.router.table.plans)
+        self.limiter = Limiter()
+        self.room = Room(limits)
+        self.holds = Holds(self.router, self.room, limits, needs.request_ready)
+        self.reporter = Reporter(self.gateway_id, self.router, self.holds, self.meter, needs.report, needs.touch)
+        self.peers = Peers(self.gateway_id, needs.exchange, self.limiter, self._demand)
+        self.admission = Admission(self.router, self.reporter, self.holds, self.room, limits, self.peers.allowed)
+        self.peers.on_turn.append(self.admission.pump)
+        self.scrape = Scrape(metrics_dir, self.gateway_id, self._sums)
+        self.stored = StoredResponses(needs.save_responses, needs.find_response)
+        self.proxy = Proxy(self.router, self.admission, self.limiter, self.meter, self.stored)
+        self._loops = Loops()
+        self._flushing = asyncio.Lock()
+        self._summing = Outage("reading what was spent")
         self._ids = (f"{secrets.token_hex(8)}{count:08x}".encode() for count in itertools.count())
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1000})
+    def new_request_id(self) -> bytes:
+        """Unlike any other, here or in another process."""
+        return next(self._ids)
 
     # --- one request --------------------------------------------------------------------------------------------
-    async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id")
-        reply = Reply(send, given if given is not None and _REQUEST_ID(given) else next(self._ids))
+    async def serve(self, request: Request, reply: Reply) -> None:
+        """Answer one request. A reply that is left without an end tells the client that something is missing."""
         try:
-            endpoint = ENDPOINTS.get(scope["path"])
+            endpoint = ENDPOINTS.get(request.path)
             if endpoint is None:
-                await self._elsewhere(scope, headers, receive, reply)
+                await self._elsewhere(request, reply)
             else:
                 reply.dialect = endpoint.dialect
-                await self._post(endpoint, scope, headers, receive, reply)
+                await self._post(endpoint, request, reply)
         except SardeenzError as error:
-            await reply.refuse(error)
+            reply.refuse(error)
         except ResponseBroken as broken:
-            # Returning without the last piece makes the server end the connection: a truncated body, seen as such.
             logger.info("answer cut short: reason=%s request_id=%s", broken, reply.request_id.decode())
 
-    async def _post(
-        self, endpoint: Endpoint, scope: Message, headers: dict[bytes, bytes], receive: Receive, reply: Reply
-    ) -> None:
-        _check_method(scope, ("POST",))
-        key = await self.keys.check(headers)
-        body = await self._body(headers, receive)
-        if body is None:
-            return
-        content_type = headers.get(b"content-type", b"")
-        fields = await openai.read(body, content_type, multipart=endpoint.multipart)
-        call = Call(endpoint, fields, body, _forwarded(headers, reply.request_id, len(body)), reply, key.id)
-        if scope["query_string"]:
-            call.path = endpoint.engine_path + b"?" + scope["query_string"]
+    async def _post(self, endpoint: Endpoint, request: Request, reply: Reply) -> None:
+        _check_method(request, b"POST")
+        key = self.keys.known(request.headers) or await self.keys.check(request.headers)
+        body = await request.body()
+        content_type = request.headers.get(b"content-type", b"")
+        if len(body) > openai.LARGE_BYTES:
+            fields = await openai.read_large(body, content_type, multipart=endpoint.multipart)
+        else:
+            fields = openai.read(body, content_type, multipart=endpoint.multipart)
+        call = Call(endpoint, fields, body, request, reply, key)
         if fields.previous_response_id is not None:
-            call.marker = self.proxy.replica_of(fields.previous_response_id)
-        await _unless_client_leaves(self.proxy.carry(call), receive)
+            call.marker = await self.stored.marker(fields.previous_response_id, key)
+        await self.proxy.carry(call)
 
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
-        """The whole body, or None when the client left; refused as early as its size is known."""
-        limit = self._limits.body_bytes
-        declared = headers.get(b"content-length", b"0")
-        size = 0
-        pieces: list[bytes] = []
-        while size <= limit and int(declared if declared.isdigit() else b"0") <= limit:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            piece = message.get("body", b"")
-            size += len(piece)
-            pieces.append(piece)
-            if size <= limit and not message.get("more_body"):
-                return piece if len(pieces) == 1 else b"".join(pieces)
-        raise BodyTooLarge(f"the body is larger than {limit} bytes", limit_bytes=limit)
-
-    async def _elsewhere(self, scope: Message, headers: dict[bytes, bytes], receive: Receive, reply: Reply) -> None:
+    async def _elsewhere(self, request: Request, reply: Reply) -> None:
         """What is not a POST to a model."""
-        path: str = scope["path"]
+        path = request.path
         if path == "/health":
-            await reply.whole(200, [_JSON], b'{"status":"ok"}')
+            reply.whole(200, [_JSON], b'{"status":"ok"}')
         elif path == "/metrics":
-            await reply.whole(200, [(b"content-type", exposition.CONTENT_TYPE)], self._metrics())
+            reply.whole(200, [(b"content-type", exposition.CONTENT_TYPE)], await self.scrape.page())
         elif path == "/v1/models" or path.startswith("/v1/models/"):
-            _check_method(scope, ("GET",))
-            await self.keys.check(headers)
-            await reply.whole(200, [_JSON], self._models(path.removeprefix("/v1/models").removeprefix("/")))
+            _check_method(request, b"GET", b"HEAD")
+            key = await self.keys.check(request.headers)
+            reply.whole(200, [_JSON], self._models(path.removeprefix("/v1/models").removeprefix("/"), key))
         elif (stored := stored_response(path)) is not None:
-            _check_method(scope, stored.methods)
-            await self._stored(stored, scope, headers, receive, reply)
+            _check_method(request, *stored.methods)
+            await self._stored(stored, request, reply)
         else:
             raise UnknownPath(f"there is nothing at {path[:200]}")
 
-    def _models(self, name: str) -> bytes:
+    def _models(self, name: str, key: KnownKey) -> bytes:
         """The list, or one card; from the table, so asking wakes nothing."""
         self.router.check_loaded()
-        table = self.router.table
-        if not name:
-            return table.listing
-        card = table.cards.get(name)
-        if card is None:
-            raise ModelNotFound(f"the model `{name[:200]}` does not exist", param="model")
-        return card
+        return self.router.card(name, key.allowed_models) if name else self.router.table.listing(key.allowed_models)
 
-    async def _stored(
-        self, stored: StoredResponse, scope: Message, headers: dict[bytes, bytes], receive: Receive, reply: Reply
-    ) -> None:
+    async def _stored(self, stored: StoredResponse, request: Request, reply: Reply) -> None:
         """A stored response lives in one engine's memory: ask the one that made it."""
-        key = await self.keys.check(headers)
-        body = await self._body(headers, receive)
-        if body is None:
-            return
-        marker = self.proxy.replica_of(stored.response_id)
-        target = self.router.table.targets.get(marker or "")
-        route = self.router.table.by_deployment.get(target.deployment_id) if target else None
-        fields = Fields(route.served_name if route else "", b"stream=true" in scope["query_string"])
-        call = Call(stored.endpoint, fields, body, _forwarded(headers, reply.request_id, len(body)), reply, key.id)
-        query = scope["query_string"]
-        call.path = stored.endpoint.engine_path + (b"?" + query if query else b"")
-        call.method = scope["method"].encode()
+        key = await self.keys.check(request.headers)
+        body = await request.body()
+        marker = await self.stored.marker(stored.response_id, key)
+        target = self.router.table.targets.get(marker)
+        if target is None:
+            raise ResponseNotFound("the replica that made this response is gone")
+        route = self.router.route(target.deployment_id)
+        fields = Fields(route.served_name, b"stream=true" in request.query)
+        call = Call(stored.endpoint, fields, body, request, reply, key)
+        call.path = stored.endpoint.engine_path + (b"?" + request.query if request.query else b"")
+        call.method = request.method
         call.marker = marker
         call.pinned = True
-        await _unless_client_leaves(self.proxy.carry(call), receive)
+        await self.proxy.carry(call)
 
-    def _metrics(self) -> bytes:
-        outages = (
+    def _demand(self) -> Mapping[int, Demand]:
+        return self.admission.demand()
+
+    def _sums(self) -> Sums:
+        return exposition.sums(self.router, self.admission, self.meter, self.outages)
+
+    @property
+    def outages(self) -> tuple[Outage, ...]:
+        """Of everything the gateway needs."""
+        return (
             self.router.loading,
             self.router.listening,
             self.reporter.outage,
             self.keys.outage,
-            self.admission.waking,
+            self.holds.waking,
             self.meter.outage,
+            self.stored.outage,
+            self.peers.outage,
+            self.scrape.outage,
+            self._summing,
         )
-        return exposition.render(self.router, self.admission, self.meter, outages)
 
     # --- a life -------------------------------------------------------------------------------------------------
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            raise RuntimeError("requests come in through gateway.downstream.Client: see sardeenz.serve_gateway")
+        scope["state"]["service"] = self
         await receive()
         await self.begin()
         await send({"type": "lifespan.startup.complete"})
@@ -199,102 +206,72 @@ class Gateway:
     async def begin(self) -> None:
         """Read keys and routes once, so that the first request finds them, then keep them current."""
         await asyncio.gather(self.keys.refresh(), self.router.refresh())
+        await self.peers.turn()
         for loop in (
             self.keys.keep_current,
             self.router.listen,
             self.router.keep_current,
             self.reporter.keep_telling,
+            self.peers.keep_in_touch,
+            self.scrape.keep_publishing,
             self._tick,
+            self._write,
+            self._sum_up,
         ):
-            self._keep(loop)
+            self._loops.keep(loop)
 
     async def end(self) -> None:
         """Stop the loops, write what is left, and take back our report."""
-        loops, self._loops = self._loops, set()
-        for task in loops:
-            task.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
-        await self.meter.flush()
+        await self._loops.end()
+        await self._flush()
+        await self.stored.flush()
+        await self.scrape.publish()
         self.router.close()
         await self.reporter.withdraw(self._needs.forget)
 
-    def _keep(self, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a loop for good. One that ends of a bug says so and begins again: the last good table keeps serving."""
-        task = asyncio.create_task(loop(), name=loop.__qualname__)
-        self._loops.add(task)
-
-        def ended(task: asyncio.Task[None]) -> None:
-            if task in self._loops:
-                self._loops.discard(task)
-                if not task.cancelled():
-                    logger.critical("%s ended", task.get_name(), exc_info=task.exception())
-                    asyncio.get_running_loop().call_later(1.0, self._keep, loop)
-
-        task.add_done_callback(ended)
-
     async def _tick(self) -> None:
+        """Nothing here waits for anything else."""
+        loop = asyncio.get_running_loop()
         while True:
+            now = loop.time()
+            for client in tuple(self.clients):
+                client.tick(now)
             self.router.tick()
+            self.admission.pump()
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def _write(self) -> None:
+        """What others are to know, once a second."""
+        while True:
+            await self._flush()
+            await self.stored.flush()
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def _flush(self) -> None:
+        """Write usage, once at a time. Shielded: a batch that a thread is writing would be written again."""
+        await asyncio.shield(self._flush_in_turn())
+
+    async def _flush_in_turn(self) -> None:
+        async with self._flushing:
             await self.meter.flush()
-            await asyncio.sleep(FLUSH_SECONDS)
+
+    async def _sum_up(self) -> None:
+        """What was spent of budgets, as the database has it; between readings the limiter counts on by itself."""
+        while True:
+            self.limiter.mark()
+            await self._flush()
+            now = datetime.now(UTC)
+            try:
+                keys, teams = await self._needs.spent(now)
+            except FAULTS as error:
+                self._summing.began(error)
+            else:
+                self._summing.ended()
+                self.limiter.set_spent(keys, teams, now.timestamp())
+            await asyncio.sleep(SUM_SECONDS)
 
 
-async def _unless_client_leaves(work: Coroutine[Any, Any, None], receive: Receive) -> None:
-    """Do `work` in this task, and cancel it when the client is gone.
-
-    The watch is a task only from the tenth millisecond on: most small answers are done by then, and a timer costs a
-    tenth of a task. The server hands `http.disconnect` to whoever asks, however late.
-    """
-    task = asyncio.current_task()
-    if task is None:
-        raise RuntimeError("a request is served in a task")
-    watch = _Watch(task, receive)
-    try:
-        await work
-    except asyncio.CancelledError:
-        if not watch.client_left:
-            raise
-        task.uncancel()
-    finally:
-        watch.stop()
-
-
-class _Watch:
-    """Waits for the client to leave, and cancels the task that serves it."""
-
-    __slots__ = ("_loop", "_receive", "_serving", "_timer", "_watching", "client_left")
-
-    def __init__(self, serving: asyncio.Task[Any], receive: Receive) -> None:
-        self._serving = serving
-        self._receive = receive
-        self._watching: asyncio.Task[None] | None = None
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(WATCH_AFTER_SECONDS, self._begin)
-        self.client_left = False
-
-    def _begin(self) -> None:
-        self._watching = self._loop.create_task(self._watch())
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._watching = None
-        self.client_left = True
-        self._serving.cancel()
-
-    def stop(self) -> None:
-        self._timer.cancel()
-        if self._watching is not None:
-            self._watching.cancel()
-
-
-def _check_method(scope: Message, allowed: tuple[str, ...]) -> None:
-    if scope["method"] not in allowed:
-        allow = ", ".join(allowed)
-        raise MethodNotAllowed(f"{scope['method']} is not possible here, only {allow}", allow=allow)
-
-
-def _forwarded(headers: dict[bytes, bytes], request_id: bytes, size: int) -> bytes:
-    lines = [b"%s: %s\r\n" % (name, headers[name]) for name in FORWARDED & headers.keys()]
-    lines.append(b"x-request-id: %s\r\ncontent-length: %d\r\n\r\n" % (request_id, size))
-    return b"".join(lines)
+def _check_method(request: Request, *allowed: bytes) -> None:
+    if request.method not in allowed:
+        allow = b", ".join(allowed).decode()
+        raise MethodNotAllowed(f"{request.method.decode()} is not possible here, only {allow}", allow=allow)

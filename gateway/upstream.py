@@ -16,6 +16,8 @@ from models_app.errors import EngineProtocolError, EngineTimeout, EngineUnreacha
 KEEP_SECONDS = 4  # vLLM closes a connection that was idle for 5 s
 CONNECT_SECONDS = 5.0
 HIGH_WATER_BYTES = 128 * 1024
+JOINED_BYTES = 64 * 1024
+"""A body up to this size is copied, so that it leaves in one write."""
 
 
 class NothingAnswered(EngineUnreachable):
@@ -50,14 +52,14 @@ class Connection(asyncio.Protocol):
         self._error: EngineUnreachable | EngineTimeout | EngineProtocolError | None = None
 
     # --- what a caller does -------------------------------------------------------------------------------------
-    async def request(self, head: bytes, body: bytes) -> None:
+    async def request(self, head: bytes, body: bytes | memoryview, tail: bytes) -> None:
         """Send a request and return when the answer's head is there."""
         self._start()
         self.busy = True
-        if len(body) < 65536:
-            self.transport.write(head + body)
+        if len(body) < JOINED_BYTES:
+            self.transport.write(b"".join((head, body, tail)))
         else:
-            self.transport.writelines((head, body))
+            self.transport.writelines((head, body, tail))
         while not self.head_done:
             await self._news()
 
@@ -229,23 +231,26 @@ class Pool:
 class Exchange:
     """`async with Exchange(...) as answer`: leaving it early hangs up, whoever leaves and why."""
 
-    __slots__ = ("_body", "_connection", "_fresh", "_head", "_pool")
+    __slots__ = ("_body", "_connection", "_fresh", "_head", "_pool", "_tail")
 
-    def __init__(self, pool: Pool, head: bytes, body: bytes, *, fresh: bool = False) -> None:
+    def __init__(
+        self, pool: Pool, head: bytes, body: bytes | memoryview, tail: bytes = b"", *, fresh: bool = False
+    ) -> None:
         self._pool = pool
         self._head = head
         self._body = body
+        self._tail = tail
         self._fresh = fresh
         self._connection: Connection
 
     async def __aenter__(self) -> Connection:
         connection = self._connection = await self._pool.acquire(fresh=self._fresh)
         try:
-            await connection.request(self._head, self._body)
-        finally:
-            if not connection.head_done:
-                connection.busy = False
-                connection.abort()
+            await connection.request(self._head, self._body, self._tail)
+        except BaseException:  # a cancelled wait too, even if the head has come in the meantime
+            connection.busy = False
+            connection.abort()
+            raise
         return connection
 
     async def __aexit__(

@@ -40,6 +40,16 @@ class Route:
     eta_seconds: float | None
     max_model_len: int | None
     created: int
+    max_concurrency: int | None = None
+    queue_limit: int = 1000
+    queue_seconds: float | None = None
+    prefix_affinity: bool = False
+    capture_until: float | None = None
+    schedules_by_priority: bool = False
+    """Whether its engines take a request's `priority`; others refuse one that is not 0."""
+    gpus: int = 1
+    """GPUs one replica computes on."""
+    capabilities: tuple[str, ...] = ()
 
 
 def load_routes() -> list[Route]:
@@ -47,7 +57,8 @@ def load_routes() -> list[Route]:
     placed: dict[int, list[Replica]] = defaultdict(list)
     for replica in Replica.objects.order_by("pk"):
         placed[replica.deployment_id].append(replica)
-    return [_route(deployment, placed[deployment.pk]) for deployment in Deployment.objects.filter(deleting=False)]
+    deployments = Deployment.objects.filter(deleting=False).select_related("model")
+    return [_route(deployment, placed[deployment.pk]) for deployment in deployments]
 
 
 def _route(deployment: Deployment, replicas: list[Replica]) -> Route:
@@ -67,7 +78,39 @@ def _route(deployment: Deployment, replicas: list[Replica]) -> Route:
         eta_seconds=_eta(state, replicas),
         max_model_len=deployment.max_model_len,
         created=int(deployment.created_at.timestamp()),
+        max_concurrency=deployment.max_concurrency,
+        queue_limit=deployment.queue_limit,
+        queue_seconds=deployment.queue_seconds,
+        prefix_affinity=deployment.prefix_affinity,
+        capture_until=deployment.capture_until.timestamp() if deployment.capture_until else None,
+        schedules_by_priority=bool(ready) and all(_by_priority(row) for row in ready),
+        gpus=deployment.tensor_parallel,
+        capabilities=capabilities(deployment),
     )
+
+
+def _by_priority(row: Replica) -> bool:
+    """As it was launched, whatever the deployment says now."""
+    given = " ".join(row.spec.get("extra_args", ()))
+    return "--scheduling-policy priority" in given or "--scheduling-policy=priority" in given
+
+
+def capabilities(deployment: Deployment) -> tuple[str, ...]:
+    """What callers may ask of it, as far as its model's architecture and its flags tell."""
+    facts, flags = deployment.model.facts, set(deployment.extra_args)
+    architecture = " ".join(facts.get("architectures") or ())
+    if "Embedding" in architecture or architecture.endswith(("Model", "Classification", "RewardModel")):
+        return ("embeddings",)
+    if "Whisper" in architecture:
+        return ("transcription",)
+    found = ["chat", "completions"]
+    if architecture.endswith("ForConditionalGeneration") or any(word in architecture for word in ("VL", "Vision")):
+        found.append("vision")
+    if "--enable-auto-tool-choice" in flags:
+        found.append("tools")
+    if any(flag.startswith("--reasoning-parser") for flag in flags):
+        found.append("reasoning")
+    return tuple(found)
 
 
 def _stays(row: Replica) -> bool:

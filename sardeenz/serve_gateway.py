@@ -11,6 +11,8 @@ import stat
 import uvicorn
 from django.conf import settings
 
+from gateway.downstream import Client
+
 APPLICATION = "sardeenz.asgi:gateway"
 
 
@@ -33,7 +35,7 @@ def config() -> uvicorn.Config:
         host=settings.HOST,
         port=settings.GATEWAY_PORT,
         loop="uvloop",
-        http="httptools",
+        http=Client,
         ws="none",
         lifespan="on",
         access_log=False,

@@ -140,6 +140,8 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "models_app.tick", "schedule": 2.0, "options": {"expires": 2}},
+    "settle": {"task": "gateway.settle", "schedule": 3.0, "options": {"expires": 3}},
+    "prune_usage": {"task": "gateway.prune_usage", "schedule": 3600.0, "options": {"expires": 600}},
     "prune_history": {"task": "models_app.prune_history", "schedule": 3600.0, "options": {"expires": 600}},
 }
 
@@ -172,8 +174,12 @@ RESTART_LIMIT = env.integer("SARDEENZ_RESTART_LIMIT", 5)
 ROUTE_TTL_SECONDS = env.seconds("SARDEENZ_ROUTE_TTL_SECONDS", 1)
 GATEWAY_TTL_SECONDS = env.seconds("SARDEENZ_GATEWAY_TTL_SECONDS", 10)
 WAIT_SECONDS = env.seconds("SARDEENZ_WAIT_SECONDS", 600)
+QUIET_SECONDS = env.seconds("SARDEENZ_QUIET_SECONDS", 300)
+SLOW_SECONDS = env.seconds("SARDEENZ_SLOW_SECONDS", 60)
+STARVED_SECONDS = env.seconds("SARDEENZ_STARVED_SECONDS", 30)
 WAIT_LIMIT = env.integer("SARDEENZ_WAIT_LIMIT", 1000, minimum=1)
 WAIT_BYTES = env.size_bytes("SARDEENZ_WAIT_BYTES", "1GiB")
 BODY_BYTES = env.size_bytes("SARDEENZ_BODY", "64MiB")
 ENGINE_IDLE_SECONDS = env.seconds("SARDEENZ_ENGINE_IDLE_SECONDS", 1800)
+USAGE_DAYS = env.integer("SARDEENZ_USAGE_DAYS", 30, minimum=1)
 HISTORY_DAYS = env.integer("SARDEENZ_HISTORY_DAYS", 30, minimum=1)

@@ -5,25 +5,40 @@ import hashlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
 
 import httpx2
 import pytest_asyncio
 import uvicorn
 
-from gateway.admission import Limits
 from gateway.auth import KnownKey
+from gateway.downstream import Client
+from gateway.holds import Limits
+from gateway.limits import UNLIMITED, KnownTeam, Quota, Spent
 from gateway.metering import Record
+from gateway.rows import AliasRow, AliasTargetRow
 from gateway.server import Gateway, Needs
 from models_app.routes import Route, RouteReplica
 from tests.gateway.engines import Engine
 
 KEY = "sk-srdz-a-key-for-inference"
 READ_KEY = "sk-srdz-a-key-for-reading"
-LIMITS = Limits(body_bytes=4 << 20, wait_count=1000, wait_bytes=1 << 30, wait_seconds=30.0)
+LIMITS = Limits(body_bytes=4 << 20, wait_count=1000, wait_bytes=1 << 30, wait_seconds=30.0, quiet_seconds=30.0)
 
 
-def known(plain: str, key_id: int, *, inference: bool = True, expires_at: float | None = None) -> KnownKey:
-    return KnownKey(hashlib.sha256(plain.encode()).hexdigest(), key_id, inference, expires_at)
+def known(
+    plain: str,
+    key_id: int,
+    *,
+    inference: bool = True,
+    expires_at: float | None = None,
+    allowed_models: Iterable[str] = (),
+    quota: Quota = UNLIMITED,
+    team: KnownTeam | None = None,
+) -> KnownKey:
+    digest = hashlib.sha256(plain.encode()).hexdigest()
+    return KnownKey(digest, key_id, inference, expires_at, frozenset(allowed_models), quota, team)
 
 
 @dataclass
@@ -31,12 +46,16 @@ class World:
     """Everything around the gateway, as the test wants it."""
 
     routes: list[Route] = field(default_factory=list)
+    aliases: list[AliasRow] = field(default_factory=list)
     keys: list[KnownKey] = field(default_factory=lambda: [known(KEY, 1), known(READ_KEY, 2, inference=False)])
     fault: BaseException | None = None
     refusal: BaseException | None = None
     redis_fault: BaseException | None = None
     wakes: list[int] = field(default_factory=list)
     reports: list[tuple[frozenset[str], dict[str, int]]] = field(default_factory=list)
+    demand: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    said: dict[str, bytes] = field(default_factory=dict)
+    responses: dict[str, str] = field(default_factory=dict)
     forgotten: list[str] = field(default_factory=list)
     touched: set[int] = field(default_factory=set)
     usage: list[Record] = field(default_factory=list)
@@ -44,6 +63,8 @@ class World:
     on_wake: Callable[[], Awaitable[None]] | None = None
     limits: Limits = LIMITS
     idle_seconds: float = 600.0
+    spent: tuple[dict[int, Spent], dict[int, Spent]] = field(default_factory=lambda: ({}, {}))
+    metrics_dir: Path = Path()
 
     def serve(self, name: str, *engines: Engine, state: str = "", **facts: object) -> Route:
         """Route a name to these engines; with none it sleeps unless told otherwise."""
@@ -82,6 +103,14 @@ class World:
         )
         self.changed.set()
 
+    def alias(self, name: str, **targets: int) -> None:
+        """Another name, with a weight per served name."""
+        ids = {route.served_name: route.deployment_id for route in self.routes}
+        self.aliases.append(AliasRow(name, tuple(AliasTargetRow(ids[to], weight) for to, weight in targets.items())))
+
+    async def load_aliases(self) -> list[AliasRow]:
+        return list(self.aliases)
+
     async def load_routes(self) -> list[Route]:
         if self.fault:
             raise self.fault
@@ -107,10 +136,39 @@ class World:
         if self.on_wake:
             await self.on_wake()
 
-    async def report(self, gateway_id: str, routes: Iterable[str], leases: Mapping[str, int]) -> None:
+    async def report(
+        self,
+        gateway_id: str,
+        routes: Iterable[str],
+        leases: Mapping[str, int],
+        waiting: Mapping[int, Mapping[str, float]],
+        written_until: float,
+    ) -> None:
         if self.redis_fault:
             raise self.redis_fault
         self.reports.append((frozenset(routes), dict(leases)))
+        self.demand = waiting
+
+    async def read_spent(self, now: datetime) -> tuple[dict[int, Spent], dict[int, Spent]]:
+        if self.fault:
+            raise self.fault
+        return self.spent
+
+    async def exchange(self, gateway_id: str, said: bytes) -> Mapping[str, bytes]:
+        if self.redis_fault:
+            raise self.redis_fault
+        self.said[gateway_id] = said
+        return dict(self.said)
+
+    async def save_responses(self, made: Mapping[str, str]) -> None:
+        if self.redis_fault:
+            raise self.redis_fault
+        self.responses.update(made)
+
+    async def find_response(self, response_id: str) -> str | None:
+        if self.redis_fault:
+            raise self.redis_fault
+        return self.responses.get(response_id)
 
     async def forget(self, gateway_id: str) -> None:
         self.forgotten.append(gateway_id)
@@ -126,6 +184,7 @@ class World:
     def gateway(self) -> Gateway:
         needs = Needs(
             load_routes=self.load_routes,
+            load_aliases=self.load_aliases,
             announcements=self.announcements,
             load_keys=self.load_keys,
             request_ready=self.request_ready,
@@ -133,8 +192,18 @@ class World:
             forget=self.forget,
             touch=self.touch,
             write_usage=self.write_usage,
+            spent=self.read_spent,
+            exchange=self.exchange,
+            save_responses=self.save_responses,
+            find_response=self.find_response,
         )
-        return Gateway(needs, self.limits, route_ttl_seconds=0.2, idle_seconds=self.idle_seconds)
+        return Gateway(
+            needs,
+            self.limits,
+            route_ttl_seconds=0.2,
+            idle_seconds=self.idle_seconds,
+            metrics_dir=self.metrics_dir,
+        )
 
 
 class Running:
@@ -143,7 +212,7 @@ class Running:
     def __init__(self, world: World) -> None:
         self.world = world
         self.app = world.gateway()
-        config = uvicorn.Config(self.app, http="httptools", log_level="error", lifespan="on", access_log=False)
+        config = uvicorn.Config(self.app, http=Client, log_level="error", lifespan="on", access_log=False)
         self._server = uvicorn.Server(config)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
@@ -218,8 +287,8 @@ async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 
 @pytest_asyncio.fixture
-async def world() -> World:
-    return World()
+async def world(tmp_path: Path) -> World:
+    return World(metrics_dir=tmp_path / "metrics")
 
 
 @pytest_asyncio.fixture

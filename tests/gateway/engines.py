@@ -109,8 +109,11 @@ class Engine:
                 await behaviour(Exchange(seen, reader, writer))
                 if writer.is_closing():
                     return
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the client left, or the test is over
+        except (ConnectionError, asyncio.IncompleteReadError):
+            for seen in self.seen[-1:]:
+                seen.hung_up.set()  # while we wrote
+        except asyncio.CancelledError:
+            pass  # the test is over
         finally:
             self._tasks.discard(task)
             writer.close()

@@ -6,7 +6,7 @@ import openai
 import pytest
 import pytest_asyncio
 
-from gateway import admission
+from gateway import holds
 from tests.gateway.conftest import KEY, World, until
 from tests.gateway.engines import Engine, Exchange
 
@@ -35,7 +35,7 @@ async def client(world: World, run, engine: Engine) -> AsyncIterator[openai.Asyn
 async def serve(world: World, client: openai.AsyncOpenAI, *engines: Engine, **facts) -> None:
     world.serve("m", *engines, **facts)
     world.changed.set()
-    await until(lambda: "m" in client.gateway.app.router.table.by_name)
+    await until(lambda: "m" in client.gateway.app.router.table.plans)
 
 
 async def test_a_stream_is_read(world: World, client, engine: Engine) -> None:
@@ -48,7 +48,7 @@ async def test_a_stream_is_read(world: World, client, engine: Engine) -> None:
 async def test_heartbeats_are_not_content(
     world: World, client, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission, "HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr(holds, "HEARTBEAT_SECONDS", 0.02)
     await serve(world, client)
     stream = await client.chat.completions.create(**ASK, stream=True)  # returns: 200 was said while waiting
     world.change("m", engine)
@@ -56,7 +56,7 @@ async def test_heartbeats_are_not_content(
 
 
 async def test_a_late_failure_raises(world: World, client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr(holds, "HEARTBEAT_SECONDS", 0.02)
     await serve(world, client)
     stream = await client.chat.completions.create(**ASK, stream=True)
     world.change("m", state="failed", message="out of memory")
@@ -69,7 +69,7 @@ async def test_a_permanent_refusal_is_not_tried_again(world: World, client, engi
     with pytest.raises(openai.InternalServerError) as caught:
         await client.chat.completions.create(**ASK)
     assert caught.value.code == "model_stopped"
-    assert sum(client.gateway.app.meter.calls.values()) == 1
+    assert sum(client.gateway.app.meter.tallies["m"].calls.values()) == 1
 
 
 async def test_refusals_are_the_clients_own_errors(world: World, client, engine: Engine) -> None:

@@ -15,11 +15,11 @@ async def test_a_replica_is_reported_before_the_first_request_can_reach_it(world
     seen: list[bool] = []
     report = world.report
 
-    async def reporting(gateway_id: str, routes, leases) -> None:
+    async def reporting(gateway_id: str, routes, *more) -> None:
         routes = frozenset(routes)
         if "10:1" in routes:
             seen.append("10:1" in gateway.app.router.table.targets)
-        await report(gateway_id, routes, leases)
+        await report(gateway_id, routes, *more)
 
     gateway.app.reporter._report = reporting
     world.change("m", engine)
@@ -111,7 +111,7 @@ async def test_a_loop_that_ends_of_a_bug_begins_again(world: World, run, engine:
     await until(lambda: any("ended" in record.message for record in caplog.records))
     world.fault = None
     world.serve("m", engine)
-    await until(lambda: "m" in gateway.app.router.table.by_name)
+    await until(lambda: "m" in gateway.app.router.table.plans)
 
 
 async def test_use_is_noted_for_the_deployment_and_not_by_looking(world: World, run, engine: Engine) -> None:

@@ -2,7 +2,8 @@
 
 import json
 
-from tests.gateway.conftest import World
+from gateway.limits import KnownTeam, Quota
+from tests.gateway.conftest import World, known, until
 from tests.gateway.engines import Engine, Exchange
 
 
@@ -40,16 +41,33 @@ async def test_a_conversation_goes_on_where_it_began(world: World, run, engine: 
         assert more.json()["id"] == first
 
 
-async def test_the_only_replica_is_asked_for_a_response_nobody_remembers(world: World, run, engine: Engine) -> None:
-    world.serve("m", engine)
-    assert (await (await run()).client.get("/v1/responses/resp_9")).status_code == 200
-
-
-async def test_among_several_replicas_an_unknown_response_is_not_found(
-    world: World, run, engine: Engine, other_engine: Engine
-) -> None:
+async def test_another_process_finds_it_too(world: World, run, engine: Engine, other_engine: Engine) -> None:
+    engine.behaviour, other_engine.behaviour = keeper(1), keeper(2)
     world.serve("m", engine, other_engine)
+    made = (await (await run()).client.post("/v1/responses", json={"model": "m"})).json()["id"]
+    await until(lambda: made in world.responses)
+    assert (await (await run()).client.get(f"/v1/responses/{made}")).json()["id"] == made
+
+
+async def test_what_nobody_made_is_not_found(world: World, run, engine: Engine) -> None:
+    world.serve("m", engine)
     answer = await (await run()).client.get("/v1/responses/resp_9")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "response_not_found")
+    assert not engine.seen
+
+
+async def test_a_response_is_its_teams_own(world: World, run, engine: Engine) -> None:
+    engine.behaviour = keeper(1)
+    world.serve("m", engine)
+    ours, theirs = (KnownTeam(number, f"team-{number}", 1, 0, Quota()) for number in (1, 2))
+    world.keys += [known("a", 11, team=ours), known("b", 12, team=ours), known("c", 13, team=theirs), known("d", 14)]
+    client = (await run()).client
+    made = await client.post("/v1/responses", json={"model": "m"}, headers={"authorization": "Bearer a"})
+    path = f"/v1/responses/{made.json()['id']}"
+    statuses = [(await client.get(path, headers={"authorization": f"Bearer {key}"})).status_code for key in "abcd"]
+    assert statuses == [200, 200, 404, 404]
+    more = {"model": "m", "previous_response_id": made.json()["id"]}
+    answer = await client.post("/v1/responses", json=more, headers={"authorization": "Bearer c"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "response_not_found")
 
 

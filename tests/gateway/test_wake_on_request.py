@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway import admission
+from gateway import holds
 from models_app.errors import NoCapacity, ReplicaMoved
 from tests.gateway.conftest import World, until
 from tests.gateway.engines import Engine, Exchange
@@ -44,7 +44,7 @@ async def test_the_first_waiters_leaving_changes_nothing_for_the_others(world: W
 async def test_the_wake_is_asked_for_again_while_anybody_waits(
     world: World, run, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission, "ASK_SECONDS", 0.02)
+    monkeypatch.setattr(holds, "ASK_SECONDS", 0.02)
     world.serve("m")
     gateway = await run()
     waiter = asyncio.create_task(gateway.chat("m"))
@@ -94,7 +94,7 @@ async def test_a_stopped_model_is_refused_at_once_and_not_woken(world: World, ru
 
 
 async def test_patience_ends_with_an_estimate_of_when_to_come_back(world: World, run) -> None:
-    world.limits = replace(world.limits, wait_seconds=0.05)
+    world.limits = replace(world.limits, quiet_seconds=0.05)
     world.serve("m", eta_seconds=42.0)
     answer = await (await run()).chat("m")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "wake_timeout")
@@ -122,7 +122,7 @@ async def test_a_held_stream_is_kept_alive_with_comments(
         await exchange.chunk(b'data: {"n":1}\n\n')
         await exchange.chunk(b"")
 
-    monkeypatch.setattr(admission, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(holds, "HEARTBEAT_SECONDS", 0.05)
     engine.behaviour = talk
     world.serve("m", eta_seconds=9.0)
     client = await (await run()).open(b'{"model":"m","stream":true}')
@@ -142,7 +142,7 @@ async def test_a_held_stream_is_kept_alive_with_comments(
 async def test_a_late_failure_of_a_held_stream_is_an_event(
     world: World, run, monkeypatch: pytest.MonkeyPatch, path: str, words: bytes
 ) -> None:
-    monkeypatch.setattr(admission, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(holds, "HEARTBEAT_SECONDS", 0.05)
     world.serve("m")
     client = await (await run()).open(b'{"model":"m","stream":true}', path=path)
     await client.until(b": waiting")
@@ -158,7 +158,7 @@ async def test_a_late_refusal_of_the_engine_is_an_event(
     async def refuse(exchange: Exchange) -> None:
         await exchange.answer(b'{"error":{"message":"too long"}}', 400)
 
-    monkeypatch.setattr(admission, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(holds, "HEARTBEAT_SECONDS", 0.05)
     engine.behaviour = refuse
     world.serve("m")
     client = await (await run()).open(b'{"model":"m","stream":true}')

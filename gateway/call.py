@@ -1,0 +1,200 @@
+"""One call: what was asked, by whom, and what became of it."""
+
+import time
+from typing import Any
+
+from gateway import openai
+from gateway.auth import KnownKey
+from gateway.http import Reply, Request
+from gateway.limits import KnownTeam
+from gateway.metering import NOTHING, Record, Tap, Usage
+from gateway.openai import Fields
+from gateway.paths import Endpoint
+from gateway.routing import Route
+from gateway.targets import Target
+
+BYTES_PER_TOKEN = 4
+MOST_ESTIMATED_TOKENS = 4096  # a picture is many bytes and few tokens
+AFFINITY_BYTES = 512
+
+FORWARDED = frozenset(
+    {b"accept", b"content-type", b"traceparent", b"tracestate", b"anthropic-version", b"anthropic-beta"}
+)
+"""Request headers an engine gets to see. Not the caller's key, cookies, nor anything that says who calls."""
+
+
+class Call:
+    """One request on its way."""
+
+    __slots__ = (
+        "_head",
+        "began",
+        "body",
+        "content_type",
+        "endpoint",
+        "fields",
+        "force_usage",
+        "gpu_seconds",
+        "key",
+        "leased",
+        "marker",
+        "method",
+        "outcome",
+        "path",
+        "pinned",
+        "priority",
+        "queue_seconds",
+        "replica",
+        "reply",
+        "route",
+        "session",
+        "size_bytes",
+        "stream",
+        "tap",
+        "wake_seconds",
+    )
+
+    def __init__(
+        self, endpoint: Endpoint, fields: Fields, body: bytes, request: Request, reply: Reply, key: KnownKey
+    ) -> None:
+        self.began = time.monotonic()
+        self.endpoint = endpoint
+        self.fields = fields
+        self.stream = fields.stream
+        self.body = body
+        self.size_bytes = len(body)
+        self.content_type = request.headers.get(b"content-type", b"")
+        self.reply = reply
+        self.key = key
+        self.method = b"POST"
+        self.path: bytes | None = endpoint.engine_path + b"?" + request.query if request.query else None
+        self.pinned = False
+        self.marker: str | None = None
+        self.session = _session(request.headers, fields)
+        self.priority = _priority(fields.priority, key.team)
+        self.force_usage = self.stream and endpoint.usage_option and not _asks_for_usage(fields)
+        self.route: Route | None = None
+        self.replica: Target | None = None
+        self.leased = False
+        self.outcome = "ok"
+        self.wake_seconds = 0.0
+        self.queue_seconds = 0.0
+        self.gpu_seconds = 0.0
+        self.tap = Tap()
+        self._head = _forwarded(request.headers, reply.request_id)
+
+    @property
+    def team(self) -> KnownTeam | None:
+        """Whose share of a queue this is."""
+        return self.key.team
+
+    @property
+    def estimated_tokens(self) -> int:
+        """What it may use, before anybody has counted."""
+        return min(self.size_bytes // BYTES_PER_TOKEN, MOST_ESTIMATED_TOKENS) + 1
+
+    @property
+    def affinity(self) -> bytes:
+        """How its conversation begins: what a replica's prefix cache may already hold."""
+        start = max(self.body.find(b'"messages"'), self.body.find(b'"prompt"'), 0)
+        return self.body[start : start + AFFINITY_BYTES]
+
+    @property
+    def streams_events(self) -> bool:
+        """Whether the answer is to be an event stream."""
+        return self.stream and not self.endpoint.multipart
+
+    def still_waiting(self, route: Route, why: str, eta_seconds: float | None) -> None:
+        """Admission's word that the wait goes on: only a stream can be told so without lying about the status."""
+        self.reply.state = route.state.encode("ascii", "replace")
+        if self.streams_events:
+            self.reply.hold_open(why.encode(), eta_seconds)
+
+    # --- what the engine is sent --------------------------------------------------------------------------------
+    def outgoing(self, route: Route) -> tuple[bytes | memoryview, bytes]:
+        """The body for this deployment's engines, in two pieces: as it came, and what had to be set at its end."""
+        name = route.served_name
+        if self.endpoint.multipart:
+            if name == self.fields.model:
+                return self.body, b""
+            return openai.renamed_form(self.body, self.content_type, name), b""
+        changes: dict[str, Any] = {}
+        if name != self.fields.model and not self.pinned:
+            changes["model"] = name
+        if self.force_usage:
+            changes["stream_options"] = {**(self.fields.stream_options or {}), "include_usage": True}
+        if self.endpoint.takes_priority:
+            wanted = self.priority if route.row.schedules_by_priority else 0
+            if wanted != (self.fields.priority or 0):
+                changes["priority"] = wanted
+        return openai.amended(self.body, changes) if changes else (self.body, b"")
+
+    def lines(self, target: Target, size: int) -> bytes:
+        """The head of the request to this replica's engine."""
+        first = target.post_head(self.endpoint) if self.path is None else target.head(self.method, self.path)
+        return b"%b%bcontent-length: %d\r\n\r\n" % (first, self._head, size)
+
+    def forward(self, name: bytes, value: bytes) -> None:
+        """One more header for the engine."""
+        self._head += b"%b: %b\r\n" % (name, value)
+
+    # --- what became of it --------------------------------------------------------------------------------------
+    def usage(self) -> Usage:
+        """Tokens by the engine's own count; unknown where it could not say it."""
+        if not self.leased or 400 <= self.reply.status < 500:
+            return NOTHING
+        return self.tap.usage() if self.outcome == "ok" else Usage()
+
+    def record(self, route: Route, usage: Usage) -> Record:
+        """For the books."""
+        now = time.monotonic()
+        tap, target, team = self.tap, self.replica, self.key.team
+        return Record(
+            key_id=self.key.id,
+            served_name=route.served_name,
+            path=self.endpoint.path,
+            replica_id=target.replica_id if target else None,
+            status=self.reply.status,
+            outcome=self.outcome,
+            stream=self.stream,
+            usage=usage,
+            wake_seconds=self.wake_seconds,
+            queue_seconds=self.queue_seconds,
+            ttft_seconds=tap.content_at - self.began if tap.content_at else None,
+            e2e_seconds=now - self.began,
+            at=time.time(),
+            team_id=team.id if team else None,
+            asked_name=self.fields.model,
+            deployment_id=route.deployment_id,
+            gap_seconds=tap.gap_seconds,
+            longest_gap_seconds=tap.longest_gap_seconds,
+            gpu_seconds=self.gpu_seconds,
+            generation=target.generation if target else None,
+            pieces=tap.pieces,
+            choices=self.fields.choices,
+            body_bytes=self.size_bytes,
+        )
+
+
+def _forwarded(headers: dict[bytes, bytes], request_id: bytes) -> bytes:
+    lines = [b"%b: %b\r\n" % (name, headers[name]) for name in FORWARDED & headers.keys()]
+    lines.append(b"x-request-id: %b\r\n" % request_id)
+    return b"".join(lines)
+
+
+def _session(headers: dict[bytes, bytes], fields: Fields) -> bytes | None:
+    """What says that requests belong together: the caller's header, or OpenAI's `prompt_cache_key`."""
+    given = headers.get(b"x-session-id")
+    if given is None and fields.session is not None:
+        return fields.session.encode()
+    return given
+
+
+def _priority(asked: int | None, team: KnownTeam | None) -> int:
+    """Lower is earlier. Nobody may ask for more urgency than the team has; without a team that is 0."""
+    base = team.priority if team else 0
+    return base if asked is None else max(asked, base)
+
+
+def _asks_for_usage(fields: Fields) -> bool:
+    return bool(fields.stream_options and fields.stream_options.get("include_usage"))

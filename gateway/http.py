@@ -1,0 +1,219 @@
+"""A request as it arrives and the reply as it leaves: HTTP/1.1 without the socket."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from gateway import envelopes
+from gateway.envelopes import Headers
+from sardeenz.errors import SardeenzError
+
+EVENT_STREAM = b"text/event-stream"
+_STATUS = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+
+
+class ResponseBroken(Exception):
+    """The answer had begun and cannot be completed: the connection to the client must end as visibly as it broke."""
+
+
+class Wire(Protocol):
+    """The client's connection, as a reply uses it."""
+
+    full: bool
+    keep: bool
+    speaks_chunks: bool
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; they wait in memory while the client does not take them, so look at `full`."""
+
+    async def room(self) -> None:
+        """Wait until the client has taken most of what was sent."""
+
+    def closing_lines(self) -> bytes:
+        """The end of every head."""
+
+
+class Request:
+    """One request; its body may still be on its way when it is served."""
+
+    __slots__ = (
+        "_arrived",
+        "_size",
+        "headers",
+        "keep_alive",
+        "method",
+        "path",
+        "pieces",
+        "query",
+        "refusal",
+        "taken",
+        "whole",
+    )
+
+    def __init__(self, method: bytes, target: bytes, headers: dict[bytes, bytes], *, keep_alive: bool) -> None:
+        self.method = method
+        self.headers = headers
+        self.keep_alive = keep_alive
+        if not target.startswith(b"/"):  # absolute form, as clients send it to proxies
+            parts = urlsplit(target)
+            target = (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
+        path, _, self.query = target.partition(b"?")
+        self.path = unquote(path.decode("latin-1")) if b"%" in path else path.decode("latin-1")
+        self.pieces: list[bytes] = []
+        self.whole = False
+        self.taken = False  # by the service, perhaps before its body is whole
+        self.refusal: SardeenzError | None = None
+        self._size = 0
+        self._arrived: asyncio.Future[None] | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the body that are here."""
+        return self._size
+
+    async def body(self) -> bytes:
+        """The whole body, waiting for it. Raises BodyTooLarge, RequestTimeout or WaitLimit."""
+        while not self.whole and self.refusal is None:
+            self._arrived = asyncio.get_running_loop().create_future()
+            await self._arrived
+        if self.refusal is not None:
+            raise self.refusal
+        return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
+
+    def add(self, data: bytes) -> None:
+        """A piece came."""
+        self.pieces.append(data)
+        self._size += len(data)
+
+    def complete(self) -> None:
+        """All of it is here."""
+        self.whole = True
+        self._wake()
+
+    def refuse(self, error: SardeenzError) -> None:
+        """It will not be taken to its end."""
+        if not self.whole:
+            self.refusal = error
+            self.pieces.clear()
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
+
+
+class Reply:
+    """What the client is told, in its dialect; knows how much of it has been said. Writing never waits: see `room`."""
+
+    __slots__ = (
+        "_chunked",
+        "_client",
+        "_silent",
+        "dialect",
+        "ended",
+        "extra",
+        "held_open",
+        "request_id",
+        "started",
+        "state",
+        "status",
+    )
+
+    def __init__(self, client: Wire, request_id: bytes, *, silent: bool = False) -> None:
+        self._client = client
+        self._chunked = False
+        self._silent = silent  # the answer to HEAD has no body
+        self.request_id = request_id
+        self.dialect: envelopes.Dialect = "openai"
+        self.extra: Headers = []
+        self.state = b"ready"
+        self.status = 0
+        self.started = False
+        self.held_open = False
+        self.ended = False
+
+    @property
+    def committed(self) -> bool:
+        """Whether some of the answer itself was sent, so that no other replica may be asked."""
+        return self.started and not self.held_open
+
+    def start(self, status: int, headers: Headers, size: int | None = None) -> None:
+        """Send the head of an answer that comes in pieces, `size` bytes in all where that is known."""
+        self._client.write(self._head(status, headers, size))
+
+    def write(self, data: bytes) -> None:
+        """Send a piece."""
+        if data and not self._silent:
+            self._client.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def finish(self, data: bytes = b"") -> None:
+        """Send the last piece."""
+        self.ended = True
+        if self._silent:
+            return
+        if not self._chunked:
+            self._client.write(data)
+        elif data:
+            self._client.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data))
+        else:
+            self._client.write(b"0\r\n\r\n")
+
+    def whole(self, status: int, headers: Headers, data: bytes) -> None:
+        """Send a complete answer."""
+        self.ended = True
+        head = self._head(status, headers, len(data))
+        self._client.write(head if self._silent else head + data)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the client's connection has no room for more at the moment."""
+        return self._client.full
+
+    async def room(self) -> None:
+        """Wait until there is."""
+        await self._client.room()
+
+    def hold_open(self, why: bytes, eta_seconds: float | None) -> None:
+        """Begin, or keep up, an event stream that has no event yet: comments are what proxies and SDKs let pass."""
+        if not self.started:
+            self.held_open = True
+            eta = [(b"x-sardeenz-eta-seconds", b"%d" % round(eta_seconds))] if eta_seconds else []
+            self.start(
+                200,
+                [
+                    (b"content-type", EVENT_STREAM + b"; charset=utf-8"),
+                    (b"cache-control", b"no-cache"),
+                    (b"x-accel-buffering", b"no"),
+                    (b"x-sardeenz-state", self.state),
+                    *eta,
+                ],
+            )
+        self.write(b": waiting for the model, %s\n\n" % why)
+
+    def refuse(self, error: SardeenzError) -> None:
+        """Tell the error: as a body, or as an event where a stream was already held open."""
+        if not self.started:
+            data = envelopes.body(error, self.dialect, self.request_id.decode())
+            self.whole(error.status, envelopes.headers(error), data)
+        elif self.held_open:
+            self.finish(envelopes.event(error, self.dialect, self.request_id.decode()))
+        else:
+            raise ResponseBroken(error.code) from error
+
+    def _head(self, status: int, headers: Headers, size: int | None) -> bytes:
+        self.started = True
+        self.status = status
+        lines = [_STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        lines += [b"%b: %b\r\n" % pair for pair in headers]
+        lines += [b"%b: %b\r\n" % pair for pair in self.extra]
+        if size is not None:
+            lines.append(b"content-length: %d\r\n" % size)
+        elif self._client.speaks_chunks:
+            self._chunked = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        else:
+            self._client.keep = False
+        lines.append(b"x-request-id: %b\r\n" % self.request_id)
+        lines.append(self._client.closing_lines())
+        return b"".join(lines)

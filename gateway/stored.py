@@ -1,0 +1,73 @@
+"""Which replica made which stored response, and for whom: the engine that made it is the only one that has it."""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+
+from gateway.auth import KnownKey
+from gateway.errors import ResponseNotFound
+from gateway.outage import FAULTS, Outage
+
+REMEMBERED = 10_000
+
+
+class StoredResponses:
+    """The latest in memory; all of them for a day in Redis, where the other gateway processes find them."""
+
+    def __init__(
+        self, save: Callable[[Mapping[str, str]], Awaitable[None]], find: Callable[[str], Awaitable[str | None]]
+    ) -> None:
+        self._save = save
+        self._find = find
+        self._known: OrderedDict[str, str] = OrderedDict()
+        self._unsaved: dict[str, str] = {}
+        self.outage = Outage("remembering stored responses")
+
+    def remember(self, response_id: str | None, marker: str, key: KnownKey) -> None:
+        """A response was made. No I/O."""
+        if response_id is None:
+            return
+        self._keep(response_id, f"{marker} {_owner(key)}")
+        if len(self._unsaved) < REMEMBERED:
+            self._unsaved[response_id] = self._known[response_id]
+
+    async def marker(self, response_id: str, key: KnownKey) -> str:
+        """The replica that has it. Raises ResponseNotFound, also for a response of another team's."""
+        found = self._known.get(response_id)
+        if found is None:
+            found = await self._ask(response_id)
+        if found is None or found.partition(" ")[2] != _owner(key):
+            raise ResponseNotFound("no running replica is known to hold this response")
+        return found.partition(" ")[0]
+
+    async def _ask(self, response_id: str) -> str | None:
+        try:
+            found = await self._find(response_id)
+        except FAULTS as error:
+            self.outage.began(error)
+            return None
+        if found is not None:
+            self._keep(response_id, found)
+        return found
+
+    def _keep(self, response_id: str, value: str) -> None:
+        self._known[response_id] = value
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+
+    async def flush(self) -> None:
+        """Tell the other processes."""
+        if not self._unsaved:
+            return
+        batch, self._unsaved = self._unsaved, {}
+        try:
+            await self._save(batch)
+        except FAULTS as error:
+            self.outage.began(error)
+            self._unsaved = batch | self._unsaved
+        else:
+            self.outage.ended()
+
+
+def _owner(key: KnownKey) -> str:
+    """A team shares its responses; a key without one keeps them to itself."""
+    return f"team:{key.team.id}" if key.team else f"key:{key.id}"

@@ -1,0 +1,115 @@
+"""One routable replica as this process sees it: what is in flight, how it fares, and which GPU time that takes."""
+
+import time
+
+from gateway.paths import Endpoint
+from gateway.upstream import Pool
+from models_app.routes import RouteReplica
+
+EJECT_AFTER = 3
+EJECT_SECONDS = 2.0
+EJECT_MOST_SECONDS = 60.0
+
+
+class Health:
+    """Passive: what callers' own requests met. A 4xx is the caller's; a 5xx or a broken connection is the engine's."""
+
+    __slots__ = ("_probing", "_times", "ejected_until", "failures")
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.ejected_until = 0.0
+        self._times = 0
+        self._probing = False
+
+    def usable(self, now: float) -> bool:
+        """Whether it may be chosen. An ejected one may once, when its time is over: that request is the probe."""
+        return self.failures < EJECT_AFTER or (now >= self.ejected_until and not self._probing)
+
+    def chosen(self) -> None:
+        """A request goes there."""
+        self._probing = self.failures >= EJECT_AFTER
+
+    def succeeded(self) -> None:
+        """It answered."""
+        self.failures = self._times = 0
+        self._probing = False
+
+    def failed(self, now: float) -> None:
+        """It did not, or with a 5xx. From the third time in a row on, it is left alone for longer and longer."""
+        self.failures += 1
+        self._probing = False
+        if self.failures >= EJECT_AFTER:
+            self.ejected_until = now + min(EJECT_MOST_SECONDS, EJECT_SECONDS * 2**self._times)
+            self._times += 1
+
+    def let_go(self) -> None:
+        """The probe ended without telling anything: its client left."""
+        self._probing = False
+
+
+class Target:
+    """It outlives the tables that name it."""
+
+    __slots__ = (
+        "_changed_at",
+        "_clock",
+        "_gpus",
+        "_heads",
+        "_key",
+        "deployment_id",
+        "elsewhere",
+        "generation",
+        "health",
+        "in_flight",
+        "marker",
+        "pool",
+        "rank",
+        "replica_id",
+    )
+
+    def __init__(self, row: RouteReplica, deployment_id: int, gpus: int, *, idle_seconds: float) -> None:
+        self.marker = row.marker
+        self.rank = row.marker.encode()
+        self.replica_id = row.id
+        self.generation = row.generation
+        self.deployment_id = deployment_id
+        self.in_flight = 0
+        self.elsewhere = 0.0
+        self.health = Health()
+        self.pool = Pool(row.url, idle_seconds=idle_seconds)
+        self._key = row.api_key.encode()
+        self._heads: dict[bytes, bytes] = {}
+        self._gpus = gpus
+        self._clock = 0.0
+        self._changed_at = 0.0
+
+    def enter(self) -> float:
+        """One more in flight; returns the share clock, to be given to `leave`."""
+        self._advance()
+        self.in_flight += 1
+        return self._clock
+
+    def leave(self, entered: float) -> float:
+        """One less; returns the GPU-seconds of that call: at each moment all in flight share the GPUs equally."""
+        self._advance()
+        self.in_flight -= 1
+        return (self._clock - entered) * self._gpus
+
+    def _advance(self) -> None:
+        now = time.monotonic()
+        if self.in_flight:
+            self._clock += (now - self._changed_at) / (self.in_flight + self.elsewhere)
+        self._changed_at = now
+
+    def post_head(self, endpoint: Endpoint) -> bytes:
+        """The first lines of a POST to this engine, made once per path."""
+        head = self._heads.get(endpoint.engine_path)
+        if head is None:
+            head = self._heads[endpoint.engine_path] = self.head(b"POST", endpoint.engine_path)
+        return head
+
+    def head(self, method: bytes, path: bytes) -> bytes:
+        """Request line, host, and the engine's own key: a caller's key never leaves the gateway."""
+        lines = b"%s %s HTTP/1.1\r\nhost: %s\r\nauthorization: Bearer %s\r\n"
+        return lines % (method, path, self.pool.authority, self._key)
