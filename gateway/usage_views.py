@@ -60,7 +60,7 @@ class UsageViewSet(TableViewSet):
         responses={(200, "application/json"): UsageSerializer(many=True), (200, "text/csv"): CSV},
     )
     def list(self, request: Request) -> HttpResponseBase:
-        """Single calls, kept for SARDEENZ_HISTORY_DAYS."""
+        """Single calls, kept for SARDEENZ_USAGE_DAYS."""
         asked = _asked(CallsQuerySerializer, request)
         found = _narrowed(self.get_queryset(), asked, "at")
         if model := asked.get("model"):
