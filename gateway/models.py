@@ -144,7 +144,7 @@ class EngineAccount(models.Model):
     seen_prompt_tokens = models.PositiveBigIntegerField(null=True, help_text="its counters when it was last quiet")
     seen_completion_tokens = models.PositiveBigIntegerField(null=True)
     seen_at = models.DateTimeField(null=True)
-    settled_at = models.DateTimeField(null=True, help_text="when records and counters last agreed")
+    settled = models.BooleanField(default=False, help_text="nothing was written since records and counters agreed")
     written_at = models.DateTimeField(help_text="when a record last named it")
     doubtful = models.BooleanField(default=False, help_text="records may be missing: the next difference is nobody's")
     lost = models.PositiveIntegerField(default=0, help_text="records whose tokens will never be known")

@@ -38,16 +38,19 @@ _WRITE = f"""
         SELECT {_FIELDS} FROM rows WHERE outcome <> '{DROPPED}' ORDER BY ended
     ), accounts AS (
         INSERT INTO gateway_engineaccount AS account (replica_id, generation, told_prompt_tokens,
-            told_completion_tokens, other_prompt_tokens, other_completion_tokens, written_at, doubtful, lost, closed)
+            told_completion_tokens, other_prompt_tokens, other_completion_tokens, written_at, settled, doubtful, lost,
+            closed)
         SELECT replica_id, generation, coalesce(sum(prompt_tokens::bigint * prompt_copies), 0),
-            coalesce(sum(completion_tokens), 0), 0, 0, now(), bool_or(outcome = '{DROPPED}'), 0, false
+            coalesce(sum(completion_tokens), 0), 0, 0, now(), false, bool_or(outcome = '{DROPPED}'), 0, false
         FROM rows WHERE replica_id IS NOT NULL AND generation IS NOT NULL
         GROUP BY replica_id, generation ORDER BY replica_id, generation
         ON CONFLICT (replica_id, generation) DO UPDATE SET
             told_prompt_tokens = account.told_prompt_tokens + excluded.told_prompt_tokens,
             told_completion_tokens = account.told_completion_tokens + excluded.told_completion_tokens,
             doubtful = account.doubtful OR excluded.doubtful,
-            written_at = excluded.written_at
+            written_at = excluded.written_at,
+            settled = false,
+            closed = false
         RETURNING 1
     )
     INSERT INTO gateway_usagehour AS hours (hour, key_id, team_id, served_name, {", ".join(_SUMS)})

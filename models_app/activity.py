@@ -19,6 +19,7 @@ from models_app.swap import Demand
 from sardeenz.redis import client, key
 
 _LAST_USED = key("last_used")
+_UNENDED = key("gateways")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,26 @@ async def areport(
     async with connection.pipeline(transaction=True) as pipe:
         pipe.hset(name, mapping=fields)
         pipe.pexpire(name, int(settings.GATEWAY_TTL_SECONDS * 1000))
+        pipe.sadd(_UNENDED, gateway_id)
         await pipe.execute()
 
 
 async def aforget(connection: redis.asyncio.Redis, gateway_id: str) -> None:
     """A gateway that ends in order takes its report with it."""
-    await connection.delete(key("gateway", gateway_id))
+    async with connection.pipeline(transaction=True) as pipe:
+        pipe.delete(key("gateway", gateway_id))
+        pipe.srem(_UNENDED, gateway_id)
+        await pipe.execute()
+
+
+def unended() -> set[str]:
+    """The gateways that reported once and did not end in order: those alive, and those that were killed."""
+    return cast("set[str]", client().smembers(_UNENDED))
+
+
+def bury(gateway_ids: Iterable[str]) -> None:
+    """What followed from the deaths of these gateways has been done."""
+    client().srem(_UNENDED, *gateway_ids)
 
 
 async def atouch(connection: redis.asyncio.Redis, deployment_ids: Iterable[int]) -> None:

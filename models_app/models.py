@@ -115,6 +115,7 @@ class Replica(models.Model):
     restarts = models.PositiveSmallIntegerField(default=0, help_text="since it was last ready for a while")
     restart_at = models.DateTimeField(null=True, blank=True)
     canary = models.JSONField(null=True, blank=True, help_text="the answer at first ready, compared after each wake")
+    canary_use = models.JSONField(default=dict, blank=True, help_text="tokens of its canaries in one generation")
     profile = models.JSONField(default=dict, blank=True, help_text="bytes and seconds measured at load, sleep and wake")
     created_at = models.DateTimeField(auto_now_add=True)
     state_at = models.DateTimeField(help_text="when the state was entered")
@@ -145,6 +146,12 @@ class Replica(models.Model):
     def marker(self) -> str:
         """What tells its engine from every other: `<id>:<generation>`."""
         return f"{self.pk}:{self.generation}"
+
+    @property
+    def own_tokens(self) -> tuple[int, int]:
+        """Prompt and completion tokens that our own canaries took of this generation's engine."""
+        use = self.canary_use if self.canary_use.get("generation") == self.generation else {}
+        return use.get("prompt_tokens", 0), use.get("completion_tokens", 0)
 
     @property
     def url(self) -> str:

@@ -125,7 +125,7 @@ def _worth_a_probe(marker: str, memory: Memory) -> bool:
 def _first_answer(engine: EngineClient, replica: Replica) -> bool:
     """Ask for one token and keep the answer: an engine that is healthy but cannot infer is not ready."""
     try:
-        replica.canary = {"answer": engine.canary(replica.spec["served_name"], timeout_seconds=CANARY_SECONDS)}
+        replica.canary = {"answer": _canary(engine, replica)}
     except EngineRefused as error:
         if error.fields["status"] >= 500:
             raise
@@ -137,10 +137,25 @@ def _same_answer(engine: EngineClient, replica: Replica) -> bool:
     if replica.canary is None:
         return True
     try:
-        answer = engine.canary(replica.spec["served_name"], timeout_seconds=CANARY_SECONDS)
+        return bool(_canary(engine, replica) == replica.canary["answer"])
     except EngineRefused:
         return False
-    return bool(answer == replica.canary["answer"])
+
+
+def _canary(engine: EngineClient, replica: Replica) -> str:
+    """The answer. The tokens it took are kept at once: the engine counts them, and no caller is to pay for them.
+
+    One that gets no answer in time has its request aborted before the first token, and the engine counts nothing.
+    """
+    said = engine.canary(replica.spec["served_name"], timeout_seconds=CANARY_SECONDS)
+    prompt_tokens, completion_tokens = replica.own_tokens
+    replica.canary_use = {
+        "generation": replica.generation,
+        "prompt_tokens": prompt_tokens + said.prompt_tokens,
+        "completion_tokens": completion_tokens + said.completion_tokens,
+    }
+    Replica.objects.filter(pk=replica.pk).update(canary_use=replica.canary_use)
+    return said.answer
 
 
 def _quiet(replica: Replica, around: World) -> bool | None:

@@ -27,6 +27,15 @@ class Gauges:
     waiting: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """What an engine made of a fixed prompt, and the tokens its counters grew by."""
+
+    answer: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
 class EngineClient:
     """One engine at `url`, authenticated by its own key."""
 
@@ -85,7 +94,7 @@ class EngineClient:
         found = gauges.parse(self._call("GET", "/metrics", timeout_seconds).text)
         return Gauges(found["running"], found["waiting"])
 
-    def canary(self, model: str, *, timeout_seconds: float = 10.0) -> str:
+    def canary(self, model: str, *, timeout_seconds: float = 10.0) -> Canary:
         """What it makes of a fixed prompt: one greedy token, or a digest of an embedding.
 
         The same weights give the same answer; weights damaged by a sleep do not. Raises EngineRefused where the
@@ -99,7 +108,7 @@ class EngineClient:
                 raise
             return self._embedding_canary(model, timeout_seconds)
         try:
-            return str(answer["choices"][0]["text"])
+            return _canary(str(answer["choices"][0]["text"]), answer)
         except (KeyError, IndexError, TypeError) as error:
             raise EngineProtocolError("the completion holds no choice", url=self.url) from error
 
@@ -108,11 +117,11 @@ class EngineClient:
         version = self._json(self._call("GET", "/version", timeout_seconds)).get("version")
         return version if isinstance(version, str) else None
 
-    def _embedding_canary(self, model: str, timeout_seconds: float) -> str:
+    def _embedding_canary(self, model: str, timeout_seconds: float) -> Canary:
         body = {"model": model, "input": CANARY}
         answer = self._json(self._call("POST", "/v1/embeddings", timeout_seconds, body=body))
         try:
-            return _peaks([float(number) for number in answer["data"][0]["embedding"]])
+            return _canary(_peaks([float(number) for number in answer["data"][0]["embedding"]]), answer)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise EngineProtocolError("the answer holds no embedding", url=self.url) from error
 
@@ -149,6 +158,11 @@ class EngineClient:
         if not isinstance(found, dict):
             raise EngineProtocolError("the answer is not a JSON object", url=self.url)
         return found
+
+
+def _canary(said: str, answer: Mapping[str, Any]) -> Canary:
+    usage = answer.get("usage") or {}
+    return Canary(said, int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0))
 
 
 def _peaks(vector: list[float]) -> str:

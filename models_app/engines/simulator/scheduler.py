@@ -85,7 +85,7 @@ class Scheduler:
     async def _produce(self, sequence: Sequence, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[list[str]]:
         due = 0.0
         previous = 0.0
-        while not sequence.aborted and sequence.generated < len(sequence.pieces):
+        while not sequence.aborted and (sequence.generated < len(sequence.pieces) or not sequence.pieces):
             if sequence not in self.running or self.paused:
                 first = sequence.generated == 0
                 await self._enter(sequence)
@@ -95,6 +95,10 @@ class Scheduler:
             now = loop.time()
             if now < due - _TICK_SECONDS or sequence not in self.running or self.paused:
                 continue  # notified early: aborted, preempted or paused, which the next turn sees
+            if not sequence.pieces:  # an embedding: the prompt is read, and that is all
+                self._first(sequence, now)
+                yield []
+                return
             late = 1 + int(max(now - due, 0) / self._interval) if self._interval else len(sequence.pieces)
             taken = self._take(sequence, late)
             if not taken:
