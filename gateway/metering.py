@@ -25,7 +25,9 @@ _CONTENT = re.compile(
 _RESPONSE_ID = re.compile(rb'"id": ?"([A-Za-z0-9_.-]{1,128})"').search
 _PROMPT = re.compile(rb'"(?:prompt_tokens|input_tokens)": ?(\d+)').search
 _COMPLETION = re.compile(rb'"(?:completion_tokens|output_tokens)": ?(\d+)').search
-_CACHED = re.compile(rb'"(?:cached_tokens|cache_read_input_tokens)": ?(\d+)').search
+_CACHED = re.compile(rb'"cached_tokens": ?(\d+)').search
+_CACHE_READ = re.compile(rb'"cache_read_input_tokens": ?(\d+)').search
+_CACHE_MADE = re.compile(rb'"cache_creation_input_tokens": ?(\d+)').search
 _TOTAL = re.compile(rb'"total_tokens": ?(\d+)').search
 
 logger = logging.getLogger(__name__)
@@ -135,14 +137,16 @@ class Tap:
         start = tail.rfind(b'"usage":')
         if start < 0:
             return Usage()
-        prompt, completion, cached, total = (_number(found, tail[start:]) for found in _COUNTS)
+        prompt, completion, cached, total, read, made = (_number(found, tail[start:]) for found in _COUNTS)
         if total is not None:  # what ranks or embeds completes nothing, and some of it says the total alone
             prompt = total if prompt is None and completion is None else prompt
             completion = total - (prompt or 0) if completion is None else completion
+        if prompt is not None and cached is None:  # Anthropic's prompt tokens are without those of the cache
+            prompt, cached = prompt + (read or 0) + (made or 0), read
         return Usage(prompt, completion, cached)
 
 
-_COUNTS = (_PROMPT, _COMPLETION, _CACHED, _TOTAL)
+_COUNTS = (_PROMPT, _COMPLETION, _CACHED, _TOTAL, _CACHE_READ, _CACHE_MADE)
 
 
 def _number(search: Callable[[bytes], re.Match[bytes] | None], text: bytes) -> int | None:

@@ -99,7 +99,7 @@ def _common(spec: LaunchSpec) -> list[str]:
         argv += ["--tensor-parallel-size", str(spec.tensor_parallel)]
     if quirks.has_shutdown_timeout(spec.version):
         argv += ["--shutdown-timeout", str(SHUTDOWN_SECONDS)]
-    return [*argv, "--disable-uvicorn-access-log"]
+    return [*argv, "--disable-uvicorn-access-log", "--enable-prompt-tokens-details"]  # cached tokens, in usage
 
 
 def _own(spec: LaunchSpec) -> list[str]:

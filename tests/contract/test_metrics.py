@@ -48,6 +48,18 @@ def test_counters_grow_by_what_the_usage_said(engine: Engine, client: httpx2.Cli
     until(lambda: engine.gauge("request_success_total", finished_reason="length") - done == 3, "three ended")
 
 
+def test_each_of_several_answers_counts_its_prompt_which_the_usage_says_once(
+    engine: Engine, client: httpx2.Client
+) -> None:
+    names = ("prompt_tokens_total", "generation_tokens_total")
+    before = [engine.gauge(name) for name in names]
+    body = {"model": "sprat", "prompt": ["one", "two three"], "n": 3, "max_tokens": 4, "ignore_eos": True}
+    usage = client.post("/v1/completions", json=body | {"temperature": 1.0}).json()["usage"]
+    assert usage["completion_tokens"] == 24
+    grown = [3 * usage["prompt_tokens"], 24]
+    until(lambda: [engine.gauge(name) - was for name, was in zip(names, before, strict=True)] == grown, "six prompts")
+
+
 def test_a_repeated_long_prompt_counts_as_cached(engine: Engine, client: httpx2.Client) -> None:
     client.post("/reset_prefix_cache")
     body = chat("the same long beginning " * 40, max_tokens=2)

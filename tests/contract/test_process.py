@@ -48,6 +48,9 @@ def test_an_engine_for_pooling_embeds_and_does_not_chat(target: Target, model: P
         assert first == again
         assert first != second
         assert answer["usage"]["prompt_tokens"] == answer["usage"]["total_tokens"] > 0
+        read = answer["usage"]["prompt_tokens"]
+        until(lambda: engine.gauge("prompt_tokens_total") == read, "what was embedded is counted")
+        assert engine.gauge("generation_tokens_total") == 0
         assert client.post("/pooling", json={"model": "sprat", "input": "one"}).status_code == 200
         _assert_ranks(client)
         assert client.post("/v1/chat/completions", json=chat("hello")).status_code == 404

@@ -70,6 +70,9 @@ def test_anthropics_usage_is_read() -> None:
     tap = Tap()
     tap.see(b'data: {"type":"message_delta","usage":{"input_tokens":3,"output_tokens":4}}\n\n', stream=True)
     assert tap.usage() == Usage(3, 4, None)
+    said = b'"usage":{"input_tokens":3,"cache_creation_input_tokens":5,"cache_read_input_tokens":16,"output_tokens":4}'
+    tap.see(b'data: {"type":"message_delta",' + said + b"}\n\n", stream=True)
+    assert tap.usage() == Usage(24, 4, 16)
 
 
 def test_gaps_and_pieces_of_content_are_counted_and_other_events_are_not(monkeypatch: pytest.MonkeyPatch) -> None:

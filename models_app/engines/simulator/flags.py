@@ -41,6 +41,7 @@ class Options:
     tool_parser: bool
     auto_tools: bool
     force_usage: bool
+    tells_cached_tokens: bool
     request_id_headers: bool
     log_stats: bool
     access_log: bool
@@ -107,6 +108,7 @@ def parse(argv: list[str]) -> Options:
         tool_parser=values.tool_call_parser is not None,
         auto_tools=values.enable_auto_tool_choice,
         force_usage=values.enable_force_include_usage,
+        tells_cached_tokens=values.enable_prompt_tokens_details,
         request_id_headers=values.enable_request_id_headers,
         log_stats=not values.disable_log_stats,
         access_log=not values.disable_uvicorn_access_log,
@@ -156,6 +158,7 @@ def _add_server_flags(serve: argparse.ArgumentParser) -> None:
         serve.add_argument(f"--{name}", action="store_true")
     for name in ("disable-uvicorn-access-log", "disable-log-stats", "enable-server-load-tracking"):
         serve.add_argument(f"--{name}", action="store_true")
+    serve.add_argument("--enable-prompt-tokens-details", action="store_true")
 
 
 def _add_engine_flags(serve: argparse.ArgumentParser) -> None:

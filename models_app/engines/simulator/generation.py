@@ -22,6 +22,7 @@ class Choice:
     first: bool
     stop_reason: str | None = None
     tool: str | None = None
+    tells_cached_tokens: bool = False
 
     @property
     def finish_reason(self) -> str:
@@ -36,14 +37,18 @@ class Usage:
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int | None = None
 
     def as_openai(self) -> dict[str, Any]:
         """The shape of streams; whole answers add details that are null."""
-        return {
+        said: dict[str, Any] = {
             "prompt_tokens": self.prompt_tokens,
             "total_tokens": self.prompt_tokens + self.completion_tokens,
             "completion_tokens": self.completion_tokens,
         }
+        if self.cached_tokens is not None:
+            said["prompt_tokens_details"] = {"cached_tokens": self.cached_tokens}
+        return said
 
 
 Arrival = tuple[Choice, list[str], bool]
@@ -94,14 +99,16 @@ def prepare(
             each = request_id if len(prompts) * copies == 1 else f"{request_id}-{index}"
             asked = Asked(prompt, pieces, reason, each, number(body, "priority") or 0)
             sequence, tokens = engine.generate(asked)
-            choices.append(Choice(index, sequence, tokens, copy == 0, stop, tool))
+            choices.append(Choice(index, sequence, tokens, copy == 0, stop, tool, engine.options.tells_cached_tokens))
     return choices
 
 
 def usage(choices: list[Choice]) -> Usage:
     """What the request cost: each prompt once, however many answers it has."""
-    prompt_tokens = sum(choice.sequence.prompt_tokens for choice in choices if choice.first)
-    return Usage(prompt_tokens, sum(choice.sequence.generated for choice in choices))
+    first = [choice.sequence for choice in choices if choice.first]
+    cached_tokens = first[-1].cached_tokens if first and choices[0].tells_cached_tokens else None  # of the last prompt
+    completion_tokens = sum(choice.sequence.generated for choice in choices)
+    return Usage(sum(sequence.prompt_tokens for sequence in first), completion_tokens, cached_tokens)
 
 
 async def collect(choices: list[Choice]) -> list[str]:

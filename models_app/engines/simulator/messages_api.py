@@ -119,4 +119,11 @@ def _stopped(choice: Choice) -> dict[str, str | None]:
 
 
 def _usage(choice: Choice) -> dict[str, int]:
-    return {"input_tokens": choice.sequence.prompt_tokens, "output_tokens": choice.sequence.generated}
+    sequence = choice.sequence
+    if not choice.tells_cached_tokens:
+        return {"input_tokens": sequence.prompt_tokens, "output_tokens": sequence.generated}
+    return {
+        "output_tokens": sequence.generated,
+        "cache_read_input_tokens": sequence.cached_tokens,
+        "input_tokens": sequence.prompt_tokens - sequence.cached_tokens,
+    }

@@ -46,7 +46,7 @@ async def chat(context: Context, request: Request, reply: Reply) -> None:
             "choices": [_chat_choice(choice, text) for choice, text in zip(choices, texts, strict=True)],
             "service_tier": None,
             "system_fingerprint": FINGERPRINT,
-            "usage": generation.usage(choices).as_openai() | _NO_DETAILS,
+            "usage": _NO_DETAILS | generation.usage(choices).as_openai(),
             "prompt_logprobs": None,
             "prompt_token_ids": None,
             "prompt_text": None,
@@ -84,7 +84,7 @@ async def completions(context: Context, request: Request, reply: Reply) -> None:
             ],
             "service_tier": None,
             "system_fingerprint": FINGERPRINT,
-            "usage": generation.usage(choices).as_openai() | _NO_DETAILS,
+            "usage": _NO_DETAILS | generation.usage(choices).as_openai(),
             **_NO_TRANSFER,
         }
     )

@@ -149,7 +149,11 @@ def _close(response: dict[str, Any], choice: Choice, item: dict[str, Any]) -> No
     sequence = choice.sequence
     response["usage"] = {
         "input_tokens": sequence.prompt_tokens,
-        "input_tokens_details": {"cached_tokens": 0, "input_tokens_per_turn": [], "cached_tokens_per_turn": []},
+        "input_tokens_details": {
+            "cached_tokens": sequence.cached_tokens,
+            "input_tokens_per_turn": [],
+            "cached_tokens_per_turn": [],
+        },
         "output_tokens": sequence.generated,
         "output_tokens_details": {
             "reasoning_tokens": 0,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from models_app.engines.client import CANARY, EngineClient, Gauges
+from models_app.engines.client import CANARY, Canary, EngineClient, Gauges
 from models_app.errors import EngineProtocolError, EngineRefused, EngineTimeout, EngineUnreachable
 
 METRICS = """\
@@ -155,18 +155,20 @@ def test_a_gauge_that_is_no_number_is_unknown(engine: Fake, value: str) -> None:
 
 
 def test_the_canary_is_one_greedy_token(engine: Fake) -> None:
-    client = engine.says("/v1/completions", {"choices": [{"text": " over"}]})
-    assert client.canary("llama") == " over"
+    usage = {"prompt_tokens": 6, "completion_tokens": 1}
+    client = engine.says("/v1/completions", {"choices": [{"text": " over"}], "usage": usage})
+    assert client.canary("llama") == Canary(" over", 6, 1)
     asked = {"model": "llama", "prompt": CANARY, "max_tokens": 1, "temperature": 0, "seed": 0}
     assert engine.asked == [("POST /v1/completions", asked)]
 
 
 def test_an_engine_without_completions_is_known_by_an_embeddings_peaks(engine: Fake) -> None:
     engine.says("/v1/completions", {"error": "Not Found"}, 404)
-    client = engine.says("/v1/embeddings", {"data": [{"embedding": [0.1, -0.9, 0.3, 0.2, 0.01]}]})
-    answer = client.canary("bge")
+    answer = {"data": [{"embedding": [0.1, -0.9, 0.3, 0.2, 0.01]}], "usage": {"prompt_tokens": 6}}
+    client = engine.says("/v1/embeddings", answer)
+    assert client.canary("bge") == Canary("peaks 1- 2+ 3+ 0+", 6, 0)
     engine.says("/v1/embeddings", {"data": [{"embedding": [0.1004, -0.8996, 0.3001, 0.2, 0.011]}]})
-    assert client.canary("bge") == answer == "peaks 1- 2+ 3+ 0+"
+    assert client.canary("bge").answer == "peaks 1- 2+ 3+ 0+"
 
 
 @pytest.mark.parametrize("status", [400, 500, 503])

@@ -65,6 +65,7 @@ def test_a_plain_engine_is_started_with_these_words() -> None:
     assert launch().argv == [
         *("/opt/vllm/bin/vllm", "serve", "/models/llama-8b", "--host", "127.0.0.1", "--port", "18100"),
         *("--served-model-name", "llama-8b", "--shutdown-timeout", "10", "--disable-uvicorn-access-log"),
+        "--enable-prompt-tokens-details",
         "--enable-sleep-mode",
     ]
 
