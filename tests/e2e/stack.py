@@ -63,10 +63,7 @@ class Stack:
 
     def gateway_command(self, port: int) -> list[str]:
         """One more gateway process, on a port of its own."""
-        return [
-            *(sys.executable, "-m", "uvicorn", "sardeenz.asgi:gateway", "--host", "127.0.0.1", "--port", str(port)),
-            *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"),
-        ]
+        return ["env", f"SARDEENZ_GATEWAY_PORT={port}", sys.executable, "-m", "sardeenz.serve_gateway"]
 
     def start(self, *names: str) -> None:
         """Start these processes, or all."""
@@ -74,7 +71,13 @@ class Stack:
             if name not in self.running:
                 with open(self.logs / f"{name}.log", "ab") as log:
                     self.running[name] = subprocess.Popen(
-                        self.commands[name], cwd=ROOT, env=self.environment, stdout=log, stderr=log, process_group=0
+                        self.commands[name],
+                        cwd=ROOT,
+                        env=self.environment,
+                        stdin=subprocess.DEVNULL,  # a gateway would take a socket there for its own
+                        stdout=log,
+                        stderr=log,
+                        process_group=0,
                     )
         if "gateway" in self.running:
             until(self.answers, "the gateway answers")

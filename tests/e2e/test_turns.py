@@ -25,10 +25,12 @@ def stack(service_environment: dict[str, str], tmp_path: Path) -> Iterator[Stack
     """Everything running, with turns short enough for a test."""
     turns = {"SARDEENZ_MIN_RESIDENT_SECONDS": str(RESIDENT_SECONDS), "SARDEENZ_SWAP_WAIT_SECONDS": "0:6"}
     made = Stack(service_environment | turns | {"SARDEENZ_STOP_SECONDS": "12"}, tmp_path)
-    made.start()
-    yield made
-    made.stop()
-    connection.close()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+        connection.close()
 
 
 def two_models(stack: Stack) -> list[Replica]:
