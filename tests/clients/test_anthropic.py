@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from anthropic import Anthropic, AsyncAnthropic
 
-from tests.clients.asks import NO_MODEL, QUESTION, SCHEMA, Shoal, picture, turns
+from tests.clients.asks import CALL_TOKENS, CALLING, NO_MODEL, QUESTION, SCHEMA, Shoal, picture, turns
 from tests.clients.installation import Site
 
 TOOL: Any = {"name": "find_shoal", "description": QUESTION, "input_schema": SCHEMA}
@@ -52,9 +52,8 @@ async def test_a_stream_comes_together(async_client: AsyncAnthropic, site: Site)
 
 @pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "find_shoal"}], ids=["any", "named"])
 def test_a_tool_is_used_and_its_result_is_taken(client: Anthropic, site: Site, choice: Any) -> None:
-    asked: Any = {"model": site.chat, "tools": [TOOL], "extra_body": {"temperature": 0}}
-    said = client.messages.create(messages=turns(), tool_choice=choice, max_tokens=200, **asked)
-    assert said.stop_reason == "tool_use"
+    asked: Any = {"model": site.chat, "tools": [TOOL], "extra_body": CALLING}
+    said = client.messages.create(messages=turns(), tool_choice=choice, max_tokens=CALL_TOKENS, **asked)
     use = next(block for block in said.content if block.type == "tool_use")
     assert use.name == "find_shoal"
     assert Shoal.model_validate(use.input)
@@ -65,8 +64,10 @@ def test_a_tool_is_used_and_its_result_is_taken(client: Anthropic, site: Site, c
 
 
 def test_a_streamed_tool_use_comes_together(client: Anthropic, site: Site) -> None:
-    asked: Any = {"model": site.chat, "tools": [TOOL], "extra_body": {"temperature": 0}}
-    with client.messages.stream(messages=turns(), tool_choice={"type": "any"}, max_tokens=200, **asked) as stream:
+    asked: Any = {"model": site.chat, "tools": [TOOL], "extra_body": CALLING}
+    with client.messages.stream(
+        messages=turns(), tool_choice={"type": "any"}, max_tokens=CALL_TOKENS, **asked
+    ) as stream:
         done = stream.get_final_message()
     assert done.stop_reason == "tool_use"
     use = next(block for block in done.content if block.type == "tool_use")

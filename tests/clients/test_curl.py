@@ -94,7 +94,7 @@ def test_a_form_with_a_sound_is_written_down(site: Site, tmp_path: Path) -> None
     file.write_bytes(sound())
     answer = curl(site, "/v1/audio/transcriptions", "-F", f"file=@{file}", "-F", f"model={site.chat}")
     if answer.status != 200:
-        not_supported(site.kind, answer.body)
+        not_supported(site.kind, answer.status, answer.body)
     assert json.loads(answer.body)["text"]
 
 

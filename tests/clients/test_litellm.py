@@ -7,7 +7,7 @@ from typing import Any
 import litellm
 import pytest
 
-from tests.clients.asks import NO_MODEL, QUESTION, SCHEMA, Shoal, turns
+from tests.clients.asks import CALL_TOKENS, CALLING, NO_MODEL, QUESTION, SCHEMA, Shoal, turns
 from tests.clients.installation import Site
 
 TOOL = {"type": "function", "function": {"name": "find_shoal", "description": QUESTION, "parameters": SCHEMA}}
@@ -44,7 +44,8 @@ async def test_it_completes_and_streams_asynchronously(told: dict[str, Any]) -> 
 
 
 def test_it_calls_tools(complete: Callable[..., Any]) -> None:
-    [call, *_] = complete(max_tokens=200, tools=[TOOL], tool_choice="required").choices[0].message.tool_calls
+    answer = complete(max_tokens=CALL_TOKENS, tools=[TOOL], tool_choice="required", **CALLING)
+    [call, *_] = answer.choices[0].message.tool_calls
     assert call.function.name == "find_shoal"
     assert Shoal.model_validate_json(call.function.arguments)
 

@@ -10,7 +10,19 @@ import pytest
 import pytest_asyncio
 from openai import AsyncOpenAI, OpenAI
 
-from tests.clients.asks import NO_MODEL, PICTURE_BYTES, QUESTION, SCHEMA, Shoal, not_supported, picture, sound, turns
+from tests.clients.asks import (
+    CALL_TOKENS,
+    CALLING,
+    NO_MODEL,
+    PICTURE_BYTES,
+    QUESTION,
+    SCHEMA,
+    Shoal,
+    not_supported,
+    picture,
+    sound,
+    turns,
+)
 from tests.clients.installation import Site
 
 TOOL: Any = {"type": "function", "function": {"name": "find_shoal", "description": QUESTION, "parameters": SCHEMA}}
@@ -93,7 +105,7 @@ async def test_a_stream_can_be_left(async_client: AsyncOpenAI, site: Site) -> No
 
 @pytest.mark.parametrize("choice", ["required", NAMED], ids=["required", "named"])
 def test_a_tool_is_called_and_its_result_is_taken(client: OpenAI, site: Site, choice: Any) -> None:
-    asked: Any = {"model": site.chat, "temperature": 0, "max_tokens": 200, "tools": [TOOL]}
+    asked: Any = {"model": site.chat, "max_tokens": CALL_TOKENS, "tools": [TOOL], **CALLING}
     said = client.chat.completions.create(messages=turns(), tool_choice=choice, **asked).choices[0].message
     assert said.tool_calls
     call: Any = said.tool_calls[0]
@@ -106,7 +118,7 @@ def test_a_tool_is_called_and_its_result_is_taken(client: OpenAI, site: Site, ch
 
 
 def test_a_streamed_tool_call_comes_together(client: OpenAI, site: Site) -> None:
-    asked: Any = {"model": site.chat, "messages": turns(), "temperature": 0, "max_tokens": 200, "tools": [TOOL]}
+    asked: Any = {"model": site.chat, "messages": turns(), "max_tokens": CALL_TOKENS, "tools": [TOOL], **CALLING}
     with client.chat.completions.stream(**asked, tool_choice="required") as stream:
         done = stream.get_final_completion()
     assert done.choices[0].finish_reason == "tool_calls"
@@ -164,7 +176,7 @@ def test_speech_is_written_down(client: OpenAI, site: Site) -> None:
     try:
         heard = client.audio.transcriptions.create(model=site.chat, file=("a.wav", BytesIO(sound())))
     except openai.APIStatusError as refused:
-        not_supported(site.kind, refused)
+        not_supported(site.kind, refused.status_code, refused.response.text)
         return
     assert heard.text
 

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from openai import AsyncOpenAI, OpenAI
 
-from tests.clients.asks import QUESTION, SCHEMA, Shoal
+from tests.clients.asks import CALL_TOKENS, CALLING, QUESTION, SCHEMA, Shoal
 from tests.clients.installation import Site
 
 TOOL: Any = {"type": "function", "name": "find_shoal", "description": QUESTION, "parameters": SCHEMA, "strict": True}
@@ -72,8 +72,8 @@ def test_a_response_can_be_held_to_a_schema(client: OpenAI, site: Site) -> None:
 
 
 def test_a_response_calls_a_tool(client: OpenAI, site: Site) -> None:
-    asked: Any = {"model": site.chat, "temperature": 0, "tools": [TOOL]}
-    made = client.responses.create(input=QUESTION, tool_choice="required", max_output_tokens=200, **asked)
+    asked: Any = {"model": site.chat, "tools": [TOOL], "extra_body": CALLING}
+    made = client.responses.create(input=QUESTION, tool_choice="required", max_output_tokens=CALL_TOKENS, **asked)
     call = next(item for item in made.output if item.type == "function_call")
     assert call.name == "find_shoal"
     assert Shoal.model_validate_json(call.arguments)
@@ -89,9 +89,9 @@ def test_a_streamed_tool_call_comes_together(client: OpenAI, site: Site) -> None
         input=QUESTION,
         tools=[TOOL],
         tool_choice="required",
-        temperature=0,
-        max_output_tokens=200,
+        max_output_tokens=CALL_TOKENS,
         stream=True,
+        extra_body=CALLING,
     )
     events = list(stream)
     done = next(event for event in events if event.type == "response.function_call_arguments.done")

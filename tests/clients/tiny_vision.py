@@ -14,10 +14,11 @@ from tokenizers import AddedToken, Tokenizer
 
 from tests.vllm import tiny_model
 
-_MARKS = ("<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>")
+_PLACES = tuple(f"<row_{row}_col_{column}>" for row in (1, 2) for column in (1, 2))
+_MARKS = ("<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>", *_PLACES)
 _EDGE, _PATCH, _SCALE = 56, 14, 2
 _TOKENS = (_EDGE // _PATCH) ** 2 // _SCALE**2
-_SIZE = {"size": {"longest_edge": _EDGE}, "max_image_size": {"longest_edge": _EDGE}}
+_SIZE = {"size": {"longest_edge": 2 * _EDGE}, "max_image_size": {"longest_edge": _EDGE}}
 _VISION = {
     "model_type": "idefics3_vision",
     "hidden_size": 64,
@@ -32,7 +33,7 @@ _PICTURES = {
     "image_processor_type": "Idefics3ImageProcessor",
     "processor_class": "Idefics3Processor",
     "do_convert_rgb": True,
-    "do_image_splitting": False,
+    "do_image_splitting": True,  # vLLM finds no picture in one that is not split
     "image_mean": [0.5, 0.5, 0.5],
     "image_std": [0.5, 0.5, 0.5],
     **_SIZE,
