@@ -44,6 +44,9 @@ class Usage(NamedTuple):
 DROPPED = "dropped"
 """The outcome of a record that stands for others that could not be kept: what they used will never be known."""
 
+FREE = frozenset({"/v1/tokenize", "/v1/detokenize", "/v1/messages/count_tokens", "/v1/responses/{id}"})
+"""Paths for which no engine counts a token; a stored response repeats the usage of the call that made it."""
+
 NOTHING = Usage(0, 0, 0)
 """Of a call that is known to have used no tokens: it never reached a model."""
 
@@ -179,6 +182,8 @@ class Meter:
 
         To be called before the call's lease is given back: who sees no lease may then conclude from `written_until`.
         """
+        if record.path in FREE:
+            record = record._replace(usage=NOTHING)
         counted = self.tallies.get(record.served_name)
         if counted is None and self._known(record.served_name):
             counted = self.tallies[record.served_name] = Tally()

@@ -6,7 +6,7 @@ import pytest
 from django.db import DataError
 
 from gateway import metering
-from gateway.metering import DROPPED, Meter, Record, Tap, Usage
+from gateway.metering import DROPPED, NOTHING, Meter, Record, Tap, Usage
 from tests.gateway.conftest import World, until
 from tests.gateway.engines import Engine, Exchange
 
@@ -164,6 +164,20 @@ async def test_refused_records_are_counted_and_their_engines_named() -> None:
     await meter.flush()
     assert tried == [["ok"] * 4, [DROPPED] * 2]
     assert meter.dropped == 4
+
+
+async def test_a_stored_response_that_is_read_again_uses_nothing() -> None:
+    written: list[Record] = []
+
+    async def write(records) -> None:
+        written.extend(records)
+
+    meter = Meter(write)
+    meter.note(record(path="/v1/responses/{id}", usage=Usage(7, 5)))
+    meter.note(record(path="/v1/tokenize"))
+    await meter.flush()
+    assert [kept.usage for kept in written] == [NOTHING, NOTHING]
+    assert meter.tallies["m"].prompt == 0
 
 
 async def test_what_is_written_waits_for_the_call_that_began_first() -> None:
