@@ -46,7 +46,7 @@ class Bench:
         self.wanted = wanted
         self.stack = stack
         self.report = Report(whole.wrk_version() if wanted.rounds else "without wrk")
-        self.cores = Cores.found()
+        self.cores, self.pair = Cores.found(), Cores.found(2)
         self.place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="srdz-bench-")))
         self.place.chmod(0o755)
         os.sched_setaffinity(0, self.cores.load)  # what we start and do not pin elsewhere stays there as well
@@ -100,11 +100,12 @@ class Bench:
             say(f"{wanted.streams} streams on {contestant.name}")
             found = streams.hold(contestant, wanted.streams, seconds=wanted.streams_seconds)
             self.report.opens.append(found)
-        cores = Cores.found(2)
-        say(f"{2 * wanted.streams} streams on two processes, cores {cores.gateway}, load on {cores.load}")
-        with contestants.gateway(installation, cores, processes=2) as pair:
-            found = streams.hold(pair, 2 * wanted.streams, seconds=wanted.streams_seconds)
+        say(f"{2 * wanted.streams} streams on two processes, cores {self.pair.gateway}, load on {self.pair.load}")
+        os.sched_setaffinity(0, self.pair.load)
+        with contestants.gateway(installation, self.pair, processes=2) as both:
+            found = streams.hold(both, 2 * wanted.streams, seconds=wanted.streams_seconds)
             self.report.opens.append(found)
+        os.sched_setaffinity(0, self.cores.load)
 
 
 def _interrupt(*_: object) -> None:

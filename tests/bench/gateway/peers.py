@@ -94,10 +94,11 @@ def installed(wanted: Peer) -> Path:
     """The folder of its programs; made on first use. NotMeasured when that fails."""
     slug = next(slug for slug, each in ALL.items() if each is wanted)
     home = ROOT / ".venv-bench" / slug
-    if not (home / ".installed").exists():
+    stamp = home / ".installed"
+    if not stamp.exists():
         _call([sys.executable, "-m", "venv", "--clear", home])
         _call([home / "bin" / "python", "-m", "pip", "install", "--quiet", wanted.requirement])
-        (home / ".installed").touch()
+        stamp.touch()
     return home / "bin"
 
 
@@ -115,6 +116,7 @@ def _call(argv: Sequence[str | Path]) -> str:
     except subprocess.TimeoutExpired:
         raise NotMeasured(f"`{argv[0]}` took longer than {INSTALL_SECONDS} s") from None
     if done.returncode:
-        last = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
-        raise NotMeasured(f"cannot be installed: {last[-1].strip() if last else done.returncode}")
+        said = [line.strip() for line in done.stderr.splitlines()]
+        why = [line for line in said if line.lower().startswith(("fatal:", "error:"))] or said[-1:]
+        raise NotMeasured(f"cannot be installed: {why[0] if why else done.returncode}")
     return done.stdout
