@@ -1,12 +1,13 @@
-"""Several gateway processes as one: they share limits and places through one exchange every 0.25 s.
+"""Several gateway processes as one: they share limits and places through an exchange every 0.125 s.
 
 Each writes its own field of one hash and reads everybody's in one round trip. It writes sums since its start, so that
 a missed exchange loses nothing. Who is silent for 2 s is left out; who cannot exchange goes on by itself.
 
-Tolerance. A burst may exceed a limit by what other processes admit within one exchange: debt of the buckets, so that
-the rate holds over time. Places (`max_concurrency`) are not exceeded: each process claims what it may use, and uses
-more than before only as far as the claims it reads, after writing its own, leave room. While a process cannot
-exchange, it holds each limit of keys and teams by itself, and uses an equal part of the places.
+Tolerance. What one process admits, all know within two exchanges, 0.25 s. A burst may exceed a limit by what the others
+admit in that time: debt of the buckets, so that the rate holds over time. Places (`max_concurrency`) are not exceeded:
+each process claims what it may use, and uses more than before only as far as the claims it reads, after writing its
+own, leave room. While a process cannot exchange, it holds each limit of keys and teams by itself, and uses an equal
+part of the places.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from gateway.places import NOBODY, Demand, shares
 
 __all__ = ["Demand", "Exchange", "Peers"]
 
-EXCHANGE_SECONDS = 0.25
+EXCHANGE_SECONDS = 0.125
 EXCHANGE_LIMIT_SECONDS = 1.0
 STALE_SECONDS = 2.0
 
@@ -72,6 +73,7 @@ class Peers:
         self.on_turn: list[Callable[[], None]] = []
         """Called after each exchange: places may have become ours, or be gone."""
         self.outage = Outage("sharing limits with other gateways")
+        self.strangers = Outage("understanding another gateway")
 
     @property
     def apart(self) -> bool:
@@ -120,10 +122,13 @@ class Peers:
         heard = {}
         for name, raw in fields.items():
             before = self._heard.get(name)
-            if before is None or before.raw != raw:
-                before = Heard(raw, msgspec.json.decode(raw, type=Said), now)
-            heard[name] = before
-        heard.pop(self._gateway_id, None)
+            if before is not None and before.raw == raw:
+                heard[name] = before
+            elif name != self._gateway_id:
+                try:
+                    heard[name] = Heard(raw, msgspec.json.decode(raw, type=Said), now)
+                except msgspec.MsgspecError as error:  # another version: no peer of ours
+                    self.strangers.began(error)
         self._heard = heard
         self._others = {name: each.said for name, each in heard.items() if now - each.at <= STALE_SECONDS}
         self.count = 1 + len(self._others)

@@ -1,0 +1,62 @@
+"""How the places of one deployment are split among processes."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.places import Demand, shares
+
+
+def wants(in_flight: int = 0, waiting: int = 0, weight: int = 1, waited: float = 0.0) -> Demand:
+    return Demand(0, in_flight, waiting, weight, waited)
+
+
+@pytest.mark.parametrize(
+    ("limit", "demands", "expected"),
+    [
+        (10, {"a": wants()}, {"a": 10}),
+        (10, {"a": wants(3), "b": wants(1)}, {"a": 6, "b": 4}),
+        (10, {"a": wants(), "b": wants(), "c": wants()}, {"a": 4, "b": 3, "c": 3}),
+        (10, {"a": wants(10), "b": wants(0, 1)}, {"a": 9, "b": 1}),
+        (10, {"a": wants(8, 20), "b": wants(2, 9)}, {"a": 5, "b": 5}),
+        (10, {"a": wants(8, 20), "b": wants(2, 1), "c": wants(0, 90)}, {"a": 4, "b": 3, "c": 3}),
+        (8, {"a": wants(0, 99, weight=3), "b": wants(0, 99)}, {"a": 6, "b": 2}),
+        (8, {"a": wants(0, 99, weight=100), "b": wants(0, 99)}, {"a": 7, "b": 1}),
+        (1, {"a": wants(0, 5), "b": wants(0, 5)}, {"a": 1, "b": 0}),
+        (1, {"a": wants(0, 5, waited=1.9), "b": wants(0, 5, waited=2.1)}, {"a": 0, "b": 1}),
+        (3, {"a": wants(0, 5), "b": wants(0, 5, waited=4.0)}, {"a": 1, "b": 2}),
+    ],
+)
+def test_places_are_split_by_demand_and_weight(
+    limit: int, demands: dict[str, Demand], expected: dict[str, int]
+) -> None:
+    assert shares(limit, demands) == expected
+
+
+demand = st.builds(wants, st.integers(0, 50), st.integers(0, 50), st.integers(1, 9), st.floats(0.0, 60.0))
+
+
+@given(limit=st.integers(1, 300), demands=st.dictionaries(st.sampled_from("abcdefgh"), demand, min_size=1))
+@settings(deadline=None, max_examples=200)
+def test_every_place_is_given_once_and_nobody_is_left_out(limit: int, demands: dict[str, Demand]) -> None:
+    given = shares(limit, demands)
+    assert sum(given.values()) == limit
+    assert given == shares(limit, dict(reversed(demands.items())))
+    wanted = {name: each.wanted for name, each in demands.items()}
+    if sum(wanted.values()) > limit:
+        assert all(given[name] <= wanted[name] for name in given)
+        if limit >= sum(map(bool, wanted.values())):
+            assert all(given[name] for name in given if wanted[name])
+    else:
+        assert all(given[name] >= wanted[name] for name in given)
+
+
+@given(limit=st.integers(1, 300), demands=st.dictionaries(st.sampled_from("abcdefgh"), demand, min_size=1))
+@settings(deadline=None, max_examples=200)
+def test_who_gets_less_than_it_wants_gets_its_part_by_weight(limit: int, demands: dict[str, Demand]) -> None:
+    given = shares(limit, demands)
+    hungry = [name for name in given if given[name] < demands[name].wanted]
+    for name in hungry:
+        for other in given:
+            # nobody has more per weight than a hungry one, but for the one place that cannot be split
+            assert (given[other] - 1) / demands[other].weight <= (given[name] + 1) / demands[name].weight + 1e-9
