@@ -84,14 +84,20 @@ class Admission:
         """`async with admission.admit(call, route) as target`; not `last` when another deployment may be asked."""
         return Lease(self, call, route, avoid, last)
 
-    async def choose(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> Target:
-        """The replica for this call; the caller must count itself in flight before it awaits anything."""
+    def at_once(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> Target | None:
+        """The replica for this call, if nothing has to be waited for."""
         if call.pinned:
             return self._pinned(call)
+        if route.targets and (route.row.max_concurrency is None or self._has_place(route)):
+            return self._best(call, route, avoid, last)
+        return None
+
+    async def choose(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> Target:
+        """The same, after a wait. The caller must count itself in flight before it awaits anything."""
         while True:
             if not route.targets:
                 route = await self._holds.wait(call, route)
-            if route.row.max_concurrency is None or self._at_once(route):
+            if route.row.max_concurrency is None or self._has_place(route):
                 return self._best(call, route, avoid, last)
             await self._wait_for_place(call, route)
             route = self._router.route(route.deployment_id)
@@ -151,7 +157,7 @@ class Admission:
         return min((*usable[start:], *usable[:start]), key=_in_flight)
 
     # --- places and their queue ---------------------------------------------------------------------------------
-    def _at_once(self, route: Route) -> bool:
+    def _has_place(self, route: Route) -> bool:
         places = self._places.get(route.deployment_id)
         if places is None:
             places = self._places[route.deployment_id] = Places(self._limits.starved_seconds)
@@ -174,25 +180,25 @@ class Admission:
         entry = Entry(call, time.monotonic() + patience.seconds)
         began = time.monotonic()
         places.queue.push(entry)
+        waited = False
         try:
             with self._room.taken(call, route):
                 await patience.wait(entry.place, lambda: self._news(route, places))
+            waited = True
             if not entry.place.done():
                 raise QueueTimeout(
                     f"no place at the model `{route.served_name}` became free within {patience.seconds:.0f} s",
                     eta_seconds=self._eta(route, places),
                     state=route.state,
                 )
-        except BaseException:
-            if entry.place.done():  # granted to somebody who has just left
-                asyncio.get_running_loop().call_soon(self._pump, route.deployment_id, places)
-            raise
         finally:
             call.queue_seconds += time.monotonic() - began
-            if entry.place.done():
-                places.granted -= 1
-            else:
+            if not entry.place.done():
                 places.queue.remove(entry)
+            else:
+                places.granted -= 1
+                if not waited:  # granted to somebody who has just left
+                    self._pump(route.deployment_id, places)
 
     def _full(self, route: Route, places: Places) -> QueueFull:
         eta = self._eta(route, places)
@@ -260,7 +266,8 @@ class Lease:
         self._target: Target
 
     async def __aenter__(self) -> Target:
-        target = self._target = await self._admission.choose(self._call, self._route, self._avoid, self._last)
+        asked = (self._call, self._route, self._avoid, self._last)
+        target = self._target = self._admission.at_once(*asked) or await self._admission.choose(*asked)
         self._entered = target.enter()
         self._began = time.monotonic()
         return target

@@ -173,7 +173,7 @@ class Holds:
 
     def _news(self, route: Route) -> tuple[Route, str, float | None]:
         route = self._router.route(route.deployment_id)
-        return route, f"it is {route.state}", route.row.eta_seconds
+        return route, route.row.message or f"it is {route.state}", route.row.eta_seconds
 
     def demand(self) -> dict[int, dict[str, float]]:
         """Who waits per deployment: how many, the oldest one's Unix time, the best (lowest) priority."""

@@ -136,7 +136,9 @@ class Proxy:
         elif call.stream:
             await self._pass_on(call, target, answer)
         else:
-            data = await answer.read()
+            data = answer.take()
+            if data is None:
+                data = await answer.read()
             call.tap.see(data, stream=False)
             if answer.drained and not reply.started:
                 self._remember(call, target)

@@ -95,11 +95,12 @@ class Gateway:
         self._loops = Loops()
         self._flushing = asyncio.Lock()
         self._summing = Outage("reading what was spent")
-        self._ids = (f"{secrets.token_hex(8)}{count:08x}".encode() for count in itertools.count())
+        self._id_prefix = secrets.token_hex(8).encode()
+        self._count = itertools.count()
 
     def new_request_id(self) -> bytes:
         """Unlike any other, here or in another process."""
-        return next(self._ids)
+        return b"%b%08x" % (self._id_prefix, next(self._count))
 
     # --- one request --------------------------------------------------------------------------------------------
     async def serve(self, request: Request, reply: Reply) -> None:
@@ -117,9 +118,10 @@ class Gateway:
             logger.info("answer cut short: reason=%s request_id=%s", broken, reply.request_id.decode())
 
     async def _post(self, endpoint: Endpoint, request: Request, reply: Reply) -> None:
-        _check_method(request, b"POST")
+        if request.method != b"POST":
+            _check_method(request, b"POST")
         key = self.keys.known(request.headers) or await self.keys.check(request.headers)
-        body = await request.body()
+        body = request.pieces[0] if request.whole and len(request.pieces) == 1 else await request.body()
         content_type = request.headers.get(b"content-type", b"")
         if len(body) > openai.LARGE_BYTES:
             fields = await openai.read_large(body, content_type, multipart=endpoint.multipart)

@@ -61,22 +61,29 @@ class Connection(asyncio.Protocol):
         else:
             self.transport.writelines((head, body, tail))
         while not self.head_done:
-            await self._news()
+            if self._error is not None:
+                raise self._error
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        self._waiter = None
 
     async def read(self) -> bytes:
         """All body bytes that are there, waiting for the first; empty at the end."""
-        while not self._chunks:
-            if self.complete:
-                return b""
+        while (data := self.take()) is None:
             await self._news()
+        return data
+
+    def take(self) -> bytes | None:
+        """All body bytes that are there; None when there are none yet, empty at the end."""
         chunks = self._chunks
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if not chunks:
+            return b"" if self.complete else None
         self._chunks = []
         self._size = 0
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
-        return data
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     @property
     def drained(self) -> bool:
@@ -186,12 +193,16 @@ class Pool:
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
 
-    async def acquire(self, *, fresh: bool = False) -> Connection:
-        """An idle connection, newest first, or a new one."""
-        while self._idle and not fresh:
+    def idle(self) -> Connection | None:
+        """A kept connection, the newest first: it is the least likely to be closed by the engine soon."""
+        while self._idle:
             connection = self._idle.pop()
             if not connection.closed and not connection.transport.is_closing():
                 return connection
+        return None
+
+    async def connect(self) -> Connection:
+        """A new connection."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, made = await asyncio.get_running_loop().create_connection(
@@ -244,13 +255,16 @@ class Exchange:
         self._connection: Connection
 
     async def __aenter__(self) -> Connection:
-        connection = self._connection = await self._pool.acquire(fresh=self._fresh)
+        answered = False
+        kept = None if self._fresh else self._pool.idle()
+        connection = self._connection = kept or await self._pool.connect()
         try:
             await connection.request(self._head, self._body, self._tail)
-        except BaseException:  # a cancelled wait too, even if the head has come in the meantime
-            connection.busy = False
-            connection.abort()
-            raise
+            answered = True
+        finally:
+            if not answered:  # a wait that was cancelled, too, even if the head has come in the meantime
+                connection.busy = False
+                connection.abort()
         return connection
 
     async def __aexit__(

@@ -4,6 +4,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from django.utils import timezone
+
 from gpus.installation import engine_key
 from models_app.models import Deployment, Replica
 from models_app.states import Goal, State
@@ -133,6 +135,10 @@ def _state(replicas: list[Replica]) -> RouteState:
 
 def _eta(state: RouteState, replicas: list[Replica]) -> float | None:
     """Seconds a waiter may expect, from this deployment's own last wake or load; None when it never did one."""
+    now = timezone.now()
+    due = [row.expected_at for row in replicas if row.expected_at and row.expected_at > now]
+    if due and state in ("sleeping", "starting"):  # others make room for it first
+        return (min(due) - now).total_seconds()
     name = {"sleeping": "wake_seconds", "starting": "load_seconds"}.get(state)
     if any(row.state in (State.WAKING, State.SLEEPING) for row in replicas):
         name = name and "wake_seconds"

@@ -142,8 +142,6 @@ CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "models_app.tick", "schedule": 2.0, "options": {"expires": 2}},
     "settle": {"task": "gateway.settle", "schedule": 3.0, "options": {"expires": 3}},
     "prune_usage": {"task": "gateway.prune_usage", "schedule": 3600.0, "options": {"expires": 600}},
-    "settle": {"task": "gateway.settle", "schedule": 3.0, "options": {"expires": 3}},
-    "prune_usage": {"task": "gateway.prune_usage", "schedule": 3600.0, "options": {"expires": 600}},
     "prune_history": {"task": "models_app.prune_history", "schedule": 3600.0, "options": {"expires": 600}},
 }
 
@@ -183,6 +181,5 @@ WAIT_LIMIT = env.integer("SARDEENZ_WAIT_LIMIT", 1000, minimum=1)
 WAIT_BYTES = env.size_bytes("SARDEENZ_WAIT_BYTES", "1GiB")
 BODY_BYTES = env.size_bytes("SARDEENZ_BODY", "64MiB")
 ENGINE_IDLE_SECONDS = env.seconds("SARDEENZ_ENGINE_IDLE_SECONDS", 1800)
-USAGE_DAYS = env.integer("SARDEENZ_USAGE_DAYS", 30, minimum=1)
 USAGE_DAYS = env.integer("SARDEENZ_USAGE_DAYS", 30, minimum=1)
 HISTORY_DAYS = env.integer("SARDEENZ_HISTORY_DAYS", 30, minimum=1)

@@ -23,7 +23,13 @@ PRODUCT = [path for path in SOURCES if path.parts[0] in PACKAGES]
 FILE_LINES = 400
 FUNCTION_LINES = 60
 BROAD_EXCEPT = {
-    Path(name) for name in ("models_app/reconcile.py", "gpus/sampler.py", "gpus/management/commands/sample_gpus.py")
+    Path(name)
+    for name in (
+        "models_app/reconcile.py",
+        "gpus/sampler.py",
+        "gpus/management/commands/sample_gpus.py",
+        "gateway/downstream.py",
+    )
 }
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 VAGUE_CLASSES = ("Manager", "Helper", "Util", "Service")
@@ -69,7 +75,7 @@ def test_modules_and_classes_are_named_for_their_subject(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [path for path in PRODUCT if path not in BROAD_EXCEPT], ids=str)
-def test_only_two_loops_catch_everything(path: Path) -> None:
+def test_only_loops_and_the_request_catch_everything(path: Path) -> None:
     handlers = [node for node in ast.walk(_tree(path)) if isinstance(node, ast.ExceptHandler)]
     broad = [h.lineno for h in handlers if h.type is None or ast.unparse(h.type) in ("Exception", "BaseException")]
     assert broad == []
