@@ -1,12 +1,21 @@
 /** The REST API: one function per thing the page does, and one error. */
 import type {
+  Alias,
+  AliasRequest,
   DeploymentRequest,
   DeploymentRow,
+  HoursPage,
+  Key,
+  KeyChange,
+  KeyRequest,
   Me,
   Model,
   ModelRequest,
+  NewKey,
   ReplicaRow,
   Runtime,
+  Team,
+  TeamRequest,
   Verb,
 } from "./types";
 
@@ -70,11 +79,20 @@ function failure(status: number, text: string): ApiError {
 }
 
 interface Page<T> {
+  count: number;
   results: T[];
 }
 
+const PAGE_ROWS = 1000;
+
+/** Every row of a list, page after page. */
 async function all<T>(path: string): Promise<T[]> {
-  return (await call<Page<T>>("GET", `${path}?limit=1000`)).results;
+  const rows: T[] = [];
+  for (;;) {
+    const page = await call<Page<T>>("GET", `${path}?limit=${PAGE_ROWS}&offset=${rows.length}`);
+    rows.push(...page.results);
+    if (page.results.length === 0 || rows.length >= page.count) return rows;
+  }
 }
 
 export const me = () => call<Me>("GET", "me");
@@ -98,3 +116,21 @@ export const deploy = (id: number, gpu?: string) =>
 export const deleteDeployment = (id: number) => call<DeploymentRow | undefined>("DELETE", `deployments/${id}`);
 export const act = (replica: number, verb: Verb, given: object = {}) =>
   call<ReplicaRow>("POST", `replicas/${replica}/${verb}`, given);
+
+export const teams = () => all<Team>("teams");
+export const createTeam = (given: TeamRequest) => call<Team>("POST", "teams", given);
+export const changeTeam = (id: number, given: Partial<TeamRequest>) => call<Team>("PATCH", `teams/${id}`, given);
+export const deleteTeam = (id: number) => call<undefined>("DELETE", `teams/${id}`);
+
+export const keys = () => all<Key>("keys");
+export const createKey = (given: KeyRequest) => call<NewKey>("POST", "keys", given);
+export const changeKey = (id: number, given: KeyChange) => call<Key>("PATCH", `keys/${id}`, given);
+export const revokeKey = (id: number) => call<undefined>("DELETE", `keys/${id}`);
+
+export const aliases = () => all<Alias>("aliases");
+export const createAlias = (given: AliasRequest) => call<Alias>("POST", "aliases", given);
+export const changeAlias = (id: number, given: Partial<AliasRequest>) => call<Alias>("PATCH", `aliases/${id}`, given);
+export const deleteAlias = (id: number) => call<undefined>("DELETE", `aliases/${id}`);
+
+/** Sums of usage; `query` as `lib/usage` writes it. At most one page: whoever needs more takes the CSV. */
+export const usageHours = (query: string) => call<HoursPage>("GET", `usage/hours?limit=${PAGE_ROWS}&${query}`);

@@ -18,6 +18,18 @@ export type Model = Schemas["Model"];
 export type ModelRequest = Schemas["ModelRequest"];
 export type Runtime = Schemas["Runtime"];
 export type DeploymentRequest = Schemas["DeploymentRequest"];
+export type Team = Schemas["Team"];
+export type TeamRequest = Schemas["TeamRequest"];
+export type Key = Schemas["Key"];
+export type NewKey = Schemas["NewKey"];
+export type KeyRequest = Schemas["NewKeyRequest"];
+export type KeyChange = Schemas["PatchedKeyRequest"];
+export type Scope = Key["scopes"][number];
+export type Alias = Schemas["Alias"];
+export type AliasRequest = Schemas["AliasRequest"];
+export type HoursPage = Schemas["HoursPage"];
+export type HoursRow = Schemas["HoursRow"];
+export type Sums = Schemas["Sums"];
 
 /** What a replica may be asked to do. */
 export type Verb = "start" | "stop" | "restart" | "sleep" | "wake" | "move" | "cancel";

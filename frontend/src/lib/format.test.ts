@@ -47,6 +47,37 @@ describe("numbers as text", () => {
     [90_000, "1 d"],
   ])("%s seconds ago are %s", (seconds, text) => expect(format.since(new Date(0).toISOString(), seconds * 1000)).toBe(text));
 
+  it.each([
+    [0, "0"],
+    [9_999, "9,999"],
+    [12_345, "12.3k"],
+    [200_000, "200k"],
+    [999_600, "1M"],
+    [1_500_000, "1.5M"],
+    [7.2e9, "7.2G"],
+    [null, "–"],
+  ])("%s in short is %s", (value, text) => expect(format.compact(value)).toBe(text));
+
+  it.each([
+    [0, "0 ms"],
+    [0.0123, "12 ms"],
+    [0.9999, "1 s"],
+    [1.26, "1.3 s"],
+    [42.4, "42 s"],
+    [75, "1 min 15 s"],
+  ])("a span of %s s is %s", (value, text) => expect(format.span(value)).toBe(text));
+
+  it("an expiry is so far away, or over", () => {
+    const now = Date.parse("2030-01-01T00:00:00Z");
+    expect(format.until("2030-01-04T00:00:00Z", now)).toBe("in 3 d");
+    expect(format.until("2030-01-01T00:00:00Z", now)).toBe("over");
+  });
+
+  it("days and hours are UTC", () => {
+    const at = Date.parse("2030-01-31T23:00:00Z");
+    expect([format.day(at), format.day(at, true), format.hourOf(at)]).toEqual(["31 Jan", "31 Jan, 23:00", "23:00"]);
+  });
+
   it("an instant in the future is now", () => {
     expect(format.since("2026-01-01T00:00:10Z", Date.parse("2026-01-01T00:00:00Z"))).toBe("0 s");
   });
@@ -61,6 +92,25 @@ describe("text as numbers", () => {
     ["lots", undefined],
     ["-1", undefined],
   ])("%s is %s", (text, value) => expect(format.parseBytes(text)).toBe(value));
+
+  it.each([
+    ["600", 600],
+    ["1,000", 1000],
+    ["200k", 200_000],
+    ["1.1 M", 1_100_000],
+    ["1.5", undefined],
+    ["1,5", undefined],
+    ["many", undefined],
+  ])("%s counts %s", (text, value) => expect(format.parseCount(text)).toBe(value));
+
+  it.each([
+    ["90", 90],
+    ["1.5 s", 1.5],
+    ["15 min", 900],
+    ["2h", 7200],
+    ["1 d", 86_400],
+    ["soon", undefined],
+  ])("%s lasts %s", (text, value) => expect(format.parseSeconds(text)).toBe(value));
 
   it("words keep together what quotes hold, and comments are left out", () => {
     expect(format.splitWords("--a 1 # why\n--b='x y' \"\" --c")).toEqual(["--a", "1", "--b=x y", "", "--c"]);

@@ -64,6 +64,23 @@ function pair(most: number, big: string, rest: number, small: string): string {
   return rest ? `${most} ${big} ${rest} ${small}` : `${most} ${big}`;
 }
 
+/** 12_345 -> "12.3k", 2_000_000 -> "2M"; exact below ten thousand. */
+export function compact(value: Maybe): string {
+  if (value === null || value === undefined) return UNKNOWN;
+  if (value < 10_000) return count(Math.round(value));
+  const power = value >= 999.5e6 ? 3 : value >= 999.5e3 ? 2 : 1;
+  const scaled = value / 1000 ** power;
+  return `${scaled.toFixed(scaled >= 99.95 ? 0 : 1).replace(/\.0$/, "")}${["", "k", "M", "G"][power]}`;
+}
+
+/** 0.0123 -> "12 ms", 1.25 -> "1.3 s", 75 -> "1 min 15 s". */
+export function span(seconds: Maybe): string {
+  if (seconds === null || seconds === undefined) return UNKNOWN;
+  if (seconds >= 59.5) return duration(seconds);
+  if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
+  return `${seconds.toFixed(seconds < 9.95 ? 1 : 0).replace(/\.0$/, "")} s`;
+}
+
 /** How long ago an instant was, in its biggest unit; a clock that is behind counts as now. */
 export function since(at: string | null | undefined, now: number): string {
   if (!at) return UNKNOWN;
@@ -71,6 +88,35 @@ export function since(at: string | null | undefined, now: number): string {
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
   return seconds < 86_400 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} d`;
+}
+
+/** How long until an instant comes, in its biggest unit: "in 3 d"; "over" when it has come. */
+export function until(at: string, now: number): string {
+  const seconds = (Date.parse(at) - now) / 1000;
+  return seconds <= 0 ? "over" : `in ${since(new Date(now).toISOString(), Date.parse(at))}`;
+}
+
+/** "31 Jan 2030, 14:05", in this browser's time zone. */
+export function moment(at: string | null | undefined): string {
+  if (!at) return UNKNOWN;
+  const shown = { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", hour12: false } as const;
+  return new Date(at).toLocaleString("en-GB", shown);
+}
+
+/** "14:05:09", in this browser's time zone. */
+export function clock(at: string | null | undefined): string {
+  return at ? new Date(at).toLocaleTimeString("en-GB", { hour12: false }) : UNKNOWN;
+}
+
+/** "31 Jan" of a UTC day, with "14:00" of a UTC hour. */
+export function day(at: number, hour = false): string {
+  const date = new Date(at).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+  return hour ? `${date}, ${hourOf(at)}` : date;
+}
+
+/** "14:00" of a UTC hour. */
+export function hourOf(at: number): string {
+  return new Date(at).toISOString().slice(11, 16);
 }
 
 /** "GPU-5f0c…91ab": enough of a UUID to recognise it. */
@@ -89,6 +135,21 @@ export function parseBytes(text: string): number | undefined {
   if (!match) return undefined;
   const power = ["", "k", "m", "g", "t", "p"].indexOf((match[2] ?? "").toLowerCase());
   return Math.round(Number(match[1]) * 1024 ** power);
+}
+
+/** A whole number from what people type: "600", "1,000", "200k", "1.5M". Undefined when it is not one. */
+export function parseCount(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)\s*([kmg]?)$/i.exec(text.replace(/(?<=\d),(?=\d{3})/g, "").trim());
+  if (!match) return undefined;
+  const value = Number(match[1]) * 1000 ** ["", "k", "m", "g"].indexOf((match[2] ?? "").toLowerCase());
+  return Number.isInteger(Math.round(value * 1e6) / 1e6) ? Math.round(value) : undefined;
+}
+
+/** Seconds from what people type: "90", "90 s", "15 min", "2 h", "1d". Undefined when it is none: "2M" are millions. */
+export function parseSeconds(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)\s*(s|min|m|h|d)?$/.exec(text.trim());
+  if (!match) return undefined;
+  return Number(match[1]) * { s: 1, m: 60, min: 60, h: 3600, d: 86_400 }[(match[2] ?? "s") as "s"];
 }
 
 /** Words of a command line: spaces separate, quotes hold together, # begins a comment. */
