@@ -66,6 +66,7 @@ class Client(asyncio.Protocol):
         self._reading: Request | None = None
         self._serving: asyncio.Task[None] | None = None
         self._next: deque[Request] = deque()
+        self._spoilt: SardeenzError | None = None
         self._discarding = False
         self._gone = False
         self._stalled: tuple[int, float] | None = None
@@ -111,7 +112,7 @@ class Client(asyncio.Protocol):
         self.resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        if self._discarding:
+        if self._spoilt or self._discarding:
             return
         if self._reading is None:
             self._head_bytes += len(data)
@@ -119,8 +120,8 @@ class Client(asyncio.Protocol):
                 self._since = self._loop.time()
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.keep = False  # we speak nothing but HTTP/1.1, and say so by going on with it
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(data[offer.args[0] :])
         except httptools.HttpParserError as error:
             self._reject(BadRequest(f"this is not an HTTP/1.1 request: {error}"))
         if self._reading is None and self._head_bytes > HEAD_BYTES:
@@ -152,10 +153,17 @@ class Client(asyncio.Protocol):
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.lower()] = value
+        if self._reading is None:
+            self._headers[name.lower()] = value
+            return
+        self._head_bytes += len(name) + len(value)  # after the last chunk: too late to change anything
+        if self._head_bytes > HEAD_BYTES:
+            self._turn_away(self._reading, HeadTooLarge(f"the fields after the body exceed {HEAD_BYTES} bytes"))
 
     def on_headers_complete(self) -> None:
         self._head_bytes = 0
+        if self._parser.should_upgrade():
+            return
         headers = self._headers
         method = self._parser.get_method()
         request = Request(method, self._target, headers, keep_alive=self._parser.should_keep_alive())
@@ -190,6 +198,16 @@ class Client(asyncio.Protocol):
         request.complete()
         if not request.taken:
             self._enqueue(request)
+
+    def _decline(self, rest: bytes) -> None:
+        """Another protocol was offered, and the parser stopped: go on in this one, as if nothing had been offered."""
+        method = self._parser.get_method()
+        if method == b"CONNECT":
+            return self._reject(BadRequest("this is no proxy to connect through"))
+        fields = {name: value for name, value in self._headers.items() if name not in (b"connection", b"upgrade")}
+        lines = [b"%b: %b\r\n" % field for field in fields.items()]
+        self._parser = httptools.HttpRequestParser(self)
+        self.data_received(b"%b %b HTTP/1.1\r\n%b\r\n%b" % (method, self._target, b"".join(lines), rest))
 
     def _refuse_body(self, request: Request) -> None:
         limit = self._bounds.body_bytes
@@ -251,16 +269,25 @@ class Client(asyncio.Protocol):
             self._transport.close()
         elif self._next:
             self._serve(self._next.popleft())
-            if not self._next:
+            if not self._next and not self._spoilt:
                 self._transport.resume_reading()
+        elif self._spoilt:
+            self._hang_up()
 
     def _reject(self, error: SardeenzError) -> None:
-        """Not a request at all: say why, and hang up once that was read."""
-        if self._serving is not None:
-            self.keep = False
-            return
+        """Not a request at all: say why, after those before it were answered, and hang up once that was read."""
+        self._spoilt = error
+        if self._reading is not None and self._reading.taken:
+            self._turn_away(self._reading, error)
+        elif self._serving is None:
+            self._hang_up()
+        else:
+            self._transport.pause_reading()  # nothing that follows can be understood
+
+    def _hang_up(self) -> None:
+        assert self._spoilt is not None
         self.keep = False
-        Reply(self, self._service.new_request_id()).refuse(error)
+        Reply(self, self._service.new_request_id()).refuse(self._spoilt)
         self._linger()
 
     def _linger(self) -> None:
@@ -269,6 +296,7 @@ class Client(asyncio.Protocol):
         if self._reading is not None:
             self._release(self._reading)
             self._reading = None
+        self._transport.resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()
 

@@ -46,6 +46,8 @@ def read_json(body: bytes) -> Fields:
         raise InvalidBody(f"the body is not a request: {error}", param=_field(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidBody(f"the body is not valid JSON: {error}") from error
+    except RecursionError as error:
+        raise InvalidBody("the body is nested too deeply") from error
     if not found.model:
         raise InvalidBody("the field `model` is missing", param="model")
     return Fields(

@@ -16,6 +16,10 @@ from gateway.tally import E2E, Sums
 CHILD = """
 import asyncio, sys
 from pathlib import Path
+
+import django
+
+django.setup()
 from gateway.scrape import Scrape
 from gateway.tally import Sums
 asyncio.run(Scrape(Path(sys.argv[1]), "child", lambda: Sums(dropped=5, gauges={"in_flight": 3})).publish())
@@ -67,14 +71,14 @@ async def test_every_process_shows_the_sum_of_all(tmp_path: Path) -> None:
 
 async def test_what_a_killed_process_counted_stays_and_what_it_held_does_not(tmp_path: Path) -> None:
     command = [sys.executable, "-c", CHILD, str(tmp_path)]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert child.stdout is not None
-    assert child.stdout.readline() == b"ready\n"
-    one = Process(tmp_path, "one")
     dropped = "sardeenz_gateway_usage_dropped_total"
-    assert (await one.sample(dropped), await one.sample("sardeenz_gateway_in_flight")) == (5, 5)
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "sardeenz.settings"}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        one = Process(tmp_path, "one")
+        assert (await one.sample(dropped), await one.sample("sardeenz_gateway_in_flight")) == (5, 5)
+        child.send_signal(signal.SIGKILL)
     for _ in range(3):
         assert (await one.sample(dropped), await one.sample("sardeenz_gateway_in_flight")) == (5, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ended", "ended.lock", "one.lock", "one.sums"]
