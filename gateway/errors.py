@@ -175,6 +175,12 @@ class WaitLimit(Unavailable):
     code = "wait_limit"
 
 
+class CapturesUnavailable(Unavailable):
+    """Redis, which keeps captured calls, does not answer."""
+
+    code = "captures_unavailable"
+
+
 class RoutesUnavailable(Unavailable):
     """The route table could not be read even once yet."""
 

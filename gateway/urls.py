@@ -1,8 +1,10 @@
 """The traffic's part of /api. The request path itself is not here: see `gateway.server`."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path, re_path
 from rest_framework.routers import SimpleRouter
 
+from gateway.capture_serializers import ENTRY_ID
+from gateway.capture_views import CaptureViewSet
 from gateway.usage_views import UsageHoursViewSet, UsageViewSet
 from gateway.views import AliasViewSet, KeyViewSet, TeamViewSet
 
@@ -13,4 +15,10 @@ router.register("aliases", AliasViewSet)
 router.register("usage", UsageViewSet)
 router.register("usage/hours", UsageHoursViewSet)
 
-urlpatterns: list[URLPattern | URLResolver] = [*router.urls]
+urlpatterns: list[URLPattern | URLResolver] = [
+    *router.urls,
+    path("captures", CaptureViewSet.as_view({"get": "list", "delete": "clear"})),
+    re_path(
+        rf"^captures/(?P<deployment>\d{{1,18}})/(?P<capture>{ENTRY_ID})\Z", CaptureViewSet.as_view({"get": "retrieve"})
+    ),
+]

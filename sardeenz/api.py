@@ -23,7 +23,19 @@ class ReadOrOperate(permissions.BasePermission):
     message = "this needs a staff account or a key with the manage scope"
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
-        scopes = getattr(request.auth, "scopes", None)
         if request.method in permissions.SAFE_METHODS:
+            scopes = getattr(request.auth, "scopes", None)
             return bool(request.user.is_authenticated) or bool(scopes and {"read", "manage"} & set(scopes))
-        return bool(getattr(request.user, "is_staff", False)) or bool(scopes and "manage" in scopes)
+        return _may_act(request)
+
+
+class Operate(ReadOrOperate):
+    """For what is not everybody's to see: looking needs the same right as acting."""
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        return _may_act(request)
+
+
+def _may_act(request: Request) -> bool:
+    scopes = getattr(request.auth, "scopes", None)
+    return bool(getattr(request.user, "is_staff", False)) or bool(scopes and "manage" in scopes)
