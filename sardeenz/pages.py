@@ -6,14 +6,17 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
+ADDRESSES = ("", "access", "access/keys", "access/teams", "access/aliases", "usage")
+"""Where the dashboard's pages are; `frontend/src/lib/pages.ts` has the same."""
+
 NOT_BUILT = "The dashboard is not built. Run `make frontend`, or use the API at /api and the admin at /admin/.\n"
 
 
 @require_safe
 @never_cache
 @ensure_csrf_cookie
-def dashboard(request: HttpRequest, path: str = "") -> HttpResponse:
-    """The built page, for every address the dashboard knows; it holds nothing secret and signs people in itself."""
+def dashboard(request: HttpRequest) -> HttpResponse:
+    """The built page, the same at each of `ADDRESSES`; it holds nothing secret and signs people in itself."""
     index = settings.FRONTEND_DIST / "index.html"
     if not index.is_file():
         return HttpResponse(NOT_BUILT, status=503, content_type="text/plain; charset=utf-8")

@@ -1,7 +1,7 @@
 """Every URL of the web process."""
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, include, path, re_path
+from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from sardeenz import pages
@@ -13,6 +13,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/", include("models_app.urls")),
     path("api/", include("gateway.urls")),
     path("health", pages.health),
-    # Addresses inside the dashboard: neither an API path nor a file.
-    re_path(r"^(?!(?:api|admin|static|ws|v1)/)(?P<path>[^.]*)$", pages.dashboard, name="dashboard"),
+    *(path(address, pages.dashboard) for address in pages.ADDRESSES),
 ]

@@ -1,17 +1,27 @@
 """The dashboard's frame and the health page."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
 
+from sardeenz import pages
+
+KNOWN_TO_THE_PAGE = Path(__file__).resolve().parents[2] / "frontend" / "src" / "lib" / "pages.ts"
+
 
 def test_health_asks_no_server(client: Client) -> None:
     assert client.get("/health").json()["status"] == "ok"
 
 
-@pytest.mark.parametrize("path", ["/", "/models", "/replicas/3"])
+def test_the_dashboard_and_the_server_know_the_same_addresses() -> None:
+    known = re.findall(r'href: "([^"]+)"', KNOWN_TO_THE_PAGE.read_text())
+    assert sorted(known) == sorted(f"/{address}" for address in pages.ADDRESSES)
+
+
+@pytest.mark.parametrize("path", ["/", "/access", "/access/teams", "/usage?days=7"])
 def test_every_address_of_the_dashboard_shows_its_page(
     client: Client, settings: Any, tmp_path: Path, path: str
 ) -> None:
@@ -28,6 +38,6 @@ def test_a_dashboard_that_is_not_built_says_so(client: Client, settings: Any, tm
     assert (answer.status_code, b"make frontend" in answer.content) == (503, True)
 
 
-@pytest.mark.parametrize("path", ["/api/none", "/static/none.js", "/v1/models"])
+@pytest.mark.parametrize("path", ["/api/none", "/static/none.js", "/v1/models", "/models", "/access/none", "/usages"])
 def test_what_is_no_page_is_not_found(client: Client, path: str) -> None:
     assert client.get(path).status_code == 404

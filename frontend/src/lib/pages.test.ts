@@ -1,5 +1,5 @@
-import { expect, it } from "vitest";
-import { pageOf, tabOf } from "./pages";
+import { describe, expect, it } from "vitest";
+import { inPlace, pageOf, tabOf } from "./pages";
 
 it.each([
   ["/", "fleet", "keys"],
@@ -10,3 +10,29 @@ it.each([
   ["/usages", "fleet", "keys"],
   ["/anything/else", "fleet", "keys"],
 ])("%s is the page %s", (path, page, tab) => expect([pageOf(path), tabOf(path)]).toEqual([page, tab]));
+
+describe("a link", () => {
+  const HERE = "http://127.0.0.1:8000";
+  const click = { button: 0, altKey: false, ctrlKey: false, metaKey: false, shiftKey: false, defaultPrevented: false };
+  const link = (path: string) => ({ href: new URL(path, HERE).href, target: "", download: "" });
+
+  it.each([
+    ["/", "/"],
+    ["/access/aliases", "/access/aliases"],
+    ["/usage?days=7", "/usage?days=7"],
+    ["/access/none", undefined],
+    ["/admin/", undefined],
+    ["/api/usage/hours?format=csv", undefined],
+    ["/usage#top", undefined],
+    ["https://elsewhere.example/usage", undefined],
+  ])("to %s shows %s in place", (path, shown) => expect(inPlace(click, link(path), HERE)).toBe(shown));
+
+  it.each([{ button: 1 }, { altKey: true }, { ctrlKey: true }, { metaKey: true }, { shiftKey: true }, { defaultPrevented: true }])(
+    "clicked with %j is the browser's",
+    (how) => expect(inPlace({ ...click, ...how }, link("/usage"), HERE)).toBeUndefined(),
+  );
+
+  it.each([{ target: "_blank" }, { download: "usage.csv" }])("with %j is the browser's", (how) =>
+    expect(inPlace(click, { ...link("/usage"), ...how }, HERE)).toBeUndefined(),
+  );
+});
