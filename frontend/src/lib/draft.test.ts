@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { GIB, deployment } from "../live/rows.fake";
-import { draft, nameFrom, request } from "./draft";
+import { draft, nameFrom, QUEUE_LIMIT, request } from "./draft";
 
 describe("the deploy form", () => {
   it("asks for a name and a model", () => {
@@ -27,6 +27,14 @@ describe("the deploy form", () => {
     expect(made).not.toHaveProperty("weights_bytes");
     expect(made.kv_cap_bytes).toBeNull();
     expect(made.extra_args).toEqual(row.extra_args);
+  });
+
+  it("holds the queue: empty is as usual, zero is zero", () => {
+    const row = deployment({ queue_limit: 0, queue_seconds: 0, max_concurrency: 32, prefix_affinity: true });
+    expect(request(draft(row), row).request).toMatchObject({ queue_limit: 0, queue_seconds: 0, max_concurrency: 32, prefix_affinity: true });
+    expect(request(draft()).request).toMatchObject({ queue_limit: QUEUE_LIMIT, queue_seconds: null, max_concurrency: null, prefix_affinity: false });
+    const { wrong } = request({ ...draft(row), queue_limit: "-1", queue_seconds: "soon", max_concurrency: "1.5" }, row);
+    expect(Object.keys(wrong)).toEqual(["max_concurrency", "queue_limit", "queue_seconds"]);
   });
 
   it("proposes a name", () => {

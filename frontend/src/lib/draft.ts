@@ -3,7 +3,9 @@ import type { DeploymentRequest, DeploymentRow } from "../api/types";
 import { bytes, parseBytes, splitWords } from "./format";
 
 const SIZES = ["weights_bytes", "overhead_bytes", "kv_floor_bytes", "kv_cap_bytes"] as const;
-const NUMBERS = ["max_model_len", "idle_sleep_seconds"] as const;
+const NUMBERS = ["max_model_len", "idle_sleep_seconds", "max_concurrency"] as const;
+/** Requests that may wait for a place where nothing else is said. */
+export const QUEUE_LIMIT = 1000;
 type Size = (typeof SIZES)[number];
 type Optional = (typeof NUMBERS)[number];
 
@@ -16,6 +18,10 @@ export interface Draft extends Record<Size | Optional, string> {
   replicas: number;
   tensor_parallel: number;
   priority: number;
+  /** "0" is said: then nobody waits. */
+  queue_limit: string;
+  queue_seconds: string;
+  prefix_affinity: boolean;
   sleep_enabled: boolean;
   pinned: boolean;
 }
@@ -41,6 +47,10 @@ export function draft(of?: DeploymentRow): Draft {
     kv_cap_bytes: size("kv_cap_bytes"),
     max_model_len: number("max_model_len"),
     idle_sleep_seconds: number("idle_sleep_seconds"),
+    max_concurrency: number("max_concurrency"),
+    queue_limit: of ? String(of.queue_limit) : "",
+    queue_seconds: String(of?.queue_seconds ?? ""),
+    prefix_affinity: of?.prefix_affinity ?? false,
   };
 }
 
@@ -55,6 +65,7 @@ export function request(given: Draft, of?: DeploymentRow): { request: Deployment
     replicas: given.replicas,
     tensor_parallel: given.tensor_parallel,
     priority: given.priority,
+    prefix_affinity: given.prefix_affinity,
     sleep_enabled: given.sleep_enabled,
     pinned: given.pinned,
   };
@@ -69,11 +80,20 @@ export function request(given: Draft, of?: DeploymentRow): { request: Deployment
   for (const field of NUMBERS) {
     const text = given[field].trim();
     if (text && !(Number(text) > 0)) wrong[field] = "write a number above zero";
+    else if (field === "max_concurrency" && !Number.isInteger(Number(text))) wrong[field] = "write a whole number";
     made[field] = text ? Number(text) : null;
   }
+  Object.assign(made, queue(given, wrong));
   if (!made.name) wrong["name"] = "give it a name";
   if (!given.model) wrong["model"] = "choose a model";
   return { request: made, wrong };
+}
+
+function queue(given: Draft, wrong: Record<string, string>): Pick<DeploymentRequest, "queue_limit" | "queue_seconds"> {
+  const [limit, seconds] = [given.queue_limit.trim(), given.queue_seconds.trim()];
+  if (limit && !/^\d+$/.test(limit)) wrong["queue_limit"] = "write a whole number; 0 lets nobody wait";
+  if (seconds && !(Number(seconds) >= 0)) wrong["queue_seconds"] = "write seconds, such as 30";
+  return { queue_limit: limit ? Number(limit) : QUEUE_LIMIT, queue_seconds: seconds ? Number(seconds) : null };
 }
 
 function quoted(word: string): string {
