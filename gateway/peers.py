@@ -19,7 +19,7 @@ import msgspec
 
 from gateway.limits import Limiter, Uses
 from gateway.outage import FAULTS, Outage
-from gateway.places import NOBODY, Demand, shares
+from gateway.places import NOBODY, Demand, targets
 
 __all__ = ["Demand", "Exchange", "Peers"]
 
@@ -141,9 +141,9 @@ class Peers:
 
     # --- places -------------------------------------------------------------------------------------------------
     def _targets(self, demands: Mapping[int, Demand]) -> dict[int, int]:
-        """Our share of each deployment's places, were everybody to agree."""
+        """How many of each deployment's places we should use, were everybody to agree."""
         return {
-            number: shares(
+            number: targets(
                 mine.limit,
                 {name: said.demands.get(number, NOBODY) for name, said in self._others.items()}
                 | {self._gateway_id: mine},

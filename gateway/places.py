@@ -30,6 +30,24 @@ class Demand(msgspec.Struct, array_like=True, frozen=True):
 NOBODY = Demand(0)
 
 
+def targets(limit: int, demands: Mapping[str, Demand]) -> dict[str, int]:
+    """How many places each process should use now: its share, as far as what others have beyond theirs leaves it.
+
+    What runs, runs: a place taken beyond a share is nobody else's until it comes free, and then it is not taken again.
+    Those who wait for it must not all claim the rest, or none could use it.
+    """
+    found = shares(limit, demands)
+    stuck = {name for name, demand in demands.items() if demand.in_flight > found[name]}
+    rest = {name: demand for name, demand in demands.items() if name not in stuck}
+    while stuck and rest:
+        limit -= sum(demands[name].in_flight for name in stuck)
+        given = shares(max(limit, 0), rest)
+        found |= {name: max(count, rest[name].in_flight) for name, count in given.items()}
+        stuck = {name for name, count in given.items() if rest[name].in_flight > count}
+        rest = {name: demand for name, demand in rest.items() if name not in stuck}
+    return found
+
+
 def shares(limit: int, demands: Mapping[str, Demand]) -> dict[str, int]:
     """Each process's share of `limit` places; all of them together are exactly the limit.
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.places import Demand, shares
+from gateway.places import Demand, shares, targets
 
 
 def wants(in_flight: int = 0, waiting: int = 0, weight: int = 1, waited: float = 0.0) -> Demand:
@@ -60,3 +60,19 @@ def test_who_gets_less_than_it_wants_gets_its_part_by_weight(limit: int, demands
         for other in given:
             # nobody has more per weight than a hungry one, but for the one place that cannot be split
             assert (given[other] - 1) / demands[other].weight <= (given[name] + 1) / demands[name].weight + 1e-9
+
+
+@given(limit=st.integers(1, 300), demands=st.dictionaries(st.sampled_from("abcdefgh"), demand, min_size=1))
+@settings(deadline=None, max_examples=200)
+def test_what_runs_beyond_a_share_is_claimed_by_nobody_else_and_not_taken_again(
+    limit: int, demands: dict[str, Demand]
+) -> None:
+    fair, found = shares(limit, demands), targets(limit, demands)
+    running = sum(each.in_flight for each in demands.values())
+    claimed = sum(max(found[name], each.in_flight) for name, each in demands.items())
+    assert claimed == max(limit, running)
+    assert all(found[name] == fair[name] for name, each in demands.items() if each.in_flight > fair[name])
+
+
+def test_the_rest_is_not_claimed_by_all_who_wait() -> None:
+    assert targets(3, {"a": wants(2, 1), "b": wants(0, 3), "c": wants(0, 3)}) == {"a": 1, "b": 1, "c": 0}
