@@ -193,6 +193,8 @@ class Admission:
                 )
         finally:
             call.queue_seconds += time.monotonic() - began
+            if call.trace is not None:
+                call.trace.waited("wait for place", began)
             if not entry.place.done():
                 places.queue.remove(entry)
             else:

@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 from django.conf import settings
 from django.db import close_old_connections
 
-from gateway import rows, usage_rows
+from gateway import rows, tracing, usage_rows
 from gateway.holds import Limits
 from gateway.peers_redis import exchange
 from gateway.reporting import Demand
@@ -117,4 +117,5 @@ application = Gateway(
     route_ttl_seconds=settings.ROUTE_TTL_SECONDS,
     idle_seconds=settings.ENGINE_IDLE_SECONDS,
     metrics_dir=settings.DATA_DIR / "metrics",
+    open_tracing=tracing.from_environment,
 )

@@ -12,6 +12,7 @@ from gateway.openai import Fields
 from gateway.paths import Endpoint
 from gateway.routing import Route
 from gateway.targets import Target
+from gateway.tracing import Trace, Tracing
 
 BYTES_PER_TOKEN = 4
 MOST_ESTIMATED_TOKENS = 4096  # a picture is many bytes and few tokens
@@ -51,11 +52,19 @@ class Call:
         "size_bytes",
         "stream",
         "tap",
+        "trace",
         "wake_seconds",
     )
 
     def __init__(
-        self, endpoint: Endpoint, fields: Fields, body: bytes, request: Request, reply: Reply, key: KnownKey
+        self,
+        endpoint: Endpoint,
+        fields: Fields,
+        body: bytes,
+        request: Request,
+        reply: Reply,
+        key: KnownKey,
+        tracing: Tracing | None = None,
     ) -> None:
         self.began = time.monotonic()
         self.endpoint = endpoint
@@ -81,6 +90,8 @@ class Call:
         self.queue_seconds = 0.0
         self.gpu_seconds = 0.0
         self.tap = Tap()
+        # Before the head is made: it takes the caller's trace headers out of the request.
+        self.trace: Trace | None = tracing.trace(request) if tracing is not None else None
         self._head = _forwarded(request.headers, reply.request_id)
 
     @property

@@ -15,6 +15,7 @@ from gateway.errors import ModelFailed, ModelStopped, WaitLimit, WakeTimeout
 from gateway.limits import KnownTeam
 from gateway.outage import FAULTS, Outage
 from gateway.routing import Route, Router
+from gateway.tracing import Trace
 from sardeenz.errors import Conflict, SardeenzError
 
 ASK_SECONDS = 2.0
@@ -46,6 +47,7 @@ class Waiting(Protocol):
     wake_seconds: float
     queue_seconds: float
     gpu_seconds: float
+    trace: Trace | None
 
     @property
     def team(self) -> KnownTeam | None:
@@ -159,6 +161,8 @@ class Holds:
                             raise _late(route, patience.seconds)
         finally:
             call.wake_seconds += time.monotonic() - began
+            if call.trace is not None:
+                call.trace.waited("wait for model", began)
         return route
 
     async def _turn(self, call: Waiting, route: Route, patience: Patience, since: float) -> None:

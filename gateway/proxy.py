@@ -53,6 +53,8 @@ class Proxy:
     async def carry(self, call: Call) -> None:
         """Answer one call; whatever happens is told to the client and accounted."""
         charge = None
+        if call.trace is not None:
+            call.trace.begin(call)
         try:
             name = call.fields.model
             plan = self._router.plan(name)
@@ -76,6 +78,8 @@ class Proxy:
                 if charge is not None:
                     self._limiter.settle(charge, _total(usage), call.gpu_seconds)
                 self._meter.note(call.record(call.route, usage))
+            if call.trace is not None:
+                call.trace.end(call)
 
     async def _answer(self, call: Call, routes: tuple[Route, ...]) -> None:
         """Ask the deployments in turn, as long as none has said anything of its own."""
@@ -99,8 +103,9 @@ class Proxy:
                 call.leased = True
                 call.replica = target
                 head = call.lines(target, len(body) + len(tail))
+                ask = Exchange if call.trace is None else call.trace.attempt(route, target)
                 try:
-                    async with Exchange(target.pool, head, body, tail, fresh=failed is not None) as answer:
+                    async with ask(target.pool, head, body, tail, fresh=failed is not None) as answer:
                         self._judge(target, answer, last)
                         await self._relay(call, target, answer)
                         return

@@ -33,6 +33,7 @@ from gateway.routing import Announcements, LoadAliases, LoadRoutes, Router
 from gateway.scrape import Scrape
 from gateway.stored import StoredResponses
 from gateway.tally import Sums
+from gateway.tracing import OpenTracing, Tracing, off
 from sardeenz.env import host_name
 from sardeenz.errors import SardeenzError
 
@@ -67,10 +68,19 @@ class Gateway:
     """One gateway process; an ASGI application only for its beginning and its end."""
 
     def __init__(
-        self, needs: Needs, limits: Limits, *, route_ttl_seconds: float, idle_seconds: float, metrics_dir: Path
+        self,
+        needs: Needs,
+        limits: Limits,
+        *,
+        route_ttl_seconds: float,
+        idle_seconds: float,
+        metrics_dir: Path,
+        open_tracing: OpenTracing = off,
     ) -> None:
         self.gateway_id = f"{host_name()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._needs = needs
+        self._open_tracing = open_tracing
+        self.tracing: Tracing | None = None
         self.bounds = Bounds(limits.body_bytes, limits.wait_bytes, limits.slow_seconds)
         self.clients: set[Client] = set()
         self.keys = Keys(needs.load_keys)
@@ -127,7 +137,7 @@ class Gateway:
             fields = await openai.read_large(body, content_type, multipart=endpoint.multipart)
         else:
             fields = openai.read(body, content_type, multipart=endpoint.multipart)
-        call = Call(endpoint, fields, body, request, reply, key)
+        call = Call(endpoint, fields, body, request, reply, key, self.tracing)
         if fields.previous_response_id is not None:
             call.marker = await self.stored.marker(fields.previous_response_id, key)
         await self.proxy.carry(call)
@@ -164,7 +174,7 @@ class Gateway:
             raise ResponseNotFound("the replica that made this response is gone")
         route = self.router.route(target.deployment_id)
         fields = Fields(route.served_name, b"stream=true" in request.query)
-        call = Call(stored.endpoint, fields, body, request, reply, key)
+        call = Call(stored.endpoint, fields, body, request, reply, key, self.tracing)
         call.path = stored.endpoint.engine_path + (b"?" + request.query if request.query else b"")
         call.method = request.method
         call.marker = marker
@@ -191,6 +201,7 @@ class Gateway:
             self.peers.outage,
             self.scrape.outage,
             self._summing,
+            *(() if self.tracing is None else (self.tracing.outage,)),
         )
 
     # --- a life -------------------------------------------------------------------------------------------------
@@ -207,6 +218,7 @@ class Gateway:
 
     async def begin(self) -> None:
         """Read keys and routes once, so that the first request finds them, then keep them current."""
+        self.tracing = self._open_tracing(self.gateway_id)
         await asyncio.gather(self.keys.refresh(), self.router.refresh())
         await self.peers.turn()
         for loop in (
@@ -230,6 +242,8 @@ class Gateway:
         await self.scrape.publish()
         self.router.close()
         await self.reporter.withdraw(self._needs.forget)
+        if self.tracing is not None:
+            await self.tracing.end()
 
     async def _tick(self) -> None:
         """Nothing here waits for anything else."""

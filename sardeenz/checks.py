@@ -1,11 +1,14 @@
 """Mistakes that only show when settings are seen together. Shown by `sardeenz up` and `manage.py check`."""
 
+import os
 from collections.abc import Sequence
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error
+
+from sardeenz import otel
 
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -55,7 +58,13 @@ def durations(app_configs: Sequence[AppConfig] | None, **_: object) -> list[Chec
     return []
 
 
+def traces(app_configs: Sequence[AppConfig] | None, **_: object) -> list[CheckMessage]:
+    """Traces that are asked for can be sent."""
+    why = otel.obstacle(os.environ)
+    return [checks.Warning("calls are not traced", hint=why, id="sardeenz.W004")] if why else []
+
+
 def register_all() -> None:
     """Make them part of `manage.py check`."""
-    for check in (ports, shared_servers, public_hosts, durations):
+    for check in (ports, shared_servers, public_hosts, durations, traces):
         checks.register(check, "sardeenz")

@@ -19,6 +19,7 @@ from gateway.limits import UNLIMITED, KnownTeam, Quota, Spent
 from gateway.metering import Record
 from gateway.rows import AliasRow, AliasTargetRow
 from gateway.server import Gateway, Needs
+from gateway.tracing import OpenTracing, off
 from models_app.routes import Route, RouteReplica
 from tests.gateway.engines import Engine
 
@@ -65,6 +66,7 @@ class World:
     idle_seconds: float = 600.0
     spent: tuple[dict[int, Spent], dict[int, Spent]] = field(default_factory=lambda: ({}, {}))
     metrics_dir: Path = Path()
+    open_tracing: OpenTracing = off
 
     def serve(self, name: str, *engines: Engine, state: str = "", **facts: object) -> Route:
         """Route a name to these engines; with none it sleeps unless told otherwise."""
@@ -203,6 +205,7 @@ class World:
             route_ttl_seconds=0.2,
             idle_seconds=self.idle_seconds,
             metrics_dir=self.metrics_dir,
+            open_tracing=self.open_tracing,
         )
 
 
