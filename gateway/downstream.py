@@ -271,8 +271,8 @@ class Client(asyncio.Protocol):
             self._serve(self._next.popleft())
             if not self._next and not self._spoilt:
                 self._transport.resume_reading()
-        elif self._spoilt:
-            self._hang_up()
+        elif self._spoilt is not None:
+            self._hang_up(self._spoilt)
 
     def _reject(self, error: SardeenzError) -> None:
         """Not a request at all: say why, after those before it were answered, and hang up once that was read."""
@@ -280,14 +280,13 @@ class Client(asyncio.Protocol):
         if self._reading is not None and self._reading.taken:
             self._turn_away(self._reading, error)
         elif self._serving is None:
-            self._hang_up()
+            self._hang_up(error)
         else:
             self._transport.pause_reading()  # nothing that follows can be understood
 
-    def _hang_up(self) -> None:
-        assert self._spoilt is not None
+    def _hang_up(self, error: SardeenzError) -> None:
         self.keep = False
-        Reply(self, self._service.new_request_id()).refuse(self._spoilt)
+        Reply(self, self._service.new_request_id()).refuse(error)
         self._linger()
 
     def _linger(self) -> None:
