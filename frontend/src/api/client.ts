@@ -2,9 +2,11 @@
 import type {
   Alias,
   AliasRequest,
+  Captures,
   DeploymentRequest,
   DeploymentRow,
   HoursPage,
+  HoursRow,
   Key,
   KeyChange,
   KeyRequest,
@@ -16,6 +18,7 @@ import type {
   Runtime,
   Team,
   TeamRequest,
+  UsageCall,
   Verb,
 } from "./types";
 
@@ -84,6 +87,7 @@ interface Page<T> {
 }
 
 const PAGE_ROWS = 1000;
+const CAPTURE_ROWS = 100;
 
 /** Every row of a list, page after page. */
 async function all<T>(path: string): Promise<T[]> {
@@ -132,5 +136,20 @@ export const createAlias = (given: AliasRequest) => call<Alias>("POST", "aliases
 export const changeAlias = (id: number, given: Partial<AliasRequest>) => call<Alias>("PATCH", `aliases/${id}`, given);
 export const deleteAlias = (id: number) => call<undefined>("DELETE", `aliases/${id}`);
 
-/** Sums of usage; `query` as `lib/usage` writes it. At most one page: whoever needs more takes the CSV. */
-export const usageHours = (query: string) => call<HoursPage>("GET", `usage/hours?limit=${PAGE_ROWS}&${query}`);
+/** Sums of usage, every row of them; `query` as `lib/usage` writes it. */
+export async function usageHours(query: string): Promise<Pick<HoursPage, "results" | "totals">> {
+  const results: HoursRow[] = [];
+  for (;;) {
+    const page = await call<HoursPage>("GET", `usage/hours?${query}&limit=${PAGE_ROWS}&offset=${results.length}`);
+    results.push(...page.results);
+    if (page.results.length === 0 || results.length >= page.count) return { results, totals: page.totals };
+  }
+}
+
+/** One page of single calls. */
+export const usageCalls = (query: string) => call<Page<UsageCall>>("GET", `usage?${query}`);
+
+/** Captured calls of one deployment: the latest, newest first; with `after` those that came later, oldest first. */
+export const captures = (deployment: number, after?: string) =>
+  call<Captures>("GET", `captures?deployment=${deployment}&limit=${CAPTURE_ROWS}${after === undefined ? "" : `&after=${after}`}`);
+export const clearCaptures = (deployment: number) => call<undefined>("DELETE", `captures?deployment=${deployment}`);

@@ -30,6 +30,9 @@ export type AliasRequest = Schemas["AliasRequest"];
 export type HoursPage = Schemas["HoursPage"];
 export type HoursRow = Schemas["HoursRow"];
 export type Sums = Schemas["Sums"];
+export type UsageCall = Schemas["Usage"];
+export type Capture = Schemas["Capture"];
+export type Captures = Schemas["Captures"];
 
 /** What a replica may be asked to do. */
 export type Verb = "start" | "stop" | "restart" | "sleep" | "wake" | "move" | "cancel";

@@ -67,6 +67,15 @@ describe("numbers as text", () => {
     [75, "1 min 15 s"],
   ])("a span of %s s is %s", (value, text) => expect(format.span(value)).toBe(text));
 
+  it.each([
+    [0, "0 %"],
+    [0.0004, "<0.1 %"],
+    [0.0042, "0.4 %"],
+    [0.0999, "10 %"],
+    [1, "100 %"],
+    [null, "–"],
+  ])("a small ratio of %s is %s", (value, text) => expect(format.finePercent(value)).toBe(text));
+
   it("an expiry is so far away, or over", () => {
     const now = Date.parse("2030-01-01T00:00:00Z");
     expect(format.until("2030-01-04T00:00:00Z", now)).toBe("in 3 d");
@@ -76,6 +85,7 @@ describe("numbers as text", () => {
   it("days and hours are UTC", () => {
     const at = Date.parse("2030-01-31T23:00:00Z");
     expect([format.day(at), format.day(at, true), format.hourOf(at)]).toEqual(["31 Jan", "31 Jan, 23:00", "23:00"]);
+    expect(format.utc("2030-01-31T23:05:09+01:00")).toBe("31 Jan, 22:05:09");
   });
 
   it("an instant in the future is now", () => {

@@ -31,6 +31,12 @@ export function percent(ratio: Maybe): string {
   return ratio === null || ratio === undefined ? UNKNOWN : `${Math.round(ratio * 100)} %`;
 }
 
+/** 0.0042 -> "0.4 %", 0.425 -> "43 %": one decimal below ten. */
+export function finePercent(ratio: Maybe): string {
+  if (ratio === null || ratio === undefined || ratio >= 0.0995) return percent(ratio);
+  return ratio > 0 && ratio < 0.001 ? "<0.1 %" : `${(ratio * 100).toFixed(1).replace(/\.0$/, "")} %`;
+}
+
 export function celsius(value: Maybe): string {
   return value === null || value === undefined ? UNKNOWN : `${Math.round(value)} °C`;
 }
@@ -106,6 +112,11 @@ export function moment(at: string | null | undefined): string {
 /** "14:05:09", in this browser's time zone. */
 export function clock(at: string | null | undefined): string {
   return at ? new Date(at).toLocaleTimeString("en-GB", { hour12: false }) : UNKNOWN;
+}
+
+/** "31 Jan, 14:05:09", UTC. */
+export function utc(at: string): string {
+  return `${day(Date.parse(at))}, ${new Date(at).toISOString().slice(11, 19)}`;
 }
 
 /** "31 Jan" of a UTC day, with "14:00" of a UTC hour. */
