@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { alias } from "./access.fake";
-import { aliasDraft, aliasRequest, moved, sharesOf, withTarget } from "./aliases";
+import { aliasDraft, aliasRequest, moved, sharesOf, sharesOfDraft, withTarget } from "./aliases";
 
 const split = alias(["chat", 90], ["canary", 10], ["backup", 0]);
 const ids = (targets: { deployment: string }[]) => targets.map((target) => target.deployment).join("");
@@ -34,6 +34,17 @@ describe("an alias", () => {
   ])("of %j is refused: %s", (rows, told) => {
     const targets = rows.map(([deployment = "", weight = ""], row) => ({ row, deployment, weight }));
     expect(aliasRequest({ name: "a", targets }).wrong).toEqual({ targets: told });
+  });
+
+  it("shows its split while it is written", () => {
+    const rows = [["1", "3"], ["", "5"], ["2", "1"], ["2", "9"], ["3", "x"]]; // prettier-ignore
+    const targets = rows.map(([deployment = "", weight = ""], row) => ({ row, deployment, weight }));
+    const names = new Map([[1, "chat"]]);
+    expect(sharesOfDraft({ name: "", targets }, (id) => names.get(id)).map(({ name, ratio }) => [name, ratio])).toEqual([
+      ["chat", 0.75],
+      ["2", 0.25],
+      ["3", 0],
+    ]);
   });
 
   it("asks for a name", () => {

@@ -68,3 +68,15 @@ export function shares(targets: readonly { deployment: number; name: string; wei
 export function sharesOf(alias: Alias): Share[] {
   return shares(alias.targets.map((target) => ({ deployment: target.deployment, name: target.deployment_name, weight: target.weight ?? 1 })));
 }
+
+/** The same of a form that is being written: rows without a deployment are left out, a weight that is none counts as 0. */
+export function sharesOfDraft(given: AliasDraft, nameOf: (deployment: number) => string | undefined): Share[] {
+  const chosen = given.targets.filter((target) => target.deployment);
+  const unique = chosen.filter((target, at) => chosen.findIndex((other) => other.deployment === target.deployment) === at);
+  return shares(
+    unique.map((target) => {
+      const deployment = Number(target.deployment);
+      return { deployment, name: nameOf(deployment) ?? String(deployment), weight: readWeight(target.weight) || 0 };
+    }),
+  );
+}

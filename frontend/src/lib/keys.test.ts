@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { key, team } from "./access.fake";
-import { keyChange, keyDraft, keyRequest, keyState, localTime, teamDraft, teamRequest, withScope } from "./keys";
+import { curlLine, keyChange, keyDraft, keyRequest, keyState, localTime, matchingKeys, teamDraft, teamRequest, withScope } from "./keys";
 
 const NOW = Date.parse("2030-01-01T00:00:00Z");
 
@@ -24,6 +24,13 @@ describe("the form of a key", () => {
     expect(request).toMatchObject({ name: "app", scopes: ["inference"], team: null, allowed_models: [], expires_at: null });
   });
 
+  it("asks for models where it is not for every one", () => {
+    const some = { ...keyDraft(key({ allowed_models: ["chat"] })) };
+    expect(keyRequest(some).request.allowed_models).toEqual(["chat"]);
+    expect(keyRequest({ ...some, every_model: true }).request.allowed_models).toEqual([]);
+    expect(keyRequest({ ...some, allowed_models: [] }).wrong).toEqual({ allowed_models: "choose at least one, or every model" });
+  });
+
   it("leaves an expiry alone that nobody touched, and writes one that somebody did", () => {
     const row = key({ expires_at: "2030-01-31T12:00:42.5Z" });
     expect(keyRequest(keyDraft(row), row).request).not.toHaveProperty("expires_at");
@@ -41,6 +48,40 @@ describe("the form of a key", () => {
     expect(withScope(["read", "manage"], "inference", true)).toEqual(["read", "inference"]);
     expect(withScope(["inference"], "read", true)).toEqual(["inference", "read"]);
     expect(withScope(["inference", "read"], "read", false)).toEqual(["inference"]);
+  });
+});
+
+describe("a list of keys", () => {
+  const keys = [
+    key({ id: 1, name: "App", team_name: "blue", allowed_models: ["gpt-4"] }),
+    key({ id: 2, name: "ci", scopes: ["read"], revoked_at: "2029-01-01T00:00:00Z" }),
+  ];
+
+  it.each([
+    ["", false, [1]],
+    ["", true, [1, 2]],
+    ["app BLUE", false, [1]],
+    ["gpt", false, [1]],
+    ["blue ci", true, []],
+    ["read", false, []],
+    ["read", true, [2]],
+  ])("searched for %j, revoked ones %s, shows %j", (query, revoked, ids) =>
+    expect(matchingKeys(keys, query, revoked).map(({ id }) => id)).toEqual(ids),
+  );
+});
+
+describe("the line that tries a key", () => {
+  const at = { gateway: "http://here:8001", web: "http://here:8000" };
+
+  it("asks a model", () => {
+    expect(curlLine({ key: "sk-1", scopes: ["inference", "read"] }, "chat", at)).toBe(
+      `curl http://here:8001/v1/chat/completions -H 'Authorization: Bearer sk-1' -H 'Content-Type: application/json' ` +
+        `-d '{"model":"chat","messages":[{"role":"user","content":"Hello"}]}'`,
+    );
+  });
+
+  it("looks at the API where the key is for that", () => {
+    expect(curlLine({ key: "sk-1", scopes: ["read"] }, "chat", at)).toBe("curl http://here:8000/api/deployments -H 'Authorization: Bearer sk-1'");
   });
 });
 

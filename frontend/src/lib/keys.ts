@@ -15,7 +15,8 @@ export interface KeyDraft {
   scopes: Scope[];
   /** A team's id, or "" for none. */
   team: string;
-  /** Empty: every one. */
+  every_model: boolean;
+  /** What is chosen where not every one is. */
   allowed_models: string[];
   /** As an `<input type="datetime-local">` has it, in this browser's time zone; "" is never. */
   expires_at: string;
@@ -28,6 +29,7 @@ export function keyDraft(of?: Key): KeyDraft {
     name: of?.name ?? "",
     scopes: [...(of?.scopes ?? (["inference"] as const))],
     team: of?.team == null ? "" : String(of.team),
+    every_model: !of?.allowed_models?.length,
     allowed_models: [...(of?.allowed_models ?? [])],
     expires_at: of?.expires_at ? localTime(Date.parse(of.expires_at)) : "",
     quota: quotaDraft(of),
@@ -41,12 +43,13 @@ export function keyRequest(given: KeyDraft, of?: Key): { request: KeyRequest; wr
     name: given.name.trim(),
     scopes: given.scopes,
     team: given.team ? Number(given.team) : null,
-    allowed_models: given.allowed_models,
+    allowed_models: given.every_model ? [] : given.allowed_models,
     ...quota,
   };
   if (of === undefined || given.expires_at !== keyDraft(of).expires_at) request.expires_at = instant(given.expires_at);
   if (!request.name) wrong["name"] = "give it a name";
   if (!given.scopes.length) wrong["scopes"] = "choose at least one";
+  if (!given.every_model && !given.allowed_models.length) wrong["allowed_models"] = "choose at least one, or every model";
   return { request, wrong };
 }
 
@@ -70,6 +73,22 @@ export function localTime(at: number): string {
 
 function instant(local: string): string | null {
   return local ? new Date(local).toISOString() : null;
+}
+
+/** Those to show: revoked ones where wanted, and every word of `query` in what one may know a key by. */
+export function matchingKeys(keys: readonly Key[], query: string, revoked: boolean): Key[] {
+  const words = query.toLowerCase().split(/\s+/).filter(Boolean);
+  const text = (key: Key) =>
+    [key.name, key.prefix, key.team_name, key.owner_name, ...key.scopes, ...(key.allowed_models ?? [])].join(" ").toLowerCase();
+  return keys.filter((key) => (revoked || !key.revoked_at) && words.every((word) => text(key).includes(word)));
+}
+
+/** A line for a shell that tries a new key: a question to `model`, or a look at the API. */
+export function curlLine(made: { key: string; scopes: readonly Scope[] }, model: string, at: { gateway: string; web: string }): string {
+  const bearer = `-H 'Authorization: Bearer ${made.key}'`;
+  if (!made.scopes.includes("inference")) return `curl ${at.web}/api/deployments ${bearer}`;
+  const body = JSON.stringify({ model, messages: [{ role: "user", content: "Hello" }] });
+  return `curl ${at.gateway}/v1/chat/completions ${bearer} -H 'Content-Type: application/json' -d '${body}'`;
 }
 
 export interface TeamDraft {

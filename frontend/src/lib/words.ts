@@ -1,6 +1,7 @@
 /** What the page calls things. */
-import type { ReplicaRow, State, Verb } from "../api/types";
+import type { ReplicaRow, Scope, State, Verb } from "../api/types";
 import type { Connection } from "../live/connection";
+import type { KeyState } from "./keys";
 import type { PartKind } from "./memory";
 
 export const STATES: Record<State, string> = {
@@ -39,6 +40,16 @@ export const VERBS: Record<Verb, string> = {
   cancel: "Cancel",
   stop: "Stop…",
 };
+
+export const SCOPES: Record<Scope, { word: string; about: string }> = {
+  inference: { word: "Inference", about: "Calls models at /v1. For applications; never together with manage." },
+  read: { word: "Read", about: "Looks at everything under /api: the fleet, keys, usage." },
+  manage: { word: "Manage", about: "Changes everything under /api: deploys, makes keys. For tools you trust." },
+};
+
+export const KEY_STATES: Record<KeyState, string> = { usable: "Usable", expired: "Expired", revoked: "Revoked" };
+
+export const NEEDS_STAFF = "this needs a staff account";
 
 /** What the replica is on its way to, when that is not where it is. */
 export function heading(replica: ReplicaRow): string | undefined {

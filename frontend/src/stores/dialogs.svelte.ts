@@ -1,5 +1,5 @@
 /** Which dialog is open. One at a time. */
-import type { DeploymentRow, ReplicaRow } from "../api/types";
+import type { Alias, DeploymentRow, Key, NewKey, ReplicaRow, Team } from "../api/types";
 
 export interface Question {
   title: string;
@@ -11,7 +11,11 @@ export interface Question {
 export type Open =
   | { kind: "confirm"; question: Question }
   | { kind: "move"; replica: ReplicaRow }
-  | { kind: "deploy"; deployment: DeploymentRow | undefined };
+  | { kind: "deploy"; deployment: DeploymentRow | undefined }
+  | { kind: "key"; key: Key | undefined }
+  | { kind: "made"; key: NewKey }
+  | { kind: "team"; team: Team | undefined }
+  | { kind: "alias"; alias: Alias | undefined };
 
 class Dialogs {
   open = $state.raw<Open>();
@@ -28,6 +32,23 @@ class Dialogs {
 
   deploy(deployment?: DeploymentRow): void {
     this.open = { kind: "deploy", deployment };
+  }
+
+  key(key?: Key): void {
+    this.open = { kind: "key", key };
+  }
+
+  /** Show a key for the only time. */
+  made(key: NewKey): void {
+    this.open = { kind: "made", key };
+  }
+
+  team(team?: Team): void {
+    this.open = { kind: "team", team };
+  }
+
+  alias(alias?: Alias): void {
+    this.open = { kind: "alias", alias };
   }
 
   close(): void {
