@@ -16,6 +16,8 @@ from gateway.outage import Outage
 SERVICE_NAME = "sardeenz-gateway"
 END_SECONDS = 3.0
 """How long the end of a process waits for its last spans."""
+CLOSE_SECONDS = 0.5
+"""And then for the attempt in progress to see that it is over."""
 
 _SDK = logging.getLogger("opentelemetry")
 _ABOUT_EXPORT = ("opentelemetry.exporter.", "opentelemetry.sdk._shared_internal")
@@ -85,6 +87,7 @@ class Export:
         if ending.is_alive():
             logger.warning("the last traces were not sent within %.0f s", END_SECONDS)
             self._exporter.shutdown()
+            await asyncio.to_thread(ending.join, CLOSE_SECONDS)
         _SDK.removeHandler(self._complaints)
         _SDK.propagate = True
 
