@@ -1,6 +1,7 @@
 """The command line's way to the REST API, and how it names what it acts on."""
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import Annotated, Any, NoReturn
 
@@ -12,7 +13,9 @@ from sardeenz import cli_config
 
 Rows = list[dict[str, Any]]
 AsJson = Annotated[bool, typer.Option("--json", help="print the API's answer as JSON")]
-console = Console(highlight=False)
+WIDE = 500
+"""Columns of what is piped or written to a file: a line there is never broken."""
+console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 errors = Console(stderr=True, highlight=False)
 
 

@@ -21,7 +21,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def run(live_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("SARDEENZ_URL", live_server.url)
     monkeypatch.setenv("SARDEENZ_TOKEN", factories.api_key("read", "manage", name="command line")[1])
-    monkeypatch.setenv("COLUMNS", "250")
 
     def invoke(*words: str, refused: bool = False) -> Any:
         done = CliRunner().invoke(app, words)
