@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 from django.conf import settings
 from django.db import close_old_connections
 
-from gateway import rows, tracing, usage_rows
+from gateway import ring, rows, tracing, usage_rows
 from gateway.holds import Limits
 from gateway.peers_redis import exchange
 from gateway.reporting import Demand
@@ -104,6 +104,7 @@ application = Gateway(
         exchange=exchange,
         save_responses=save_responses,
         find_response=find_response,
+        write_captures=ring.write,
     ),
     Limits(
         body_bytes=settings.BODY_BYTES,

@@ -36,6 +36,7 @@ class Call:
         "fields",
         "force_usage",
         "gpu_seconds",
+        "headers",
         "key",
         "leased",
         "marker",
@@ -72,6 +73,7 @@ class Call:
         self.stream = fields.stream
         self.body = body
         self.size_bytes = len(body)
+        self.headers = request.headers
         self.content_type = request.headers.get(b"content-type", b"")
         self.reply = reply
         self.key = key

@@ -1,6 +1,6 @@
 """The gateway's numbers as Prometheus text, put together when asked for: counting costs an addition, no more."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gateway import tally
 from gateway.admission import Admission
@@ -26,12 +26,15 @@ _GAUGES = {
 }
 
 
-def sums(router: Router, admission: Admission, meter: Meter, outages: Sequence[Outage]) -> Sums:
+def sums(
+    router: Router, admission: Admission, meter: Meter, outages: Sequence[Outage], captures: Mapping[str, int]
+) -> Sums:
     """What this process has to say."""
     return Sums(
         tallies=meter.tallies,
         faults={outage.what: outage.times for outage in outages},
         dropped=meter.dropped,
+        captures=dict(captures),
         gauges={
             "processes": 1,
             "in_flight": sum(router.leases().values()),
@@ -39,11 +42,6 @@ def sums(router: Router, admission: Admission, meter: Meter, outages: Sequence[O
             "waiting_bytes": admission.waiting_bytes,
         },
     )
-
-
-def render(router: Router, admission: Admission, meter: Meter, outages: Sequence[Outage]) -> bytes:
-    """The text of this process alone."""
-    return text(sums(router, admission, meter, outages))
 
 
 def text(found: Sums) -> bytes:
@@ -65,6 +63,10 @@ def _calls(found: Sums) -> Iterator[str]:
             yield _line(name, {"model": model, "path": path, "status": str(status), "outcome": outcome}, count)
     yield from _head("sardeenz_gateway_usage_dropped_total", "counter", "Usage records that could not be kept.")
     yield _line("sardeenz_gateway_usage_dropped_total", {}, found.dropped)
+    name = "sardeenz_gateway_captures_total"
+    yield from _head(name, "counter", "Calls to be captured: kept, missed (no room to copy), dropped (Redis away).")
+    for result, count in found.captures.items():
+        yield _line(name, {"result": result}, count)
 
 
 def _tokens(found: Sums) -> Iterator[str]:

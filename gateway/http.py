@@ -6,6 +6,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from gateway import envelopes
+from gateway.capture import Copy
 from gateway.envelopes import Headers
 from sardeenz.errors import SardeenzError
 
@@ -110,6 +111,7 @@ class Reply:
         "_chunked",
         "_client",
         "_silent",
+        "copy",
         "dialect",
         "ended",
         "extra",
@@ -132,6 +134,7 @@ class Reply:
         self.started = False
         self.held_open = False
         self.ended = False
+        self.copy: Copy | None = None
 
     @property
     def committed(self) -> bool:
@@ -144,12 +147,16 @@ class Reply:
 
     def write(self, data: bytes) -> None:
         """Send a piece."""
+        if self.copy is not None:
+            self.copy.see(data)
         if data and not self._silent:
             self._client.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     def finish(self, data: bytes = b"") -> None:
         """Send the last piece."""
         self.ended = True
+        if self.copy is not None:
+            self.copy.see(data)
         if self._silent:
             return
         if not self._chunked:
@@ -162,6 +169,8 @@ class Reply:
     def whole(self, status: int, headers: Headers, data: bytes) -> None:
         """Send a complete answer."""
         self.ended = True
+        if self.copy is not None:
+            self.copy.see(data)
         head = self._head(status, headers, len(data))
         self._client.write(head if self._silent else head + data)
 

@@ -9,6 +9,7 @@ from gateway.envelopes import Headers
 from gateway.errors import EngineFailed, ModelNotAllowed
 from gateway.limits import Limiter
 from gateway.metering import Meter, Usage
+from gateway.recorder import Recorder
 from gateway.routing import Route, Router
 from gateway.stored import StoredResponses
 from gateway.strip import Strip
@@ -42,13 +43,20 @@ class Proxy:
     """Carries calls."""
 
     def __init__(
-        self, router: Router, admission: Admission, limiter: Limiter, meter: Meter, stored: StoredResponses
+        self,
+        router: Router,
+        admission: Admission,
+        limiter: Limiter,
+        meter: Meter,
+        stored: StoredResponses,
+        recorder: Recorder,
     ) -> None:
         self._router = router
         self._admission = admission
         self._limiter = limiter
         self._meter = meter
         self._stored = stored
+        self._recorder = recorder
 
     async def carry(self, call: Call) -> None:
         """Answer one call; whatever happens is told to the client and accounted."""
@@ -62,6 +70,8 @@ class Proxy:
                 raise ModelNotAllowed(f"this API key may not use the model `{name[:200]}`", param="model")
             routes = plan.order(call.session)
             call.route = routes[0]
+            if plan.captures:
+                self._recorder.begin(call, routes)
             charge = self._limiter.admit(call.key, call.estimated_tokens)
             call.reply.extra = charge.headers
             await self._answer(call, routes)
@@ -77,7 +87,10 @@ class Proxy:
                 usage = call.usage()
                 if charge is not None:
                     self._limiter.settle(charge, _total(usage), call.gpu_seconds)
-                self._meter.note(call.record(call.route, usage))
+                record = call.record(call.route, usage)
+                self._meter.note(record)
+                if (copy := call.reply.copy) is not None:
+                    self._recorder.end(copy, call, record)
             if call.trace is not None:
                 call.trace.end(call)
 

@@ -54,11 +54,13 @@ class Route:
 class Plan:
     """What a name stands for: one deployment, or an alias's split with its fallbacks."""
 
-    __slots__ = ("_heads", "_total", "_weights", "name", "routes")
+    __slots__ = ("_heads", "_total", "_weights", "captures", "name", "routes")
 
     def __init__(self, name: str, routes: tuple[Route, ...], weights: Iterable[int]) -> None:
         self.name = name
         self.routes = routes
+        self.captures = any(route.row.capture_until is not None for route in routes)
+        """Whether calls may have to be kept."""
         weighed = [(place, weight) for place, weight in enumerate(weights) if weight > 0] or [(0, 1)]
         self._heads = [place for place, _ in weighed]
         self._weights = list(accumulate(weight for _, weight in weighed))

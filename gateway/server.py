@@ -28,6 +28,7 @@ from gateway.paths import ENDPOINTS, Endpoint, StoredResponse, stored_response
 from gateway.peers import Peers
 from gateway.places import Demand
 from gateway.proxy import Proxy
+from gateway.recorder import Recorder, WriteCaptures
 from gateway.reporting import Report, Reporter
 from gateway.routing import Announcements, LoadAliases, LoadRoutes, Router
 from gateway.scrape import Scrape
@@ -62,6 +63,7 @@ class Needs:
     exchange: Callable[[str, bytes], Awaitable[Mapping[str, bytes]]]
     save_responses: Callable[[Mapping[str, str]], Awaitable[None]]
     find_response: Callable[[str], Awaitable[str | None]]
+    write_captures: WriteCaptures
 
 
 class Gateway:
@@ -101,7 +103,8 @@ class Gateway:
         self.peers.on_turn.append(self.admission.pump)
         self.scrape = Scrape(metrics_dir, self.gateway_id, self._sums)
         self.stored = StoredResponses(needs.save_responses, needs.find_response)
-        self.proxy = Proxy(self.router, self.admission, self.limiter, self.meter, self.stored)
+        self.recorder = Recorder(needs.write_captures)
+        self.proxy = Proxy(self.router, self.admission, self.limiter, self.meter, self.stored, self.recorder)
         self._loops = Loops()
         self._flushing = asyncio.Lock()
         self._summing = Outage("reading what was spent")
@@ -185,7 +188,7 @@ class Gateway:
         return self.admission.demand()
 
     def _sums(self) -> Sums:
-        return exposition.sums(self.router, self.admission, self.meter, self.outages)
+        return exposition.sums(self.router, self.admission, self.meter, self.outages, self.recorder.counts)
 
     @property
     def outages(self) -> tuple[Outage, ...]:
@@ -198,6 +201,7 @@ class Gateway:
             self.holds.waking,
             self.meter.outage,
             self.stored.outage,
+            self.recorder.outage,
             self.peers.outage,
             self.scrape.outage,
             self._summing,
@@ -228,6 +232,7 @@ class Gateway:
             self.reporter.keep_telling,
             self.peers.keep_in_touch,
             self.scrape.keep_publishing,
+            self.recorder.keep_writing,
             self._tick,
             self._write,
             self._sum_up,
@@ -239,6 +244,7 @@ class Gateway:
         await self._loops.end()
         await self._flush()
         await self.stored.flush()
+        await self.recorder.flush()
         await self.scrape.publish()
         self.router.close()
         await self.reporter.withdraw(self._needs.forget)

@@ -70,6 +70,8 @@ class Sums(msgspec.Struct):
     faults: dict[str, int] = msgspec.field(default_factory=dict)
     dropped: int = 0
     gauges: dict[str, float] = msgspec.field(default_factory=dict)
+    captures: dict[str, int] = msgspec.field(default_factory=dict)
+    """Captured calls, by what became of them."""
 
     def add(self, other: "Sums") -> None:
         """Add another process's."""
@@ -79,4 +81,6 @@ class Sums(msgspec.Struct):
             self.faults[what] = self.faults.get(what, 0) + times
         for name, value in other.gauges.items():
             self.gauges[name] = self.gauges.get(name, 0.0) + value
+        for result, count in other.captures.items():
+            self.captures[result] = self.captures.get(result, 0) + count
         self.dropped += other.dropped

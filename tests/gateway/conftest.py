@@ -13,6 +13,7 @@ import pytest_asyncio
 import uvicorn
 
 from gateway.auth import KnownKey
+from gateway.capture import Capture
 from gateway.downstream import Client
 from gateway.holds import Limits
 from gateway.limits import UNLIMITED, KnownTeam, Quota, Spent
@@ -60,6 +61,7 @@ class World:
     forgotten: list[str] = field(default_factory=list)
     touched: set[int] = field(default_factory=set)
     usage: list[Record] = field(default_factory=list)
+    captures: list[Capture] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     on_wake: Callable[[], Awaitable[None]] | None = None
     limits: Limits = LIMITS
@@ -183,6 +185,11 @@ class World:
             raise self.fault
         self.usage += records
 
+    async def write_captures(self, captures: Sequence[Capture]) -> None:
+        if self.redis_fault:
+            raise self.redis_fault
+        self.captures += captures
+
     def gateway(self) -> Gateway:
         needs = Needs(
             load_routes=self.load_routes,
@@ -198,6 +205,7 @@ class World:
             exchange=self.exchange,
             save_responses=self.save_responses,
             find_response=self.find_response,
+            write_captures=self.write_captures,
         )
         return Gateway(
             needs,
