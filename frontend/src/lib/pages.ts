@@ -4,6 +4,7 @@ export const PAGES = [
   { page: "fleet", href: "/", word: "Fleet" },
   { page: "access", href: "/access", word: "Access" },
   { page: "usage", href: "/usage", word: "Usage" },
+  { page: "requests", href: "/requests", word: "Requests" },
 ] as const;
 export const TABS = [
   { tab: "keys", href: "/access/keys", word: "API keys" },
