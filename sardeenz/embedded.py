@@ -98,6 +98,7 @@ def valkey_command(data_dir: Path, *, databases: int = 16) -> list[str]:
         "appendonly": "no",
         "databases": str(databases),
         "daemonize": "no",
+        "set-proc-title": "no",  # a title is written over the environment, by which `leftovers` knows our processes
         "loglevel": "warning",
     }
     options = [word for name, value in words.items() for word in (f"--{name}", value)]
