@@ -21,6 +21,7 @@ from gateway.call import Call
 from gateway.errors import InternalError
 from gateway.export import Export, from_environment
 from gateway.http import Request
+from gateway.metering import FREE, Usage
 from gateway.outage import Outage
 from gateway.routing import Route
 from gateway.targets import Target
@@ -201,7 +202,8 @@ class TracedExchange(Exchange):
 
 def _facts(call: Call, outcome: str) -> dict[str, Any]:
     """What is known of a call at its end; nothing that is not known."""
-    route, target, team, usage = call.route, call.replica, call.key.team, call.usage()
+    route, target, team = call.route, call.replica, call.key.team
+    usage = Usage() if call.endpoint.path in FREE else call.usage()
     ttft = call.tap.content_at - call.began if call.tap.content_at is not None else None
     facts = {
         "http.response.status_code": call.reply.status or None,

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway import exposition
+from gateway.tally import Sums
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 COMPOSE = ROOT / "compose.yaml"
@@ -33,6 +36,12 @@ def test_every_setting_is_in_the_readme(name: str) -> None:
 def test_the_readme_names_no_setting_that_does_not_exist() -> None:
     mentioned = set(re.findall(r"`(SARDEENZ_[A-Z_]+)`", README))
     assert {name.removesuffix("_FILE") for name in mentioned} - _settings() - INTERNAL == set()
+
+
+def test_every_metric_is_documented_and_no_other() -> None:
+    said = set(re.findall(r"# TYPE (\S+)", exposition.text(Sums()).decode()))
+    table = (ROOT / "docs" / "observability.md").read_text().partition("## Metrics")[2]
+    assert set(re.findall(r"`(sardeenz_gateway_\w+)`", table)) == said
 
 
 def test_every_make_target_of_the_readme_exists() -> None:

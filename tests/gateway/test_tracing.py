@@ -304,10 +304,8 @@ async def test_a_client_that_leaves_cancels_its_spans(world: World, run, engine:
     assert "http.response.status_code" not in facts(call)
 
 
-async def test_a_stored_response_is_traced_without_its_id_in_a_name(
-    world: World, run, engine: Engine, traced: Traced
-) -> None:
-    engine.behaviour = lambda exchange: exchange.answer(b'{"id":"resp_1"}')
+async def test_a_stored_response_is_traced_by_its_path(world: World, run, engine: Engine, traced: Traced) -> None:
+    engine.behaviour = lambda exchange: exchange.answer(b'{"id":"resp_1","usage":{"input_tokens":7}}')
     world.serve("m", engine)
     gateway = await run()
     assert (await gateway.client.post("/v1/responses", json={"model": "m", "input": "hi"})).status_code == 200
@@ -316,6 +314,8 @@ async def test_a_stored_response_is_traced_without_its_id_in_a_name(
     made, asked = traced.of(SpanKind.SERVER)
     assert (made.name, asked.name) == ("chat m", "stored_response m")
     assert (facts(asked)["http.request.method"], facts(asked)["url.path"]) == ("GET", "/v1/responses/resp_1")
+    assert facts(made)["gen_ai.usage.input_tokens"] == 7
+    assert "gen_ai.usage.input_tokens" not in facts(asked)  # it would be counted twice
     assert traced.of(SpanKind.CLIENT)[-1].name == "GET /v1/responses/{id}"
 
 
