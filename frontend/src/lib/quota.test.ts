@@ -16,6 +16,11 @@ describe("limits", () => {
     });
   });
 
+  it("stand in a form as people write them", () => {
+    const draft = quotaDraft({ tokens_per_day: 2_000_000, gpu_seconds_per_day: 5400, gpu_seconds_per_month: 259_200 });
+    expect([draft.tokens_per_day, draft.gpu_seconds_per_day, draft.gpu_seconds_per_month]).toEqual(["2,000,000", "90 min", "3 d"]);
+  });
+
   it("are read with units", () => {
     const { quota } = quotaRequest({ ...quotaDraft(), tokens_per_minute: "200k", gpu_seconds_per_month: "1 d" });
     expect([quota.tokens_per_minute, quota.gpu_seconds_per_month]).toEqual([200_000, 86_400]);
@@ -29,9 +34,9 @@ describe("limits", () => {
   it("are short in a list", () => {
     expect(limitsInShort({ requests_per_minute: 600, concurrent_requests: 8, tokens_per_day: 2_000_000, gpu_seconds_per_day: 7200 })).toEqual([
       "600 requests/min",
-      "8 at once",
       "2M tokens/day",
       "2 h GPU/day",
+      "8 at once",
     ]);
     expect(limitsInShort({})).toEqual([]);
   });

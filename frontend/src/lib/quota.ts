@@ -5,11 +5,11 @@ import { compact, count, duration, parseCount, parseSeconds } from "./format";
 export const QUOTA = [
   "requests_per_minute",
   "tokens_per_minute",
-  "concurrent_requests",
   "tokens_per_day",
   "tokens_per_month",
   "gpu_seconds_per_day",
   "gpu_seconds_per_month",
+  "concurrent_requests",
 ] as const;
 export type QuotaField = (typeof QUOTA)[number];
 export type Quota = Pick<Team, QuotaField>;
@@ -36,9 +36,20 @@ function isTime(field: QuotaField): boolean {
   return field.startsWith("gpu_seconds");
 }
 
+const UNITS = [["d", 86_400], ["h", 3600], ["min", 60]] as const; // prettier-ignore
+
+/** "2 h", "90 min", "0.5 s": in the biggest unit that leaves nothing over. */
+function exactTime(seconds: number): string {
+  const [unit, of] = UNITS.find(([, length]) => seconds > 0 && seconds % length === 0) ?? ["s", 1];
+  return `${seconds / of} ${unit}`;
+}
+
 /** The limits as the form shows them; exact, so that saving an untouched form changes nothing. */
 export function quotaDraft(of?: Quota): QuotaDraft {
-  const text = (field: QuotaField) => (of?.[field] == null ? "" : String(of[field]));
+  const text = (field: QuotaField) => {
+    const value = of?.[field];
+    return value == null ? "" : isTime(field) ? exactTime(value) : count(value);
+  };
   return Object.fromEntries(QUOTA.map((field) => [field, text(field)])) as QuotaDraft;
 }
 

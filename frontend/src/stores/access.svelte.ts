@@ -35,7 +35,7 @@ class Access {
     const used = key.last_used_at ? `It was last used ${since(key.last_used_at, live.now)} ago.` : "It was never used.";
     dialogs.confirm({
       title: `Revoke ${key.name}?`,
-      text: `Within a second every request with ${key.prefix}… is refused with a 401, and whatever uses the key stops working. ${used} This cannot be undone; what the key used stays counted.`,
+      text: `Within a second every request with this key is refused with a 401, and whatever uses the key stops working. ${used} This cannot be undone; what the key used stays counted.`,
       action: "Revoke",
       run: () => this.end(`${key.name} is revoked.`, `${key.name}, revoke`, () => revokeKey(key.id)),
     });
