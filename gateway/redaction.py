@@ -5,7 +5,7 @@ stands in bodies, mostly JSON, so that a line break before a key may be the two 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 HIDDEN = "[redacted]"
 RUN_CHARS = 256
@@ -56,12 +56,10 @@ def redact(text: str, *, cut_before: bool = False, cut_after: bool = False) -> s
     """The text without secrets. Where it was cut at one of its ends, what may be part of one goes there, too."""
     text = _without_private_keys(text)
     text = _without_secret_fields(text)
-    text = _DATA_URL.sub(_data, text)
-    text = _KEY_SHAPES.sub(HIDDEN, text)
-    text = _RUN.sub(lambda match: _size("base64", match[0]), text)
-    for named in (_HEADER, _BEARER, _ASSIGNED, _LOGIN):
-        text = named.sub(_after_its_name, text)
-    text = _MAIL.sub(_mail, text)
+    lowered = text.lower()
+    for marks, pattern, replacement in _SEARCHES:
+        if any(mark in lowered for mark in marks):
+            text = pattern.sub(replacement, text)
     if cut_before:
         text = after_cut(text)
     return before_cut(text) if cut_after else text
@@ -95,6 +93,63 @@ def _mail(match: re.Match[str]) -> str:
     """`\\nbob@example.com` in JSON begins with a line break, not with an n."""
     escaped = match.start() > 0 and match.string[match.start() - 1] == "\\" and match[0][0] in "bfnrt"
     return f"{match[0][0]}[e-mail]" if escaped else "[e-mail]"
+
+
+_KEY_MARKS = (
+    "sk-",
+    "sk_",
+    "pk-",
+    "pk_",
+    "rk-",
+    "rk_",
+    "eyj",
+    "hf_",
+    "gho_",
+    "ghp_",
+    "ghs_",
+    "ghu_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "akia",
+    "asia",
+    "aroa",
+    "aida",
+    "aiza",
+    "ya29.",
+    "xox",
+    "npm_",
+    "gsk_",
+    "whsec_",
+    "dop_v1_",
+    "pypi-",
+    "nvapi-",
+    "xai-",
+    "sg.",
+)
+_NAME_MARKS = (
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token=",
+    "_key",
+    "-key",
+    "apikey",
+    "accesskey",
+    "privatekey",
+)
+_SEARCHES: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (("data:",), _DATA_URL, _data),
+    (_KEY_MARKS, _KEY_SHAPES, HIDDEN),
+    (("",), _RUN, lambda match: _size("base64", match[0])),
+    (("authorization", "cookie"), _HEADER, _after_its_name),
+    (("bearer",), _BEARER, _after_its_name),
+    (_NAME_MARKS, _ASSIGNED, _after_its_name),
+    (("://",), _LOGIN, _after_its_name),
+    (("@",), _MAIL, _mail),
+)
+"""In their order. A plain search for what a pattern needs costs a thousandth of the pattern."""
 
 
 def _without_private_keys(text: str) -> str:

@@ -17,7 +17,7 @@ SHOWN_BYTES = 16 * 1024
 """Of a text that is kept."""
 
 _HALF = SHOWN_BYTES // 2
-_MARGIN = 32 * 1024
+_MARGIN = 24 * 1024
 _WINDOW = 128 * 1024
 _RUN_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-"
 _LONG_RUN = re.compile(rb"[A-Za-z0-9+/=_-]{%d,}+" % RUN_CHARS)
