@@ -115,7 +115,11 @@ def _plain(text: str) -> str:
 def _asked(text: str) -> str:
     """The messages of a conversation by role, or a prompt; whatever is neither as it was kept."""
     body = _json(text)
-    messages = body.get("messages") if isinstance(body, dict) else None
+    if not isinstance(body, dict):
+        return text
+    messages, prompt = body.get("messages"), body.get("prompt", body.get("input"))
+    if isinstance(prompt, str):
+        return prompt
     if isinstance(messages, list) and messages and all(isinstance(each, dict) for each in messages):
         return "\n".join(f"{each.get('role')}: {' '.join(_texts(each)) or json.dumps(each)}" for each in messages)
     return text

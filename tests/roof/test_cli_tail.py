@@ -80,21 +80,33 @@ def test_a_call_is_a_block_of_text(run: Any, chat: Deployment) -> None:
     assert text == ["> system: Be", "  brief.", "  user: hi", "< Good day.", ""]
 
 
-@pytest.mark.parametrize(
-    ("response", "shown"),
-    [
-        ('{"error": {"message": "too many", "code": "request_limit"}}', "too many"),
-        ('{"choices": [{"text": "one"}, {"text": "two"}]}', "one\n  two"),
-        ('{"type":"response.output_text.delta","delta":"a b"}\n{"type":"x","text":"a b"}', "a b"),
-        ('{"content": [{"type": "text", "text": "Anthropic"}]}', "Anthropic"),
-        ('{"data": [{"embedding": [1, 2]}]}', '{"data": [{"embedding": [1, 2]}]}'),
-        ('{"choices": [{"te\n[… 9 bytes left out …]\n"}', '{"choices": [{"te\n  [… 9 bytes left out …]\n  "}'),
-        ("", ""),
-    ],
-)
-def test_answers_of_every_kind_are_readable(run: Any, chat: Deployment, response: str, shown: str) -> None:
-    keep(captured(chat, response=response))
-    assert run().stdout.partition("\n< ")[2].rstrip() == shown
+PICTURE = {"role": "user", "content": [{"type": "text", "text": "see"}, {"url": "[image/png, 9 bytes]"}]}
+REQUESTS = {
+    '{"prompt": "Once upon"}': "Once upon",
+    '{"input": "Hello"}': "Hello",
+    '{"input": ["a", "b"]}': '{"input": ["a", "b"]}',
+    '{"messages": [{"role": "tool"}]}': 'tool: {"role": "tool"}',
+    json.dumps({"messages": [PICTURE]}): "user: see [image/png, 9 bytes]",
+    "[1]": "[1]",
+}
+RESPONSES = {
+    '{"error": {"message": "too many", "code": "request_limit"}}': "too many",
+    '{"choices": [{"text": "one"}, {"text": "two"}]}': "one\n  two",
+    '{"type":"response.output_text.delta","delta":"a b"}\n{"type":"x","text":"a b"}': "a b",
+    '{"content": [{"type": "text", "text": "Anthropic"}]}': "Anthropic",
+    '{"data": [{"embedding": [1, 2]}]}': '{"data": [{"embedding": [1, 2]}]}',
+    '{"choices": [{"te\n[… 9 bytes left out …]\n"}': '{"choices": [{"te\n  [… 9 bytes left out …]\n  "}',
+    "": "",
+}
+
+
+def test_requests_and_answers_of_every_kind_are_readable(run: Any, chat: Deployment) -> None:
+    keep(*(captured(chat, request=text, response="") for text in REQUESTS))
+    shown = [block.partition("\n< ")[0] for block in run().stdout.split("\n> ")[1:]]
+    assert shown == list(REQUESTS.values())
+    keep(*(captured(chat, response=text) for text in RESPONSES))
+    blocks = run("-n", str(len(RESPONSES))).stdout.split("\n< ")[1:]
+    assert [block.partition("\n\n")[0].strip() for block in blocks] == list(RESPONSES.values())
 
 
 def test_what_strangers_write_steers_no_terminal(run: Any, chat: Deployment) -> None:
