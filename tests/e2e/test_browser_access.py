@@ -73,6 +73,7 @@ def make_key(page: Page, name: str, team: str) -> str:
     expect(shown).to_be_visible()
     page.get_by_role("button", name="I have copied it").click()
     expect(shown).to_have_count(0)
+    expect(page.get_by_role("button", name="New key")).to_be_focused()
     expect(row(page, name)).to_contain_text("1 requests/min")
     assert found[0] not in page.content()
     return found[0]
