@@ -153,6 +153,9 @@ export const COLUMNS = {
 } as const;
 export type Column = keyof typeof COLUMNS;
 
+/** From here on the ratio of failed calls is told in red. */
+export const MANY_FAILED = 0.01;
+
 function ratio(part: number, whole: number): number | null {
   return whole > 0 ? part / whole : null;
 }
