@@ -151,6 +151,12 @@ class KeysUnavailable(Unavailable):
     code = "keys_unavailable"
 
 
+class ResponsesUnavailable(Unavailable):
+    """Redis is away, so a response that another process made cannot be found."""
+
+    code = "responses_unavailable"
+
+
 class ModelStopped(Unavailable):
     """The deployment is stopped; only an operator or a window starts it."""
 

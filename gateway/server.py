@@ -233,6 +233,7 @@ class Gateway:
             self.peers.keep_in_touch,
             self.scrape.keep_publishing,
             self.recorder.keep_writing,
+            self.stored.keep_saving,
             self._tick,
             self._write,
             self._sum_up,
@@ -266,7 +267,6 @@ class Gateway:
         """What others are to know, once a second."""
         while True:
             await self._flush()
-            await self.stored.flush()
             await asyncio.sleep(TICK_SECONDS)
 
     async def _flush(self) -> None:

@@ -1,13 +1,17 @@
 """Which replica made which stored response, and for whom: the engine that made it is the only one that has it."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 
 from gateway.auth import KnownKey
-from gateway.errors import ResponseNotFound
+from gateway.errors import ResponseNotFound, ResponsesUnavailable
 from gateway.outage import FAULTS, Outage
 
 REMEMBERED = 10_000
+SAVE_AGAIN_SECONDS = 1.0
+LOOK_AGAIN_SECONDS = (0.1, 0.4)
+"""A client may ask another process at once, before it can have heard: only who still finds nothing then says so."""
 
 
 class StoredResponses:
@@ -20,6 +24,7 @@ class StoredResponses:
         self._find = find
         self._known: OrderedDict[str, str] = OrderedDict()
         self._unsaved: dict[str, str] = {}
+        self._news = asyncio.Event()
         self.outage = Outage("remembering stored responses")
 
     def remember(self, response_id: str | None, marker: str, key: KnownKey) -> None:
@@ -29,12 +34,18 @@ class StoredResponses:
         self._keep(response_id, f"{marker} {_owner(key)}")
         if len(self._unsaved) < REMEMBERED:
             self._unsaved[response_id] = self._known[response_id]
+            self._news.set()
 
     async def marker(self, response_id: str, key: KnownKey) -> str:
-        """The replica that has it. Raises ResponseNotFound, also for a response of another team's."""
-        found = self._known.get(response_id)
-        if found is None:
-            found = await self._ask(response_id)
+        """The replica that has it.
+
+        Raises ResponseNotFound, also for a response of another team's, or ResponsesUnavailable.
+        """
+        found = self._known.get(response_id) or await self._ask(response_id)
+        for seconds in LOOK_AGAIN_SECONDS:
+            if found is None:
+                await asyncio.sleep(seconds)
+                found = await self._ask(response_id)
         if found is None or found.partition(" ")[2] != _owner(key):
             raise ResponseNotFound("no running replica is known to hold this response")
         return found.partition(" ")[0]
@@ -44,7 +55,9 @@ class StoredResponses:
             found = await self._find(response_id)
         except FAULTS as error:
             self.outage.began(error)
-            return None
+            raise ResponsesUnavailable(
+                "which replica holds this response cannot be looked up right now", retry_after_seconds=1.0
+            ) from error
         if found is not None:
             self._keep(response_id, found)
         return found
@@ -54,8 +67,18 @@ class StoredResponses:
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
 
+    async def keep_saving(self) -> None:
+        """Tell the other processes at once, of all that came meanwhile together."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            await self.flush()
+            if self._unsaved:
+                self._news.set()
+                await asyncio.sleep(SAVE_AGAIN_SECONDS)
+
     async def flush(self) -> None:
-        """Tell the other processes."""
+        """Tell them now; what cannot be told is kept."""
         if not self._unsaved:
             return
         batch, self._unsaved = self._unsaved, {}

@@ -98,7 +98,7 @@ class Installation:
             _post(api, "models", name=name, source=model)
             runtime = kind.runtime["kind"]
             if runtime != "simulator":  # that one is there from the first start
-                _post(api, "runtimes", name=runtime, **kind.runtime)
+                runtime = _post(api, "runtimes", name=f"clients-{runtime}", **kind.runtime)["name"]
             shared = {"model": name, "runtime": runtime, "max_model_len": 2048, "weights_bytes": 64 * MIB}
             chat: dict[str, Any] = {"extra_args": [*kind.flags, *kind.chat_flags], "replicas": kind.replicas}
             chat["environment"] = _STORE | kind.environment

@@ -3,7 +3,7 @@
 import json
 
 from gateway.limits import KnownTeam, Quota
-from tests.gateway.conftest import World, known, until
+from tests.gateway.conftest import World, known
 from tests.gateway.engines import Engine, Exchange
 
 
@@ -45,7 +45,6 @@ async def test_another_process_finds_it_too(world: World, run, engine: Engine, o
     engine.behaviour, other_engine.behaviour = keeper(1), keeper(2)
     world.serve("m", engine, other_engine)
     made = (await (await run()).client.post("/v1/responses", json={"model": "m"})).json()["id"]
-    await until(lambda: made in world.responses)
     assert (await (await run()).client.get(f"/v1/responses/{made}")).json()["id"] == made
 
 
@@ -77,3 +76,11 @@ async def test_an_id_cannot_carry_a_path(world: World, run, engine: Engine) -> N
     for path in ("/v1/responses/a%0d%0ax", "/v1/responses/%2e%2e%2fsleep", "/v1/responses/a/b"):
         assert (await client.get(path)).status_code == 404
     assert not engine.seen
+
+
+async def test_one_that_cannot_be_looked_up_is_not_said_to_be_missing(world: World, run, engine: Engine) -> None:
+    world.serve("m", engine)
+    client = (await run()).client
+    world.redis_fault = ConnectionError("away")
+    answer = await client.get("/v1/responses/resp_9")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "responses_unavailable")
