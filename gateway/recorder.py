@@ -117,15 +117,16 @@ class Recorder:
     async def flush(self, *, rest_ratio: float = 0.0) -> None:
         """Redact in a thread, then write. What cannot be written waits, up to a limit."""
         for _ in range(len(self._finished)):
-            finished, began = self._finished.popleft(), time.monotonic()
+            finished = self._finished.popleft()
             try:
-                self._unwritten.append(await asyncio.to_thread(captured, finished))
+                capture, worked_seconds = await asyncio.to_thread(_captured, finished)
             finally:
                 self._release(finished.copy)
+            self._unwritten.append(capture)
             if len(self._unwritten) > MOST_UNWRITTEN:
                 self._unwritten.popleft()
                 self.counts["dropped"] += 1
-            await asyncio.sleep(rest_ratio * (time.monotonic() - began))
+            await asyncio.sleep(rest_ratio * worked_seconds)
         if self._unwritten:
             await self._try_to_write(list(self._unwritten))
 
@@ -139,6 +140,12 @@ class Recorder:
             self.outage.ended()
             self.counts["kept"] += len(waiting)
             self._unwritten.clear()
+
+
+def _captured(finished: Finished) -> tuple[Capture, float]:
+    """The capture, and how long the processor worked on it."""
+    began = time.thread_time()
+    return captured(finished), time.thread_time() - began
 
 
 def captured(finished: Finished) -> Capture:
