@@ -49,6 +49,11 @@ describe("what was said", () => {
     ["streamed responses", [{ type: "response.output_text.delta", delta: "Hi" }, { type: "response.output_text.done", text: "Hi" }]],
   ])("is found in %s", (_, values) => expect(texts(...values)).toEqual([["Answer", "Hi"]]));
 
+  it("is found beside what was redacted or left out", () => {
+    const told = '{"choices":[{"index":0,"delta":{"content":"Hi"},"logprobs":[redacted]}]}';
+    expect(said(`${told}\n[… 9 bytes left out …]\n{"choi`)).toEqual([{ label: "Answer", text: "Hi" }]);
+  });
+
   it("is an error's message", () => {
     expect(texts({ error: { message: "too long", code: "bad_request" } })).toEqual([["Error", "too long"]]);
   });
@@ -62,13 +67,15 @@ describe("what was said", () => {
 describe("a request", () => {
   it("is indented where it is JSON", () => {
     expect(pretty('{"a":[1]}')).toBe('{\n  "a": [\n    1\n  ]\n}');
+    expect(pretty('{"a":1}\n{"b":[redacted],"c":"\\":[redacted]"}')).toBe('{\n  "a": 1\n}\n{\n  "b": "[redacted]",\n  "c": "\\":[redacted]"\n}');
     expect(pretty('{"a":\n[… 9 bytes left out …]\n}')).toBe('{"a":\n[… 9 bytes left out …]\n}');
   });
 
   it.each([
     [{ messages: [{ content: "first" }, { content: "last  one" }] }, "last one"],
     [{ messages: [{ content: [{ type: "text", text: "see" }, { type: "image_url" }] }] }, "see"],
-    [{ prompt: ["a", "b"] }, "a"],
+    [{ prompt: ["a", "b"] }, "b"],
+    [{ input: [{ role: "user", content: [{ type: "input_text", text: "hear" }] }] }, "hear"],
     [{ input: "embed me" }, "embed me"],
     [{ other: 1 }, '{"other":1}'],
   ])("%j is told by %j", (body, text) => expect(asked(JSON.stringify(body))).toBe(text));

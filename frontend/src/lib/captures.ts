@@ -18,27 +18,40 @@ export function matchingCaptures(list: readonly Capture[], query: string): reado
   );
 }
 
-/** JSON with line breaks and indents; other text, and JSON without its middle, as it is. */
+/** JSON with line breaks and indents, each line by itself where the whole is none; other text as it is. */
 export function pretty(text: string): string {
-  const values = parsed(text);
-  return values ? values.map((value) => JSON.stringify(value, null, 2)).join("\n") : text;
+  const whole = read(text);
+  if (whole !== undefined) return JSON.stringify(whole, null, 2);
+  return text
+    .split("\n")
+    .map((line) => (isTree(read(line)) ? JSON.stringify(read(line), null, 2) : line))
+    .join("\n");
 }
 
-/** One JSON text, or one to a line, or the events of a stream; undefined when it is none of these. */
-function parsed(text: string): unknown[] | undefined {
-  try {
-    return [JSON.parse(text)];
-  } catch {
-    const lines = text.split("\n").filter((line) => line.trim());
-    const events = lines.flatMap((line) => (line.startsWith("data:") ? [line.slice(5).trim()] : []));
-    const told = events.length ? events.filter((event) => event !== "[DONE]") : lines;
+/** The value of JSON, also where one in it was redacted; undefined when it is none. */
+function read(text: string): unknown {
+  for (const tried of [text, text.replace(/(?<=[^\\]"):\s*\[redacted\]/g, ':"[redacted]"')]) {
     try {
-      return told.length ? told.map((line) => JSON.parse(line) as unknown) : undefined;
+      return JSON.parse(tried) as unknown;
     } catch {
-      return undefined;
+      continue;
     }
   }
+  return undefined;
 }
+
+/** The objects of a text: one, or one to a line, or the events of a stream. What cannot be read is left out. */
+function trees(text: string): Tree[] {
+  const whole = read(text);
+  const lines = whole === undefined ? text.split("\n").map((line) => read(line.replace(/^data:/, ""))) : [whole];
+  return lines.filter(isTree);
+}
+
+type Tree = Record<string, unknown>;
+const isTree = (value: unknown): value is Tree => value !== null && typeof value === "object" && !Array.isArray(value);
+const tree = (value: unknown): Tree => (isTree(value) ? value : {});
+const list = (value: unknown): Tree[] => (Array.isArray(value) ? value.map(tree) : []);
+const string = (value: unknown): string => (typeof value === "string" ? value : "");
 
 /** Something that was said: an answer, reasoning, the call of a tool, an error. */
 export interface Said {
@@ -46,18 +59,13 @@ export interface Said {
   readonly text: string;
 }
 
-type Tree = Record<string, unknown>;
-const tree = (value: unknown): Tree => (value !== null && typeof value === "object" ? (value as Tree) : {});
-const list = (value: unknown): Tree[] => (Array.isArray(value) ? value.map(tree) : []);
-const string = (value: unknown): string => (typeof value === "string" ? value : "");
-
 /** What an answer says to a reader, streamed or not, in the words of /v1/chat, completions, messages or responses. */
 export function said(response: string): Said[] {
   const texts = new Map<string, string>();
   const add = (label: string, text: string) => {
     if (text) texts.set(label, (texts.get(label) ?? "") + text);
   };
-  for (const value of (parsed(response) ?? []).map(tree)) {
+  for (const value of trees(response)) {
     if (value["error"]) add("Error", string(tree(value["error"])["message"]) || JSON.stringify(value["error"]));
     for (const choice of list(value["choices"])) addChoice(choice, add);
     for (const block of list(value["content"])) addBlock(block, "", add);
@@ -146,11 +154,11 @@ export function curl(call: Pick<Capture, "method" | "path" | "request" | "header
   const parts = [`curl ${call.stream ? "-N " : ""}${call.method === "POST" ? "" : `-X ${call.method} `}${shell(gateway + call.path)}`];
   parts.push(`-H "Authorization: Bearer $SARDEENZ_API_KEY"`);
   const type = call.headers["content-type"] ?? "application/json";
-  const fields = type.startsWith("multipart/") ? tree((parsed(call.request) ?? [])[0]) : undefined;
+  const fields = type.startsWith("multipart/") ? tree(read(call.request)) : undefined;
   if (fields) for (const [name, value] of Object.entries(fields)) parts.push(`-F ${shell(`${name}=${String(value)}`)}`);
   else if (call.request) {
-    const whole = parsed(call.request);
-    parts.push(`-H ${shell(`Content-Type: ${type}`)}`, `-d ${shell(whole?.length === 1 ? JSON.stringify(whole[0]) : call.request)}`);
+    const whole = read(call.request);
+    parts.push(`-H ${shell(`Content-Type: ${type}`)}`, `-d ${shell(whole === undefined ? call.request : JSON.stringify(whole))}`);
   }
   return parts.join(" \\\n  ");
 }
@@ -168,11 +176,15 @@ export function isAltered(text: string): boolean {
 
 /** The first words of the last thing that was asked, for a list. */
 export function asked(request: string): string {
-  const body = tree((parsed(request) ?? [])[0]);
-  const last = list(body["messages"] ?? body["input"]).at(-1);
-  const content = last ? last["content"] : (body["prompt"] ?? body["input"]);
-  const text = typeof content === "string" ? content : list(content).map((part) => string(part["text"])).filter(Boolean).join(" ") || (Array.isArray(content) ? string(content[0]) : "");
-  return text.replace(/\s+/g, " ").trim().slice(0, 200) || request.replace(/\s+/g, " ").slice(0, 200);
+  const body = tree(read(request));
+  const given = body["messages"] ?? body["input"] ?? body["prompt"];
+  const last: unknown = Array.isArray(given) ? given.at(-1) : given;
+  const text = typeof last === "string" ? last : textOf(tree(last)["content"]);
+  return (text || request).replace(/\s+/g, " ").trim().slice(0, 200);
+}
+
+function textOf(content: unknown): string {
+  return typeof content === "string" ? content : list(content).flatMap((part) => string(part["text"]) || []).join(" ");
 }
 
 /** Until when a deployment captures, in milliseconds since 1970; undefined when it does not now. */

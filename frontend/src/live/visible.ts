@@ -1,6 +1,6 @@
 /** Asking again and again, while somebody looks. */
 
-/** Call `ask` now and `seconds` after each answer, but only while the page is seen; the result stops it. `ask` must not throw. */
+/** Call `ask` now and `seconds` after each answer, but only while the page is seen; the result stops it. */
 export function whileVisible(seconds: number, ask: () => Promise<void>): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let asking = false;
@@ -10,9 +10,12 @@ export function whileVisible(seconds: number, ask: () => Promise<void>): () => v
     clearTimeout(timer);
     if (asking || ended || document.hidden) return;
     asking = true;
-    await ask();
-    asking = false;
-    if (!ended) timer = setTimeout(turn, seconds * 1000);
+    try {
+      await ask();
+    } finally {
+      asking = false;
+      if (!ended) timer = setTimeout(turn, seconds * 1000);
+    }
   }
 
   const seen = () => void turn();
