@@ -128,6 +128,7 @@ def test_a_team_a_key_and_an_alias_are_made_used_changed_and_ended(page: Page, u
     choose(page, "desk", "Revoke…")
     page.get_by_role("button", name="Revoke", exact=True).click()
     expect(row(page, "desk")).to_have_count(0)
+    expect(page.get_by_role("heading", name="API keys")).to_be_focused()
     until(lambda: ask(up, key, "chat") == (401, "invalid_api_key"), "the key opens nothing", 20)
     page.get_by_label("Show revoked").check()
     expect(row(page, "desk")).to_contain_text("Revoked")
