@@ -1,9 +1,10 @@
 """One call: what was asked, by whom, and what became of it."""
 
+import asyncio
 import time
 from typing import Any
 
-from gateway import openai
+from gateway import holds, openai
 from gateway.auth import KnownKey
 from gateway.http import Reply, Request
 from gateway.limits import KnownTeam
@@ -29,6 +30,7 @@ class Call:
 
     __slots__ = (
         "_head",
+        "_reminder",
         "began",
         "body",
         "content_type",
@@ -94,6 +96,7 @@ class Call:
         self.tap = Tap()
         # Before the head is made: it takes the caller's trace headers out of the request.
         self.trace: Trace | None = tracing.trace(request) if tracing is not None else None
+        self._reminder: asyncio.TimerHandle | None = None
         self._head = _forwarded(request.headers, reply.request_id)
 
     @property
@@ -115,13 +118,28 @@ class Call:
     @property
     def streams_events(self) -> bool:
         """Whether the answer is to be an event stream."""
-        return self.stream and not self.endpoint.multipart
+        return self.stream and self.endpoint.streams
 
     def still_waiting(self, route: Route, why: str, eta_seconds: float | None) -> None:
         """Admission's word that the wait goes on: only a stream can be told so without lying about the status."""
         self.reply.state = route.state.encode("ascii", "replace")
         if self.streams_events:
             self.reply.hold_open(why.encode(), eta_seconds)
+
+    def await_first_piece(self) -> None:
+        """The engine has the request: until its answer begins, the client of a stream hears that nobody is lost."""
+        if self.streams_events:
+            self._reminder = asyncio.get_running_loop().call_later(holds.HEARTBEAT_SECONDS, self._remind)
+
+    def _remind(self) -> None:
+        self.reply.hold_open(b"it has the request", None)
+        self.await_first_piece()
+
+    def heard(self) -> None:
+        """The answer begins, or there will be none."""
+        if self._reminder is not None:
+            self._reminder.cancel()
+            self._reminder = None
 
     # --- what the engine is sent --------------------------------------------------------------------------------
     def outgoing(self, route: Route) -> tuple[bytes | memoryview, bytes]:

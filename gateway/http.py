@@ -116,6 +116,7 @@ class Reply:
         "ended",
         "extra",
         "held_open",
+        "relayed",
         "request_id",
         "started",
         "state",
@@ -133,13 +134,14 @@ class Reply:
         self.status = 0
         self.started = False
         self.held_open = False
+        self.relayed = False  # some of an engine's answer
         self.ended = False
         self.copy: Copy | None = None
 
     @property
     def committed(self) -> bool:
         """Whether some of the answer itself was sent, so that no other replica may be asked."""
-        return self.started and not self.held_open
+        return self.started and (self.relayed or not self.held_open)
 
     def start(self, status: int, headers: Headers, size: int | None = None) -> None:
         """Send the head of an answer that comes in pieces, `size` bytes in all where that is known."""

@@ -16,6 +16,8 @@ class Endpoint:
     dialect: Dialect = "openai"
     multipart: bool = False
     stored: bool = False
+    streams: bool = False
+    """Whether `stream: true` makes the answer an event stream."""
     usage_option: bool = False
     """Whether a stream tells its usage only when `stream_options` asks for it."""
     takes_priority: bool = False
@@ -33,11 +35,11 @@ def _at_root(name: str) -> Endpoint:
 ENDPOINTS = {
     endpoint.path: endpoint
     for endpoint in (
-        _same("/v1/chat/completions", usage_option=True, takes_priority=True),
-        _same("/v1/completions", usage_option=True, takes_priority=True),
+        _same("/v1/chat/completions", streams=True, usage_option=True, takes_priority=True),
+        _same("/v1/completions", streams=True, usage_option=True, takes_priority=True),
         _same("/v1/embeddings", takes_priority=True),
-        _same("/v1/responses", stored=True, takes_priority=True),
-        _same("/v1/messages", "anthropic"),
+        _same("/v1/responses", streams=True, stored=True, takes_priority=True),
+        _same("/v1/messages", "anthropic", streams=True),
         _same("/v1/messages/count_tokens", "anthropic"),
         _same("/v1/rerank"),
         _same("/v1/score"),
@@ -68,4 +70,4 @@ def stored_response(path: str) -> StoredResponse | None:
     if match is None:
         return None
     methods = (b"POST",) if match[2] else (b"GET", b"DELETE")
-    return StoredResponse(Endpoint("/v1/responses/{id}", path.encode()), match[1], methods)
+    return StoredResponse(Endpoint("/v1/responses/{id}", path.encode(), streams=True), match[1], methods)

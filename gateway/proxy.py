@@ -117,11 +117,11 @@ class Proxy:
                 call.replica = target
                 head = call.lines(target, len(body) + len(tail))
                 ask = Exchange if call.trace is None else call.trace.attempt(route, target)
+                call.await_first_piece()
                 try:
                     async with ask(target.pool, head, body, tail, fresh=failed is not None) as answer:
                         self._judge(target, answer, last)
-                        await self._relay(call, target, answer)
-                        return
+                        return await self._relay(call, target, answer)
                 except NothingAnswered:
                     target.health.failed(time.monotonic())
                     self._router.look_again()
@@ -132,6 +132,8 @@ class Proxy:
                     if not isinstance(error, EngineFailed | EngineRefused):
                         target.health.failed(time.monotonic())
                     raise
+                finally:
+                    call.heard()
             route = self._router.route(route.deployment_id)
 
     def _judge(self, target: Target, answer: Connection, last: bool) -> None:
@@ -145,6 +147,8 @@ class Proxy:
 
     async def _relay(self, call: Call, target: Target, answer: Connection) -> None:
         reply = call.reply
+        if answer.status != 200:
+            call.heard()
         if answer.status >= 400:
             call.outcome = EngineRefused.code
             if answer.status == 401:  # between us and the engine; the caller's key was good
@@ -174,6 +178,9 @@ class Proxy:
             reply.write(data)
         while not answer.drained:
             data = await self._next(call, answer)
+            if not reply.relayed:
+                call.heard()
+                reply.relayed = True
             tap.see(data, stream=stream)
             if strip is not None:
                 data = strip.feed(data)
