@@ -4,13 +4,14 @@ import asyncio
 import time
 
 from gateway.admission import Admission
+from gateway.auth import KnownKey
 from gateway.call import Call
 from gateway.envelopes import Headers
-from gateway.errors import EngineFailed, ModelNotAllowed
+from gateway.errors import EngineFailed, ModelNotAllowed, ModelNotFound
 from gateway.limits import Limiter
 from gateway.metering import Meter, Usage
 from gateway.recorder import Recorder
-from gateway.routing import Route, Router
+from gateway.routing import Plan, Route, Router
 from gateway.stored import StoredResponses
 from gateway.strip import Strip
 from gateway.targets import Target
@@ -66,9 +67,9 @@ class Proxy:
         try:
             name = call.fields.model
             plan = self._router.plan(name)
-            if not call.key.may_ask_for(name):
+            if not call.key.may_ask_for(name) and not (call.pinned and self._by_an_alias(call.key, plan)):
                 raise ModelNotAllowed(f"this API key may not use the model `{name[:200]}`", param="model")
-            routes = plan.order(call.session)
+            routes = plan.order(call.session, call.marker)
             call.route = routes[0]
             if plan.captures:
                 self._recorder.begin(call, routes)
@@ -94,16 +95,24 @@ class Proxy:
             if call.trace is not None:
                 call.trace.end(call)
 
+    def _by_an_alias(self, key: KnownKey, plan: Plan) -> bool:
+        """Whether this key may have made a response with this deployment by another of its names."""
+        (route,) = plan.routes
+        plans = self._router.table.plans.values()
+        return any(key.may_ask_for(each.name) for each in plans if route in each.routes)
+
     async def _answer(self, call: Call, routes: tuple[Route, ...]) -> None:
         """Ask the deployments in turn, as long as none has said anything of its own."""
         for place, route in enumerate(routes):
             last = place + 1 == len(routes)
-            call.route = route
-            if not route.targets and not call.reply.started:
-                call.reply.state = route.state.encode("ascii", "replace")
             try:
+                if place:  # while others were waited for, it may have moved
+                    route = self._router.route(route.deployment_id)
+                call.route = route
+                if not route.targets and not call.reply.started:
+                    call.reply.state = route.state.encode("ascii", "replace")
                 return await self._exchange(call, route, last)
-            except (Unavailable, EngineError):
+            except (Unavailable, EngineError, ModelNotFound):
                 if last or call.reply.committed:
                     raise
 
@@ -212,7 +221,7 @@ class Proxy:
         call.reply.finish(prefix + b"data: " + b" ".join(body.splitlines()) + b"\n\n")
 
     def _remember(self, call: Call, target: Target) -> None:
-        if call.endpoint.stored and call.path is None:
+        if call.endpoint.stored:
             self._stored.remember(call.tap.response_id(), target.marker, call.key)
 
 

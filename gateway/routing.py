@@ -66,13 +66,22 @@ class Plan:
         self._weights = list(accumulate(weight for _, weight in weighed))
         self._total = self._weights[-1]
 
-    def order(self, session: bytes | None) -> tuple[Route, ...]:
-        """The deployment to ask, then those to fall back on. A session keeps its share of the split."""
+    def order(self, session: bytes | None, marker: str | None = None) -> tuple[Route, ...]:
+        """The deployment to ask, then those to fall back on: the one with this replica, or a draw.
+
+        A session keeps its share of the split.
+        """
         if len(self.routes) == 1:
             return self.routes
-        draw = zlib.crc32(session) % self._total if session else random.randrange(self._total)  # noqa: S311
-        place = self._heads[bisect(self._weights, draw)]
+        place = None if marker is None else self._place_of(marker)
+        if place is None:
+            draw = zlib.crc32(session) % self._total if session else random.randrange(self._total)  # noqa: S311
+            place = self._heads[bisect(self._weights, draw)]
         return (self.routes[place], *self.routes[:place], *self.routes[place + 1 :])
+
+    def _place_of(self, marker: str) -> int | None:
+        places = enumerate(self.routes)
+        return next((place for place, route in places if any(one.marker == marker for one in route.targets)), None)
 
 
 class RouteTable:

@@ -31,6 +31,14 @@ async def test_a_response_is_fetched_cancelled_and_deleted_where_it_was_made(
     ]
 
 
+async def test_a_query_does_not_make_it_forgotten(world: World, run, engine: Engine) -> None:
+    engine.behaviour = keeper(1)
+    world.serve("m", engine)
+    client = (await run()).client
+    assert (await client.post("/v1/responses?x=1", json={"model": "m"})).status_code == 200
+    assert (await client.get("/v1/responses/resp_1")).status_code == 200
+
+
 async def test_a_conversation_goes_on_where_it_began(world: World, run, engine: Engine, other_engine: Engine) -> None:
     engine.behaviour, other_engine.behaviour = keeper(1), keeper(2)
     world.serve("m", engine, other_engine)
