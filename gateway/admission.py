@@ -16,6 +16,8 @@ from gateway.targets import Target
 
 LEARNING = 0.1
 """Weight of the latest call in the mean time a place is taken for."""
+SPREAD = 0x9E3779B1
+"""Two checksums differ by the same bits whatever the key: without this, one of three replicas would get half."""
 
 
 class Entry:
@@ -257,7 +259,7 @@ class Admission:
 class Lease:
     """One place in flight on one replica, given back however the block is left."""
 
-    __slots__ = ("_admission", "_avoid", "_began", "_call", "_entered", "_last", "_route", "_target", "gpu_seconds")
+    __slots__ = ("_admission", "_avoid", "_began", "_call", "_entered", "_last", "_probe", "_route", "_target")
 
     def __init__(self, admission: Admission, call: Waiting, route: Route, avoid: Target | None, last: bool) -> None:
         self._admission = admission
@@ -270,6 +272,7 @@ class Lease:
     async def __aenter__(self) -> Target:
         asked = (self._call, self._route, self._avoid, self._last)
         target = self._target = self._admission.at_once(*asked) or await self._admission.choose(*asked)
+        self._probe = target.health.probing and not self._call.pinned
         self._entered = target.enter()
         self._began = time.monotonic()
         return target
@@ -279,7 +282,7 @@ class Lease:
     ) -> None:
         target = self._target
         self._call.gpu_seconds += target.leave(self._entered)
-        if error is not None:
+        if error is not None and self._probe:
             target.health.let_go()
         self._admission.returned(target, time.monotonic() - self._began)
 
@@ -292,7 +295,7 @@ def _by_rank(targets: list[Target], key: bytes) -> Target:
     """Rendezvous hashing, so that every process agrees; one that is a quarter busier than the mean is passed over."""
     most = 1.25 * sum(target.in_flight for target in targets) / len(targets) + 1
     seed = zlib.crc32(key)
-    ranked = sorted(targets, key=lambda target: zlib.crc32(target.rank, seed), reverse=True)
+    ranked = sorted(targets, key=lambda target: zlib.crc32(target.rank, seed) * SPREAD & 0xFFFFFFFF, reverse=True)
     return next(target for target in ranked if target.in_flight <= most)
 
 

@@ -130,7 +130,10 @@ class Proxy:
                 try:
                     async with ask(target.pool, head, body, tail, fresh=failed is not None) as answer:
                         self._judge(target, answer, last)
-                        return await self._relay(call, target, answer)
+                        await self._relay(call, target, answer)
+                        if answer.status < 500:
+                            target.health.succeeded()
+                        return
                 except NothingAnswered:
                     target.health.failed(time.monotonic())
                     self._router.look_again()
@@ -148,7 +151,7 @@ class Proxy:
     def _judge(self, target: Target, answer: Connection, last: bool) -> None:
         """A 5xx counts against the replica, and sends the call on where there is somewhere to go."""
         if answer.status < 500:
-            target.health.succeeded()
+            target.health.answered()
             return
         target.health.failed(time.monotonic())
         if not last:

@@ -14,38 +14,46 @@ EJECT_MOST_SECONDS = 60.0
 class Health:
     """Passive: what callers' own requests met. A 4xx is the caller's; a 5xx or a broken connection is the engine's."""
 
-    __slots__ = ("_probing", "_times", "ejected_until", "failures")
+    __slots__ = ("_times", "ejected_until", "failures", "probing")
 
     def __init__(self) -> None:
         self.failures = 0
         self.ejected_until = 0.0
         self._times = 0
-        self._probing = False
+        self.probing = False
 
     def usable(self, now: float) -> bool:
         """Whether it may be chosen. An ejected one may once, when its time is over: that request is the probe."""
-        return self.failures < EJECT_AFTER or (now >= self.ejected_until and not self._probing)
+        return self.failures < EJECT_AFTER or (now >= self.ejected_until and not self.probing)
 
     def chosen(self) -> None:
         """A request goes there."""
-        self._probing = self.failures >= EJECT_AFTER
+        self.probing = self.failures >= EJECT_AFTER
+
+    def answered(self) -> None:
+        """An answer began, so it may be chosen; if that breaks off, it counts with the failures before."""
+        self.failures = min(self.failures, EJECT_AFTER - 1)
+        self.probing = False
 
     def succeeded(self) -> None:
-        """It answered."""
+        """An answer came to its end."""
         self.failures = self._times = 0
-        self._probing = False
+        self.probing = False
 
     def failed(self, now: float) -> None:
-        """It did not, or with a 5xx. From the third time in a row on, it is left alone for longer and longer."""
+        """It did not, or with a 5xx. From the third time in a row on, it is left alone for longer and longer.
+
+        What fails while it is left alone was in flight before: one stumble, however many it met.
+        """
         self.failures += 1
-        self._probing = False
-        if self.failures >= EJECT_AFTER:
+        self.probing = False
+        if self.failures >= EJECT_AFTER and now >= self.ejected_until:
             self.ejected_until = now + min(EJECT_MOST_SECONDS, EJECT_SECONDS * 2**self._times)
             self._times += 1
 
     def let_go(self) -> None:
         """The probe ended without telling anything: its client left."""
-        self._probing = False
+        self.probing = False
 
 
 class Target:
