@@ -93,7 +93,7 @@ async def test_two_replicas_share_the_limit(world: World, run: Start, engine: En
     world.serve("m", engine, other_engine, max_concurrency=3)
     gateway = await run()
     asked = [asyncio.create_task(gateway.chat("m")) for _ in range(6)]
-    await until(lambda: gateway.app.admission.waiting == 3)
+    await until(lambda: gateway.app.admission.waiting == 3 and len(one) + len(other) == 3)
     assert sorted((len(one), len(other))) == [1, 2]
     one.open()
     other.open()
