@@ -163,14 +163,14 @@ class Admission:
         places = self._places.get(route.deployment_id)
         if places is None:
             places = self._places[route.deployment_id] = Places(self._limits.starved_seconds)
-        return not len(places.queue) and self._free(route, places) > 0
+        return not places.queue and self._free(route, places) > 0
 
     def _free(self, route: Route, places: Places) -> int:
         """Places nobody of this process has; other processes have their own share."""
         limit = route.row.max_concurrency
         if limit is None:
             return len(places.queue)
-        busy = sum(target.in_flight for target in route.targets)
+        busy = sum([target.in_flight for target in route.targets])
         return self._share(route.deployment_id, limit) - busy - places.granted
 
     async def _wait_for_place(self, call: Waiting, route: Route) -> None:
@@ -229,7 +229,7 @@ class Admission:
 
     def _pump(self, deployment_id: int, places: Places) -> None:
         route = self._router.table.by_deployment.get(deployment_id)
-        while len(places.queue) and (route is None or not route.targets or self._free(route, places) > 0):
+        while places.queue and (route is None or not route.targets or self._free(route, places) > 0):
             # Without a replica they all go on: to wait for one, or to be told that there is none.
             entry = places.queue.pop()
             if entry is None:
@@ -247,7 +247,7 @@ class Admission:
         }
 
     def _demand(self, route: Route, limit: int) -> Demand:
-        busy = sum(target.in_flight for target in route.targets)
+        busy = sum([target.in_flight for target in route.targets])
         places = self._places.get(route.deployment_id)
         if places is None:
             return Demand(limit, busy)

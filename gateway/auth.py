@@ -37,6 +37,7 @@ class Keys:
     def __init__(self, load_keys: Callable[[], Awaitable[Iterable[KnownKey]]]) -> None:
         self._load_keys = load_keys
         self._known: dict[str, KnownKey] = {}
+        self._seen: dict[bytes, KnownKey] = {}
         self._loaded_at = 0.0
         self._turn = asyncio.Lock()
         self.outage = Outage("reading the API keys")
@@ -44,12 +45,13 @@ class Keys:
 
     def known(self, headers: dict[bytes, bytes]) -> KnownKey | None:
         """The caller's key where there is nothing to object to; `check` has the words for all else."""
-        value = headers.get(b"authorization")
-        if value is None:
-            return None
-        key = self._known.get(hashlib.sha256(value[7:]).hexdigest())
-        if key is None or not key.inference or value[:7] != b"Bearer ":
-            return None
+        value = headers.get(b"authorization", b"")
+        key = self._seen.get(value)
+        if key is None:
+            key = self._known.get(hashlib.sha256(value[7:]).hexdigest())
+            if key is None or not key.inference or value[:7] != b"Bearer ":
+                return None
+            self._seen[value] = key  # spares the next calls within a second the hash
         return key if key.expires_at is None or key.expires_at > time.time() else None
 
     async def check(self, headers: dict[bytes, bytes]) -> KnownKey:
@@ -90,6 +92,7 @@ class Keys:
             self.outage.began(error)
         else:
             self._known = {key.digest: key for key in found}
+            self._seen = {}
             self.loaded = True
             self.outage.ended()
         self._loaded_at = time.monotonic()

@@ -208,7 +208,7 @@ class Call:
 
 
 def _forwarded(headers: dict[bytes, bytes], request_id: bytes) -> bytes:
-    lines = [b"%b: %b\r\n" % (name, headers[name]) for name in FORWARDED & headers.keys()]
+    lines = [b"%b: %b\r\n" % (name, headers[name]) for name in FORWARDED if name in headers]
     lines.append(b"x-request-id: %b\r\n" % request_id)
     return b"".join(lines)
 

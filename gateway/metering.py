@@ -23,12 +23,9 @@ _CONTENT = re.compile(
     rb'"(?:content|text|reasoning|reasoning_content|thinking|delta|arguments|partial_json)": ?"[^"]'
 ).search
 _RESPONSE_ID = re.compile(rb'"id": ?"([A-Za-z0-9_.-]{1,128})"').search
-_PROMPT = re.compile(rb'"(?:prompt_tokens|input_tokens)": ?(\d+)').search
-_COMPLETION = re.compile(rb'"(?:completion_tokens|output_tokens)": ?(\d+)').search
-_CACHED = re.compile(rb'"cached_tokens": ?(\d+)').search
-_CACHE_READ = re.compile(rb'"cache_read_input_tokens": ?(\d+)').search
-_CACHE_MADE = re.compile(rb'"cache_creation_input_tokens": ?(\d+)').search
-_TOTAL = re.compile(rb'"total_tokens": ?(\d+)').search
+_COUNTS = re.compile(
+    rb'"((?:prompt|completion|input|output|cached|total|cache_read_input|cache_creation_input)_tokens)": ?(\d+)'
+).findall
 
 logger = logging.getLogger(__name__)
 
@@ -140,21 +137,18 @@ class Tap:
         start = tail.rfind(b'"usage":')
         if start < 0:
             return Usage()
-        prompt, completion, cached, total, read, made = (_number(found, tail[start:]) for found in _COUNTS)
+        counts = {name: int(count) for name, count in reversed(_COUNTS(tail, start))}  # the first of each stays
+        told = counts.get
+        prompt = told(b"prompt_tokens", told(b"input_tokens"))
+        completion = told(b"completion_tokens", told(b"output_tokens"))
+        cached, total = told(b"cached_tokens"), told(b"total_tokens")
         if total is not None:  # what ranks or embeds completes nothing, and some of it says the total alone
             prompt = total if prompt is None and completion is None else prompt
             completion = total - (prompt or 0) if completion is None else completion
         if prompt is not None and cached is None:  # Anthropic's prompt tokens are without those of the cache
-            prompt, cached = prompt + (read or 0) + (made or 0), read
+            read = told(b"cache_read_input_tokens")
+            prompt, cached = prompt + (read or 0) + told(b"cache_creation_input_tokens", 0), read
         return Usage(prompt, completion, cached)
-
-
-_COUNTS = (_PROMPT, _COMPLETION, _CACHED, _TOTAL, _CACHE_READ, _CACHE_MADE)
-
-
-def _number(search: Callable[[bytes], re.Match[bytes] | None], text: bytes) -> int | None:
-    match = search(text)
-    return int(match[1]) if match else None
 
 
 class Meter:

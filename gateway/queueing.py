@@ -114,6 +114,9 @@ class FairQueue(Generic[E]):
         self._clock = clock
         self._levels: dict[int, Level[E]] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._levels)
+
     def __len__(self) -> int:
         return sum(len(line.entries) for level in self._levels.values() for line in level.lines.values())
 
