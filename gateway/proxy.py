@@ -11,6 +11,7 @@ from gateway.errors import EngineFailed, ModelNotAllowed, ModelNotFound
 from gateway.limits import Limiter
 from gateway.metering import Meter, Usage
 from gateway.recorder import Recorder
+from gateway.relay import Relay
 from gateway.routing import Plan, Route, Router
 from gateway.stored import StoredResponses
 from gateway.strip import Strip
@@ -182,38 +183,22 @@ class Proxy:
 
     async def _pass_on(self, call: Call, target: Target, answer: Connection, data: bytes = b"") -> None:
         """Piece by piece, as fast as the client takes it."""
-        reply, tap, stream = call.reply, call.tap, call.stream
+        reply = call.reply
         strip = Strip() if call.force_usage and answer.status == 200 else None
         if not reply.started:
             reply.start(answer.status, _headers(answer.headers, reply.state), None if strip else _size(answer.headers))
         if data:
             reply.write(data)
-        while not answer.drained:
-            data = await self._next(call, answer)
-            if not reply.relayed:
-                call.heard()
-                reply.relayed = True
-            tap.see(data, stream=stream)
-            if strip is not None:
-                data = strip.feed(data)
-            if answer.drained:
-                break
-            reply.write(data)
-            if reply.crowded:
-                await reply.room()
-        else:
-            data = b""
-        # Remember before the last byte leaves: the client may ask for the response at once.
-        self._remember(call, target)
-        reply.finish(data + strip.finish() if strip is not None else data)
-
-    async def _next(self, call: Call, answer: Connection) -> bytes:
-        """More of the answer. A stream that breaks between two events can still say why."""
+        relay = Relay(call, strip, lambda: self._remember(call, target))
         try:
-            return await answer.read()
-        except EngineError:
-            call.reply.held_open = call.streams_events and answer.status == 200 and call.tap.between_events
+            while not answer.complete:
+                await answer.flow(relay)
+                if reply.crowded:
+                    await reply.room()
+        except EngineError:  # a stream that breaks between two events can still say why
+            reply.held_open = call.streams_events and answer.status == 200 and call.tap.between_events
             raise
+        relay.end(answer.take() or b"")
 
     async def _late_refusal(self, call: Call, answer: Connection) -> None:
         """The engine refused after 200 was said: its own words, as an event."""

@@ -5,6 +5,7 @@ request at a time per connection, bodies by length or in chunks, and a reader th
 """
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import cast
 from urllib.parse import urlsplit
@@ -32,6 +33,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
+        self._sink: Callable[[bytes], bool] | None = None
         self.transport: asyncio.Transport
         self.closed = False
         self.busy = False
@@ -85,6 +87,28 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
+    async def flow(self, sink: Callable[[bytes], bool]) -> None:
+        """Hand bytes to `sink` as they come, without waking anybody; back when it wants no more for now, or at the end.
+
+        What comes together with the end is left to be taken.
+        """
+        if self.complete:
+            return
+        data = self.take()
+        if data and not sink(data):
+            return
+        self._sink = sink
+        try:
+            await self._news()
+        finally:
+            self._sink = None
+
+    def _pour(self, sink: Callable[[bytes], bool]) -> None:
+        data = self.take()
+        if data and not sink(data):
+            self._sink = None
+            self._wake()
+
     @property
     def drained(self) -> bool:
         """The answer is complete and all of it was read."""
@@ -131,7 +155,10 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self.fail(EngineProtocolError(f"the engine's answer is not HTTP: {error}"))
-        self._wake()
+        if self._sink is None or self.complete or self._error is not None:
+            self._wake()
+        else:
+            self._pour(self._sink)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
