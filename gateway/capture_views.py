@@ -1,5 +1,6 @@
 """/api/captures: the latest calls of deployments that capture. They hold what people wrote, so `read` is not enough."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from rest_framework.response import Response
 
 from gateway import ring
 from gateway.capture_serializers import (
+    ENTRY_ID,
     CaptureSerializer,
     CapturesQuerySerializer,
     CapturesSerializer,
@@ -72,8 +74,9 @@ class CaptureViewSet(viewsets.ViewSet):
     def retrieve(self, request: Request, deployment: str, capture: str) -> Response:
         """One captured call."""
         names = dict(Deployment.objects.filter(pk=deployment).values_list("pk", "name"))
+        known = bool(names) and re.fullmatch(ENTRY_ID, capture) is not None
         with _redis():
-            found = ring.one(int(deployment), capture) if names else None
+            found = ring.one(int(deployment), capture) if known else None
         if found is None:
             raise NotFound("there is no such captured call, or it has expired")
         return Response(CaptureSerializer(_rows([found], names)[0]).data)

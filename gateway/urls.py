@@ -3,7 +3,6 @@
 from django.urls import URLPattern, URLResolver, path, re_path
 from rest_framework.routers import SimpleRouter
 
-from gateway.capture_serializers import ENTRY_ID
 from gateway.capture_views import CaptureViewSet
 from gateway.usage_views import UsageHoursViewSet, UsageViewSet
 from gateway.views import AliasViewSet, KeyViewSet, TeamViewSet
@@ -19,6 +18,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *router.urls,
     path("captures", CaptureViewSet.as_view({"get": "list", "delete": "clear"})),
     re_path(
-        rf"^captures/(?P<deployment>\d{{1,18}})/(?P<capture>{ENTRY_ID})\Z", CaptureViewSet.as_view({"get": "retrieve"})
+        r"^captures/(?P<deployment>\d{1,18})/(?P<capture>[0-9-]{1,37})\Z", CaptureViewSet.as_view({"get": "retrieve"})
     ),
 ]
