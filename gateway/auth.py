@@ -45,7 +45,9 @@ class Keys:
 
     def known(self, headers: dict[bytes, bytes]) -> KnownKey | None:
         """The caller's key where there is nothing to object to; `check` has the words for all else."""
-        value = headers.get(b"authorization", b"")
+        value = headers.get(b"authorization")
+        if value is None:
+            return None
         key = self._seen.get(value)
         if key is None:
             key = self._known.get(hashlib.sha256(value[7:]).hexdigest())
