@@ -4,8 +4,7 @@
     python3 -m tests.gpu.acceptance --simulated 1x80GiB --out /tmp/acceptance
 
 What follows `--` goes to every engine. It prints one row per figure, writes acceptance.json and acceptance.md into the
-folder, and leaves with 1 when something did not pass. The bursty load of three models is not among its points: that
-needs two runs of hours, not minutes.
+folder, and leaves with 1 when something did not pass.
 """
 
 import argparse
@@ -19,10 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sardeenz.errors import SardeenzError
-from tests.gpu import points
+from tests.gpu import bursts, points
 from tests.gpu.client import CallFailed, Client
 from tests.gpu.report import Report
-from tests.gpu.rig import GIB, Failed, Rig, Settings
+from tests.gpu.rig import GIB, CannotStart, Failed, Rig, Settings
 
 _EXPECTED = (Failed, CallFailed, SardeenzError, OSError, ValueError, LookupError, TimeoutError)
 _SIMULATED_ARGS = ("--load-seconds", "0.2", "--tokens-per-second", "400", "--ttft-seconds", "0.005")
@@ -43,8 +42,10 @@ def main(argv: list[str]) -> int:
     gateway = Client(values.gateway_url, values.gateway_key, values.gateway_model) if values.gateway_url else None
     try:
         for point in values.points.split(","):
-            _run(point, _POINTS[point], rig, report, gateway)
+            went_on = _run(point, _POINTS[point], rig, report, gateway)
             report.write(settings.out)
+            if not went_on:
+                break
     finally:
         rig.close()
     report.write(settings.out)
@@ -57,6 +58,8 @@ _POINTS: dict[str, Callable[[Rig, Report, Client | None], None]] = {
     "2": lambda rig, report, _: points.shared_gpu(rig, report),
     "3": lambda rig, report, _: points.sleeps(rig, report),
     "4": lambda rig, report, _: points.limits(rig, report),
+    "5e": lambda rig, report, _: bursts.elastic(rig, report),
+    "5s": lambda rig, report, _: bursts.static(rig, report),
     "6": lambda rig, report, _: points.ends(rig, report),
     "7": points.gateway_overhead,
 }
@@ -68,20 +71,22 @@ def _run(
     rig: Rig,
     report: Report,
     gateway: Client | None,
-) -> None:
-    """One point; what goes wrong is a row, and the next point still runs."""
+) -> bool:
+    """One point; what goes wrong is a row, and the next point still runs unless no engine can start at all."""
     try:
         act(rig, report, gateway)
     except _EXPECTED as error:
         report.add(point, "went wrong", type(error).__name__, ok=False, note=str(error)[-1500:])
         rig.clear()
+        return bool(rig.engines) or not isinstance(error, CannotStart)
+    return True
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tests.gpu.acceptance", description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the results and the engines' logs")
     parser.add_argument("--model", default="llama-8b", help="folder or hub id; about 8B parameters")
-    parser.add_argument("--points", default="1,2,3,4,7,6", help="which, in this order; 6 ends every engine")
+    parser.add_argument("--points", default="1,2,3,4,7,5e,6,5s", help="which, in this order; 6 and 5s end every engine")
     parser.add_argument("--executable", default=shutil.which("vllm") or "vllm")
     parser.add_argument("--version", default="", help="of vLLM; found out when not given")
     parser.add_argument("--max-model-len", type=int, default=8192)
@@ -89,6 +94,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--requests", type=int, default=8, help="at once, in the loads")
     parser.add_argument("--tokens", type=int, default=64, help="of an answer, in the loads")
     parser.add_argument("--prompt-characters", type=int, default=3000)
+    parser.add_argument("--burst-kv-gib", type=float, default=9, help="KV memory of all three models in the bursts")
+    parser.add_argument("--burst-peak", type=float, default=24, help="requests a second")
+    parser.add_argument("--burst-slope", type=float, default=3, help="requests a second, a second")
+    parser.add_argument("--burst-tokens", type=int, default=256, help="of an answer, in the bursts")
     parser.add_argument("--start-seconds", type=float, default=300)
     parser.add_argument("--simulated", default="", metavar="1x80GiB", help="the simulator in the place of a GPU")
     parser.add_argument("--gateway-url", default="")
@@ -111,6 +120,10 @@ def _settings(values: argparse.Namespace, extra: list[str]) -> Settings:
         prompt_characters=values.prompt_characters,
         requests=values.requests,
         tokens=values.tokens,
+        burst_kv_bytes=int(values.burst_kv_gib * GIB),
+        burst_peak=values.burst_peak,
+        burst_slope=values.burst_slope,
+        burst_tokens=values.burst_tokens,
     )
 
 
@@ -126,18 +139,23 @@ def _vllm_version() -> str:
 
 def _about(rig: Rig) -> dict[str, str]:
     device = rig.read()
-    packages = {"vLLM": rig.settings.version or "unknown"}
+    where = {"device": f"{device.name}, {device.memory_total_bytes / GIB:.1f} GiB"}
+    return where | about_machine(simulated=device.simulated, model=rig.settings.model)
+
+
+def about_machine(*, simulated: bool, model: str) -> dict[str, str]:
+    """What a report says of where it was made."""
+    packages = {"vLLM": "none" if simulated else _vllm_version() or "unknown"}
     for name in ("kvcached", "torch"):
         try:
             packages[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             packages[name] = "not installed"
     return {
-        "device": f"{device.name}, {device.memory_total_bytes / GIB:.1f} GiB",
-        "simulated": "yes, no figure here is of a GPU" if device.simulated else "no",
-        "driver": "none" if device.simulated else _driver(),
+        "simulated": "yes, no figure here is of a GPU" if simulated else "no",
+        "driver": "none" if simulated else _driver(),
         "Python": platform.python_version(),
-        "model": rig.settings.model,
+        "model": model,
         **packages,
     }
 

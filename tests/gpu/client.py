@@ -1,6 +1,7 @@
 """HTTP to one engine with nothing but the standard library, for machines that have nothing else of ours."""
 
 import http.client
+import itertools
 import json
 import time
 import urllib.error
@@ -26,6 +27,8 @@ class Stream:
     first_token_seconds: float | None
     total_seconds: float
     finished: bool
+    gaps: tuple[float, ...] = ()
+    """Seconds between one piece of content and the next."""
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -88,24 +91,30 @@ class Client:
         answer: dict[str, Any] = self.json("POST", "/v1/completions", body, timeout_seconds)
         return answer
 
-    def chat(self, prompt: str, tokens: int, timeout_seconds: float = 300) -> Stream:
-        """A streamed chat, measured."""
+    def chat(self, prompt: str, tokens: int, timeout_seconds: float = 300, *, quietly: bool = False) -> Stream:
+        """A streamed chat, measured. `quietly` reads past the first token without looking, to keep up with many."""
         messages = [{"role": "user", "content": prompt}]
         body = {"model": self.model, "messages": messages, "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         started, first, said, counted, finished = time.monotonic(), None, [], 0, False
+        at: list[float] = []
         try:
             with self._response("POST", "/v1/chat/completions", body, timeout_seconds) as response:
                 for event in _events(response):
                     finished = finished or event is None
                     for choice in (event or {}).get("choices", []):
                         if piece := (choice.get("delta") or {}).get("content"):
-                            first = first or time.monotonic() - started
+                            at.append(time.monotonic())
+                            first = first or at[0] - started
                             said.append(piece)
+                    if quietly and first is not None:
+                        finished = response.read().rstrip().endswith(b"[DONE]")
+                        break
                     counted = ((event or {}).get("usage") or {}).get("completion_tokens", counted)
         except (OSError, http.client.HTTPException):
             finished = False  # the engine died: what came until then is the answer
-        return Stream("".join(said), counted or len(said), first, time.monotonic() - started, finished)
+        gaps = tuple(later - earlier for earlier, later in itertools.pairwise(at))
+        return Stream("".join(said), counted or len(said), first, time.monotonic() - started, finished, gaps)
 
     @contextmanager
     def _response(

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from gpus import kvcached
-from tests.gpu.client import CallFailed, Client
+from tests.gpu.client import CallFailed, Client, Stream
 from tests.gpu.report import Report
-from tests.gpu.rig import MIB, Engine, Failed, Rig
+from tests.gpu.rig import MIB, Engine, Failed, Rig, Settings
 
 SEGMENT_TOLERANCE = 0.05
 BASELINE_TOLERANCE_BYTES = 64 * MIB
@@ -54,8 +54,9 @@ def one_engine(rig: Rig, report: Report) -> None:
 
 def shared_gpu(rig: Rig, report: Report) -> None:
     """2. Two and three engines on one GPU: the segments' sum moves as the device's memory does."""
+    started = rig.ensure(3)
     for count in (2, 3):
-        engines = rig.ensure(count)
+        engines = started[:count]
         for engine in engines:  # the first load takes activations that stay; the second moves KV only
             load(rig, engine, seed=count)
             engine.client.reset_prefix_cache()
@@ -173,18 +174,19 @@ def ends(rig: Rig, report: Report) -> None:
 
 
 def _killed(rig: Rig, report: Report) -> None:
-    rig.ensure(1)
-    before = rig.used_bytes()
-    engine = rig.start()
+    engine = rig.ensure(2)[-1]
     with ThreadPoolExecutor(1) as pool:
         stream = pool.submit(engine.client.chat, "Tell me a long story.", 4000)
         rig.until(lambda: _running(engine) > 0, "the stream runs", 30)
+        held, before = rig.held_bytes(engine), rig.read().memory_used_bytes
         rig.kill(engine)
         report.add("6", "kill -9: processes gone", rig.until(lambda: rig.gone(engine), "it is gone", 30), "s")
         said = stream.result(60)
     report.add("6", "kill -9: the stream ended early", not said.finished, ok=not said.finished)
     report.add("6", "kill -9: segment left", rig.release(engine), note="swept by us")
-    _back(rig, report, "kill -9", before)
+    least = engine.facts.get("weights_bytes") or 0 if held is None else held
+    report.add("6", "kill -9: held before, by the device's word", held, "bytes")
+    _back(rig, report, "kill -9", before - least)
 
 
 def _moved(rig: Rig, report: Report) -> None:
@@ -193,7 +195,7 @@ def _moved(rig: Rig, report: Report) -> None:
     before = rig.used_bytes()
     with ThreadPoolExecutor(1) as pool:
         stream = pool.submit(source.client.chat, "Tell me a story.", rig.settings.tokens * 4)
-        target = rig.start()
+        (target,) = rig.start()
         answered = target.client.complete("hello", 1)
         report.add("6", "move: the target serves", bool(answered["choices"]), ok=True)
         finished = stream.result(300).finished
@@ -221,21 +223,43 @@ def _back(rig: Rig, report: Report, what: str, before: int) -> None:
 def gateway_overhead(rig: Rig, report: Report, gateway: Client | None) -> None:
     """7. The same requests direct and through the gateway."""
     engine = rig.ensure(1)[0]
-    _measure(rig, report, "direct", engine.client)
     if gateway is None:
         note = "no gateway here: it needs its databases; give --gateway-url, --gateway-key and --gateway-model"
         report.add("7", "through /v1", "skipped", note=note)
-        return
-    _measure(rig, report, "through /v1", gateway)
+    compare(rig.settings, report, engine.client, gateway)
 
 
-def _measure(rig: Rig, report: Report, name: str, client: Client) -> None:
-    client.chat("warm up", 4)
-    streams = [client.chat(prompt(700 + number, 200), rig.settings.tokens) for number in range(rig.settings.requests)]
+def compare(settings: Settings, report: Report, direct: Client, gateway: Client | None) -> None:
+    """Streams one after the other, in turns direct and through the gateway, then several at once."""
+    ways = {"direct": direct} | ({"through /v1": gateway} if gateway else {})
+    alone: dict[str, list[Stream]] = {name: [] for name in ways}
+    for client in ways.values():
+        client.chat("warm up", 4)
+    for number in range(2 * settings.requests):
+        for turn, (name, client) in enumerate(ways.items()):
+            alone[name].append(client.chat(prompt(700 + 2 * number + turn, 200), settings.tokens))
+    for name, streams in alone.items():
+        _say(report, f"{name}: one at a time", streams)
+    for name, client in ways.items():
+        _together(settings, report, name, client)
+
+
+def _together(settings: Settings, report: Report, name: str, client: Client) -> None:
+    count = 4 * settings.requests
+    began = time.monotonic()
+    with ThreadPoolExecutor(count) as pool:
+        texts = [prompt(9000 + number + 1000 * len(name), 200) for number in range(count)]
+        streams = list(pool.map(lambda text: client.chat(text, settings.tokens), texts))
+    whole = sum(each.tokens for each in streams) / (time.monotonic() - began)
+    _say(report, f"{name}: {count} at once", streams)
+    report.add("7", f"{name}: {count} at once, in all", whole, "tokens/s", ok=all(each.finished for each in streams))
+
+
+def _say(report: Report, name: str, streams: list[Stream]) -> None:
     firsts = [each.first_token_seconds for each in streams if each.first_token_seconds is not None]
     speeds = [each.tokens_per_second for each in streams if each.tokens_per_second is not None]
     report.add("7", f"{name}: first token, median", statistics.median(firsts) if firsts else None, "s")
-    report.add("7", f"{name}: one stream, median", statistics.median(speeds) if speeds else None, "tokens/s")
+    report.add("7", f"{name}: a stream, median", statistics.median(speeds) if speeds else None, "tokens/s")
 
 
 def _timed(act: Callable[[], None]) -> float:

@@ -48,13 +48,13 @@ class Report:
         """What did not pass."""
         return [row for row in self.rows if row.ok is False]
 
-    def write(self, folder: Path) -> None:
-        """Write acceptance.json and acceptance.md; called after every point, so that a cut run leaves what it had."""
+    def write(self, folder: Path, name: str = "acceptance") -> None:
+        """Write NAME.json and NAME.md; called after every point, so that a cut run leaves what it had."""
         folder.mkdir(parents=True, exist_ok=True)
         rows = [asdict(row) for row in self.rows]
         whole = {"began_at": self.began.isoformat(), "about": self.about, "launch": self.launch, "rows": rows}
-        (folder / "acceptance.json").write_text(json.dumps(whole | {"failed": len(self.failures)}, indent=1) + "\n")
-        (folder / "acceptance.md").write_text(self.markdown())
+        (folder / f"{name}.json").write_text(json.dumps(whole | {"failed": len(self.failures)}, indent=1) + "\n")
+        (folder / f"{name}.md").write_text(self.markdown())
 
     def markdown(self) -> str:
         """The rows as a table for `docs/results/`."""

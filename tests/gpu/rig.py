@@ -27,10 +27,16 @@ except ImportError:  # no pynvml there: nvidia-smi tells enough
 
 MIB = 2**20
 GIB = 2**30
+_SHARE = ("--gpu-memory-utilization", "0.3")
+"""Without kvcached vLLM refuses to start unless its share, 0.9 by itself, is free."""
 
 
 class Failed(Exception):
     """Something was not as it has to be."""
+
+
+class CannotStart(Failed):
+    """An engine did not come up, so that nothing else can be found out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,10 @@ class Settings:
     prompt_characters: int = 3000
     requests: int = 8
     tokens: int = 64
+    burst_kv_bytes: int = 9 * GIB
+    burst_peak: float = 24
+    burst_slope: float = 3
+    burst_tokens: int = 256
 
 
 @dataclass(slots=True)
@@ -60,6 +70,8 @@ class Engine:
     log: Path
     ipc_name: str
     pid: int
+    elastic: bool = True
+    launched: float = 0.0
     limit_bytes: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
     start_seconds: float = 0.0
@@ -106,20 +118,32 @@ class Rig:
         """Used and prealloc of every engine's segment."""
         return sum(self.segment(engine).mapped_bytes for engine in self.engines)
 
+    def held_bytes(self, engine: Engine) -> int | None:
+        """What the device says the engine's processes hold; None where it does not tell."""
+        found = self.process(engine)
+        pids = set(found.pids) if found else set()
+        sizes = [each.memory_bytes for each in self.read().processes if each.pid in pids]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if known else None
+
     def segments_left(self) -> list[str]:
         """Names of the segments of this run."""
         return [each.ipc_name for each in kvcached.read_all(self.segments, self._prefix)]
 
     def ensure(self, count: int) -> list[Engine]:
-        """At least so many engines run."""
-        while len(self.engines) < count:
-            self.start()
+        """At least so many engines run. What is missing starts at the same time: minutes of a GPU are dear."""
+        self._await([self._launch() for _ in range(count - len(self.engines))])
         return self.engines
 
-    def start(self) -> Engine:
-        """Start one more engine with our launch command and wait until it serves."""
+    def start(self, count: int = 1, *, elastic: bool = True) -> list[Engine]:
+        """Start more engines with our launch command and wait until they serve; without `elastic`, without kvcached."""
+        started = [self._launch(elastic=elastic) for _ in range(count)]
+        self._await(started)
+        return started
+
+    def _launch(self, *, elastic: bool = True) -> Engine:
         self._made += 1
-        spec = self._spec(self._made)
+        spec = self._spec(self._made, elastic=elastic)
         launch = command.build(spec)
         shown = {name: value for name, value in launch.environment.items() if "KEY" not in name and "TOKEN" not in name}
         self.last_launch = {"argv": launch.argv, "environment": shown}
@@ -127,13 +151,25 @@ class Rig:
         began = time.monotonic()
         pid = processes.spawn(launch.argv, environment=launch.environment, log_path=log, marker=spec.marker)
         client = Client(f"http://{spec.host}:{spec.port}", spec.api_key, spec.served_name)
-        engine = Engine(self._made, client, log, spec.ipc_name, pid)
+        engine = Engine(self._made, client, log, spec.ipc_name, pid, elastic=elastic, launched=began)
         self.engines.append(engine)
-        self.until(lambda: self._serves(engine), "the engine serves", self.settings.start_seconds)
-        engine.start_seconds = time.monotonic() - began
-        engine.facts = progress.progress(log.read_text(errors="replace").split("\n")).facts
-        engine.limit_bytes = self.segment(engine).limit_bytes
         return engine
+
+    def _await(self, started: list[Engine]) -> None:
+        waiting = list(started)
+        while waiting:
+            for engine in [each for each in waiting if self._serves(each)]:
+                waiting.remove(engine)
+                self._note(engine)
+            if waiting and time.monotonic() - waiting[0].launched > self.settings.start_seconds:
+                raise CannotStart(f"not within {self.settings.start_seconds:g} s: engine {waiting[0].number} serves")
+            time.sleep(0.05)
+
+    def _note(self, engine: Engine) -> None:
+        engine.start_seconds = time.monotonic() - engine.launched
+        engine.facts = progress.progress(engine.log.read_text(errors="replace").split("\n")).facts
+        if engine.elastic:
+            engine.limit_bytes = self.segment(engine).limit_bytes
 
     def process(self, engine: Engine) -> processes.EngineProcess | None:
         """The engine in the process table."""
@@ -202,27 +238,27 @@ class Rig:
     def _serves(self, engine: Engine) -> bool:
         if self.gone(engine):
             end = engine.log.read_text(errors="replace").splitlines()[-15:]
-            raise Failed("the engine ended while it started:\n" + "\n".join(end))
+            raise CannotStart("the engine ended while it started:\n" + "\n".join(end))
         return engine.client.healthy()
 
-    def _spec(self, number: int) -> command.LaunchSpec:
+    def _spec(self, number: int, *, elastic: bool) -> command.LaunchSpec:
         settings, device = self.settings, self.read()
         kind = command.SIMULATOR if settings.simulation else command.CUDA
         return command.LaunchSpec(
             kind=kind,
             executable=sys.executable if settings.simulation else settings.executable,
             version=settings.version,
-            kvcached=True,
+            kvcached=elastic,
             model_source=settings.model,
             revision="",
             served_name="acceptance",
             deployment_name="acceptance",
-            extra_args=settings.extra_args,
+            extra_args=settings.extra_args if elastic or settings.simulation else (*settings.extra_args, *_SHARE),
             environment={name: os.environ[name] for name in ("PYTHONPATH", "HF_HUB_OFFLINE") if name in os.environ},
             max_model_len=settings.max_model_len,
             tensor_parallel=1,
             sleep_enabled=True,
-            kv_cap_bytes=settings.kv_cap_bytes,
+            kv_cap_bytes=settings.kv_cap_bytes if elastic else settings.burst_kv_bytes // 3,
             weights_bytes=None,
             overhead_bytes=None,
             gpu_uuids=(device.uuid,),
