@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+import msgspec
 from django.db import DataError, IntegrityError
 
 from gateway import tally
@@ -26,6 +27,11 @@ _RESPONSE_ID = re.compile(rb'"id": ?"([A-Za-z0-9_.-]{1,128})"').search
 _COUNTS = re.compile(
     rb'"((?:prompt|completion|input|output|cached|total|cache_read_input|cache_creation_input)_tokens)": ?(\d+)'
 ).findall
+_USUAL = re.compile(
+    rb'"usage": ?\{"prompt_tokens": ?(\d+), ?"total_tokens": ?\d+, ?"completion_tokens": ?(\d+)'
+    rb'(?:, ?"prompt_tokens_details": ?(?:null|\{"cached_tokens": ?(\d+)\}))?\}'
+).match
+"""As vLLM says it, in one look."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +54,7 @@ NOTHING = Usage(0, 0, 0)
 """Of a call that is known to have used no tokens: it never reached a model."""
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One finished call, as `UsageRecord` keeps it. Seconds are seconds, `at` is a unix time."""
 
     key_id: int
@@ -79,15 +85,14 @@ class Record(NamedTuple):
 class Tap:
     """Sees an answer's bytes go by: keeps the last few, and when and how often there was content."""
 
-    __slots__ = ("_first", "_last_at", "_longest", "_tail", "content_at", "pieces")
-
-    def __init__(self) -> None:
-        self.content_at: float | None = None
-        self.pieces = 0
-        self._longest = 0.0
-        self._last_at = 0.0
-        self._first = b""
-        self._tail: deque[bytes] = deque(maxlen=8)
+    # Values of the class, so that a tap for a whole answer costs next to nothing.
+    content_at: float | None = None
+    pieces = 0
+    _longest = 0.0
+    _last_at = 0.0
+    _first = b""
+    _tail: deque[bytes] | None = None
+    """From the second piece on."""
 
     def see(self, data: bytes, *, stream: bool) -> None:
         """Called for every piece on its way to the client. Searches for content, parses nothing."""
@@ -102,9 +107,13 @@ class Tap:
                     self._longest = now - self._last_at
                 self._last_at = now
                 self.pieces += 1
-        if not self._first:
-            self._first = data[:TAIL_BYTES]
-        self._tail.append(data if len(data) <= TAIL_BYTES else data[-TAIL_BYTES:])
+        if self._tail is not None:
+            self._tail.append(data if len(data) <= TAIL_BYTES else data[-TAIL_BYTES:])
+        elif self._first:
+            self._tail = deque((self._first[-TAIL_BYTES:], data[-TAIL_BYTES:]), maxlen=8)
+            self._first = self._first[:TAIL_BYTES]
+        else:
+            self._first = data
 
     @property
     def gap_seconds(self) -> float | None:
@@ -121,11 +130,12 @@ class Tap:
     @property
     def between_events(self) -> bool:
         """Whether the last byte ended an event, so that another may follow."""
-        return not self._tail or self._tail[-1].endswith((b"\n\n", b"\r\n\r\n"))
+        last = self._tail[-1] if self._tail else self._first
+        return not last or last.endswith((b"\n\n", b"\r\n\r\n"))
 
     def response_id(self) -> str | None:
         """The first id in the answer: that of a stored response."""
-        match = _RESPONSE_ID(self._first)
+        match = _RESPONSE_ID(self._first, 0, TAIL_BYTES)
         return match[1].decode() if match else None
 
     def usage(self) -> Usage:
@@ -133,22 +143,15 @@ class Tap:
 
         Only of an answer that came to its end: before that some engines say what was used so far.
         """
-        tail = b"".join(self._tail)[-TAIL_BYTES:]
-        start = tail.rfind(b'"usage":')
+        tail = b"".join(self._tail) if self._tail else self._first
+        start = tail.rfind(b'"usage":', -TAIL_BYTES)
         if start < 0:
             return Usage()
-        counts = {name: int(count) for name, count in reversed(_COUNTS(tail, start))}  # the first of each stays
-        told = counts.get
-        prompt = told(b"prompt_tokens", told(b"input_tokens"))
-        completion = told(b"completion_tokens", told(b"output_tokens"))
-        cached, total = told(b"cached_tokens"), told(b"total_tokens")
-        if total is not None:  # what ranks or embeds completes nothing, and some of it says the total alone
-            prompt = total if prompt is None and completion is None else prompt
-            completion = total - (prompt or 0) if completion is None else completion
-        if prompt is not None and cached is None:  # Anthropic's prompt tokens are without those of the cache
-            read = told(b"cache_read_input_tokens")
-            prompt, cached = prompt + (read or 0) + told(b"cache_creation_input_tokens", 0), read
-        return Usage(prompt, completion, cached)
+        usual = _USUAL(tail, start)
+        if usual is not None:
+            prompted, completed, known = usual.groups()
+            return Usage(int(prompted), int(completed), None if known is None else int(known))
+        return _usage(_COUNTS(tail, start))
 
 
 class Meter:
@@ -177,7 +180,7 @@ class Meter:
         To be called before the call's lease is given back: who sees no lease may then conclude from `written_until`.
         """
         if record.path in FREE:
-            record = record._replace(usage=NOTHING)
+            record = msgspec.structs.replace(record, usage=NOTHING)
         counted = self.tallies.get(record.served_name)
         if counted is None and self._known(record.served_name):
             counted = self.tallies[record.served_name] = Tally()
@@ -231,14 +234,36 @@ class Meter:
         self.dropped += record.outcome != DROPPED
         if record.replica_id is not None:
             place = record.replica_id, record.generation
-            self._doubts[place] = record._replace(outcome=DROPPED, usage=NOTHING, asked_name="")
+            self._doubts[place] = msgspec.structs.replace(record, outcome=DROPPED, usage=NOTHING, asked_name="")
+
+
+def _usage(found: Sequence[tuple[bytes, bytes]]) -> Usage:
+    """What counts mean that are said in whatever dialect and order."""
+    counts = {name: int(count) for name, count in reversed(found)}  # the first of each stays
+    told = counts.get
+    prompt = told(b"prompt_tokens", told(b"input_tokens"))
+    completion = told(b"completion_tokens", told(b"output_tokens"))
+    cached, total = told(b"cached_tokens"), told(b"total_tokens")
+    if total is not None:  # what ranks or embeds completes nothing, and some of it says the total alone
+        prompt = total if prompt is None and completion is None else prompt
+        completion = total - (prompt or 0) if completion is None else completion
+    if prompt is not None and cached is None:  # Anthropic's prompt tokens are without those of the cache
+        read = told(b"cache_read_input_tokens")
+        prompt, cached = prompt + (read or 0) + told(b"cache_creation_input_tokens", 0), read
+    return Usage(prompt, completion, cached)
 
 
 def _count(counted: Tally, record: Record) -> None:
     call = (record.path, record.status, record.outcome)
     counted.calls[call] = counted.calls.get(call, 0) + 1
-    counted.wake.observe(tally.WAKE, record.wake_seconds)
-    counted.queue.observe(tally.QUEUE, record.queue_seconds)
+    if record.wake_seconds:
+        counted.wake.observe(tally.WAKE, record.wake_seconds)
+    else:  # most calls wait for nothing: no need to look for their bucket
+        counted.wake.counts[0] += 1
+    if record.queue_seconds:
+        counted.queue.observe(tally.QUEUE, record.queue_seconds)
+    else:
+        counted.queue.counts[0] += 1
     counted.e2e.observe(tally.E2E, record.e2e_seconds)
     if record.ttft_seconds is not None:
         counted.ttft.observe(tally.TTFT, record.ttft_seconds)

@@ -2,6 +2,7 @@
 
 import time
 
+import msgspec
 import pytest
 from django.db import DataError
 
@@ -18,7 +19,7 @@ DONE = b"data: [DONE]\n\n"
 
 def record(**changes: object) -> Record:
     given = Record(1, "m", "/v1/completions", 1, 200, "ok", False, Usage(), 0.0, 0.0, None, 0.1, 0.0)
-    return given._replace(**changes)
+    return msgspec.structs.replace(given, **changes)
 
 
 async def test_a_stream_is_accounted_with_tokens_and_first_content(world: World, run, engine: Engine) -> None:

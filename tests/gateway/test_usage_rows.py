@@ -5,6 +5,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from django.db import DataError, connection, transaction
 from django.db.backends.utils import CursorWrapper
@@ -44,7 +45,7 @@ def record(**changes: object) -> Record:
         pieces=5,
         body_bytes=400,
     )
-    return given._replace(**changes)
+    return msgspec.structs.replace(given, **changes)
 
 
 def test_a_record_keeps_what_it_was_told() -> None:
