@@ -28,36 +28,20 @@ FORWARDED = frozenset(
 class Call:
     """One request on its way."""
 
-    __slots__ = (
-        "_head",
-        "_reminder",
-        "began",
-        "body",
-        "content_type",
-        "endpoint",
-        "fields",
-        "force_usage",
-        "gpu_seconds",
-        "headers",
-        "key",
-        "leased",
-        "marker",
-        "method",
-        "outcome",
-        "path",
-        "pinned",
-        "priority",
-        "queue_seconds",
-        "replica",
-        "reply",
-        "route",
-        "session",
-        "size_bytes",
-        "stream",
-        "tap",
-        "trace",
-        "wake_seconds",
-    )
+    # Values of the class where most calls never set their own: that spares each call a dozen steps.
+    method = b"POST"
+    path: bytes | None = None
+    pinned = False
+    marker: str | None = None
+    route: Route | None = None
+    replica: Target | None = None
+    leased = False
+    outcome = "ok"
+    wake_seconds = 0.0
+    queue_seconds = 0.0
+    gpu_seconds = 0.0
+    trace: Trace | None = None
+    _reminder: asyncio.TimerHandle | None = None
 
     def __init__(
         self,
@@ -72,32 +56,26 @@ class Call:
         self.began = time.monotonic()
         self.endpoint = endpoint
         self.fields = fields
-        self.stream = fields.stream
+        self.stream = stream = fields.stream
+        self.streams_events = stream and endpoint.streams
+        """Whether the answer is to be an event stream."""
         self.body = body
         self.size_bytes = len(body)
-        self.headers = request.headers
-        self.content_type = request.headers.get(b"content-type", b"")
+        self.headers = headers = request.headers
         self.reply = reply
         self.key = key
-        self.method = b"POST"
-        self.path: bytes | None = endpoint.engine_path + b"?" + request.query if request.query else None
-        self.pinned = False
-        self.marker: str | None = None
-        self.session = _session(request.headers, fields)
+        self.session = headers.get(b"x-session-id")
+        """What says that requests belong together: the caller's header, or OpenAI's `prompt_cache_key`."""
+        if self.session is None and fields.session is not None:
+            self.session = fields.session.encode()
         self.priority = _priority(fields.priority, key.team)
-        self.force_usage = self.stream and endpoint.usage_option and not _asks_for_usage(fields)
-        self.route: Route | None = None
-        self.replica: Target | None = None
-        self.leased = False
-        self.outcome = "ok"
-        self.wake_seconds = 0.0
-        self.queue_seconds = 0.0
-        self.gpu_seconds = 0.0
+        self.force_usage = stream and endpoint.usage_option and not _asks_for_usage(fields)
         self.tap = Tap()
-        # Before the head is made: it takes the caller's trace headers out of the request.
-        self.trace: Trace | None = tracing.trace(request) if tracing is not None else None
-        self._reminder: asyncio.TimerHandle | None = None
-        self._head = _forwarded(request.headers, reply.request_id)
+        if request.query:
+            self.path = endpoint.engine_path + b"?" + request.query
+        if tracing is not None:  # before the head is made: it takes the caller's trace headers out of the request
+            self.trace = tracing.trace(request)
+        self._head = _forwarded(headers, reply.request_id)
 
     @property
     def team(self) -> KnownTeam | None:
@@ -114,11 +92,6 @@ class Call:
         """How its conversation begins: what a replica's prefix cache may already hold."""
         start = max(self.body.find(b'"messages"'), self.body.find(b'"prompt"'), 0)
         return self.body[start : start + AFFINITY_BYTES]
-
-    @property
-    def streams_events(self) -> bool:
-        """Whether the answer is to be an event stream."""
-        return self.stream and self.endpoint.streams
 
     def still_waiting(self, route: Route, why: str, eta_seconds: float | None) -> None:
         """Admission's word that the wait goes on: only a stream can be told so without lying about the status."""
@@ -144,19 +117,19 @@ class Call:
     # --- what the engine is sent --------------------------------------------------------------------------------
     def outgoing(self, route: Route) -> tuple[bytes | memoryview, bytes]:
         """The body for this deployment's engines, in two pieces: as it came, and what had to be set at its end."""
-        name = route.served_name
+        name, fields = route.served_name, self.fields
         if self.endpoint.multipart:
-            if name == self.fields.model:
+            if name == fields.model:
                 return self.body, b""
-            return openai.renamed_form(self.body, self.content_type, name), b""
+            return openai.renamed_form(self.body, self.headers.get(b"content-type", b""), name), b""
         changes: dict[str, Any] = {}
-        if name != self.fields.model and not self.pinned:
+        if name != fields.model and not self.pinned:
             changes["model"] = name
         if self.force_usage:
-            changes["stream_options"] = {**(self.fields.stream_options or {}), "include_usage": True}
+            changes["stream_options"] = {**(fields.stream_options or {}), "include_usage": True}
         if self.endpoint.takes_priority:
             wanted = self.priority if route.row.schedules_by_priority else 0
-            if wanted != (self.fields.priority or 0):
+            if wanted != (fields.priority or 0):
                 changes["priority"] = wanted
         return openai.amended(self.body, changes) if changes else (self.body, b"")
 
@@ -164,10 +137,6 @@ class Call:
         """The head of the request to this replica's engine."""
         first = target.post_head(self.endpoint) if self.path is None else target.head(self.method, self.path)
         return b"%b%bcontent-length: %d\r\n\r\n" % (first, self._head, size)
-
-    def forward(self, name: bytes, value: bytes) -> None:
-        """One more header for the engine."""
-        self._head += b"%b: %b\r\n" % (name, value)
 
     # --- what became of it --------------------------------------------------------------------------------------
     def usage(self) -> Usage:
@@ -208,17 +177,10 @@ class Call:
 
 
 def _forwarded(headers: dict[bytes, bytes], request_id: bytes) -> bytes:
-    lines = [b"%b: %b\r\n" % (name, headers[name]) for name in FORWARDED if name in headers]
-    lines.append(b"x-request-id: %b\r\n" % request_id)
-    return b"".join(lines)
-
-
-def _session(headers: dict[bytes, bytes], fields: Fields) -> bytes | None:
-    """What says that requests belong together: the caller's header, or OpenAI's `prompt_cache_key`."""
-    given = headers.get(b"x-session-id")
-    if given is None and fields.session is not None:
-        return fields.session.encode()
-    return given
+    lines = b"x-request-id: %b\r\n" % request_id
+    for name in FORWARDED.intersection(headers):
+        lines += b"%b: %b\r\n" % (name, headers[name])
+    return lines
 
 
 def _priority(asked: int | None, team: KnownTeam | None) -> int:

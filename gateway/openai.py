@@ -2,7 +2,7 @@
 that fields may be added at the end: the last of two equal names counts, to the engines' parser as to ours."""
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from python_multipart.multipart import parse_options_header
@@ -12,7 +12,7 @@ from gateway.errors import InvalidBody
 LARGE_BYTES = 1 << 20  # msgspec reads about 1.5 GB/s: a body this large takes most of a millisecond
 
 
-class Fields(NamedTuple):
+class Fields(msgspec.Struct, frozen=True):
     """The few fields that decide where a request goes."""
 
     model: str
