@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.buckets import MINUTE, Bucket, Headers, tighter
+from gateway.buckets import MINUTE, Bucket, tighter
 from gateway.errors import BudgetExceeded, ConcurrencyLimit, RequestLimit, TokenLimit
 from sardeenz.errors import LimitExceeded
 
@@ -106,9 +106,10 @@ class Account:
     """What one key or team used: here, and elsewhere as last heard."""
 
     __slots__ = (
-        "born", "elsewhere", "gpu_base", "gpu_heard", "gpu_seconds", "gpu_until", "in_flight", "marked", "marked_heard",
-        "quota", "requests", "requests_per_minute", "reserved", "reserved_elsewhere", "spent", "tokens", "tokens_base",
-        "tokens_heard", "tokens_per_minute", "tokens_until", "used_at", "whose",
+        "at_once", "born", "elsewhere", "gpu_base", "gpu_heard", "gpu_seconds", "gpu_until", "in_flight",
+        "marked", "marked_heard", "quota", "requests", "requests_per_minute", "reserved", "reserved_elsewhere",
+        "spent", "tokens", "tokens_base", "tokens_heard", "tokens_per_minute", "tokens_until", "used_at",
+        "whose",
     )  # fmt: skip
 
     def __init__(self, whose: str, spent: Spent) -> None:
@@ -116,8 +117,8 @@ class Account:
         self.spent = spent
         self.born = 0  # stays 0 while only other processes were called
         self.used_at = 0.0
-        self.requests_per_minute = Bucket(b"requests")
-        self.tokens_per_minute = Bucket(b"tokens")
+        self.requests_per_minute = Bucket("requests")
+        self.tokens_per_minute = Bucket("tokens")
         self.requests = self.tokens = self.reserved = self.in_flight = 0
         self.elsewhere = self.reserved_elsewhere = 0
         self.gpu_seconds = 0.0
@@ -130,33 +131,49 @@ class Account:
         self.quota = quota
         self.requests_per_minute.allow(quota.requests_per_minute)
         self.tokens_per_minute.allow(quota.tokens_per_minute)
+        self.at_once = inf if quota.concurrent_requests is None else quota.concurrent_requests
         self._set_budgets()
 
     # --- one call -----------------------------------------------------------------------------------------------
-    def check(self, tokens: int, now: float, calendar: Calendar) -> None:
-        """Raise what stands against one more call."""
+    def admit(self, tokens: int, now: float, calendar: Calendar) -> None:
+        """One call begins; how many tokens it takes is an estimate. Raises what stands against it."""
+        requests, by_tokens, at_most = self.requests_per_minute, self.tokens_per_minute, now + MINUTE
+        requests_full_at = max(now, requests.full_at) + requests.cost
+        tokens_full_at = max(now, by_tokens.full_at) + tokens * by_tokens.cost
+        if (
+            requests_full_at > at_most
+            or tokens_full_at > at_most
+            or self.in_flight + self.elsewhere >= self.at_once
+            or self.tokens + self.tokens_heard + self.reserved + self.reserved_elsewhere >= self.tokens_until
+            or self.gpu_seconds + self.gpu_heard >= self.gpu_until
+        ):
+            self._check(tokens, now, calendar)
+        requests.full_at, by_tokens.full_at = requests_full_at, tokens_full_at
+        self.in_flight += 1
+        self.requests += 1
+        self.reserved += tokens
+
+    def _check(self, tokens: int, now: float, calendar: Calendar) -> None:
+        """Raise what stands against one more call; there may be nothing."""
         if (
             self.tokens + self.tokens_heard + self.reserved + self.reserved_elsewhere >= self.tokens_until
             or self.gpu_seconds + self.gpu_heard >= self.gpu_until
         ):
             raise self._over_budget(now, calendar)
-        bucket, at_most = self.requests_per_minute, now + MINUTE  # the first comparison spares most calls the second
-        if bucket.full_at + bucket.cost > at_most and (wait := bucket.wait(1, now)):
+        if wait := self.requests_per_minute.wait(1, now):
             raise self._refusal(RequestLimit, "requests_per_minute", min(wait, MINUTE), now)
-        bucket = self.tokens_per_minute
-        if bucket.full_at + tokens * bucket.cost > at_most and (wait := bucket.wait(tokens, now)):
+        if wait := self.tokens_per_minute.wait(tokens, now):
             raise self._refusal(TokenLimit, "tokens_per_minute", min(wait, MINUTE), now)
-        limit = self.quota.concurrent_requests
-        if limit is not None and self.in_flight + self.elsewhere >= limit:
+        if self.in_flight + self.elsewhere >= self.at_once:
             raise self._refusal(ConcurrencyLimit, "concurrent_requests", SOON, now)
 
-    def admit(self, tokens: int, now: float) -> None:
-        """One call begins; how many tokens it takes is an estimate."""
-        self.in_flight += 1
-        self.requests += 1
-        self.reserved += tokens
-        self.requests_per_minute.take(1, now)
-        self.tokens_per_minute.take(tokens, now)
+    def take_back(self, tokens: int, now: float) -> None:
+        """The call that has just begun does not: somebody else's limit stands against it."""
+        self.in_flight -= 1
+        self.requests -= 1
+        self.reserved -= tokens
+        self.requests_per_minute.take(-1, now)
+        self.tokens_per_minute.take(-tokens, now)
 
     def settle(self, reserved: int, tokens: int, gpu_seconds: float, now: float) -> None:
         """It has ended, and took so much."""
@@ -172,7 +189,7 @@ class Account:
             f"this {self.whose}'s limit of {getattr(self.quota, name):,} {name.replace('_', ' ')} is reached",
             limit=f"{self.whose} {name}",
             retry_after_seconds=wait,
-            headers=headers(self, self, now),
+            headers=[tuple(line.split(b": ")) for line in lines(self, self, now).splitlines()],
         )
 
     # --- budgets ------------------------------------------------------------------------------------------------
@@ -277,8 +294,8 @@ def _left(limit: float | None, spent: float) -> float:
     return inf if limit is None else limit - spent
 
 
-def headers(one: Account, other: Account, now: float) -> Headers:
-    """What is left this minute, to the tighter of the two."""
+def lines(one: Account, other: Account, now: float) -> bytes:
+    """Headers that say what is left this minute, to the tighter of the two."""
     return tighter(one.requests_per_minute, other.requests_per_minute, now) + tighter(
         one.tokens_per_minute, other.tokens_per_minute, now
     )

@@ -8,19 +8,16 @@ from math import ceil
 MINUTE = 60.0
 ROUNDING = 1e-6
 """Seconds: more than sums of floats lose, and too little to let one more of ten million per minute through."""
-
-Headers = list[tuple[bytes, bytes]]
+ROOM = MINUTE + ROUNDING
 
 
 class Bucket:
     """So many per minute, refilled evenly. Without a limit nothing is ever missing."""
 
-    __slots__ = ("_limit_line", "_remaining", "_reset", "cost", "full_at", "limit")
+    __slots__ = ("_lines", "_what", "cost", "full_at", "limit")
 
-    def __init__(self, what: bytes) -> None:
-        self._limit_line = (b"x-ratelimit-limit-" + what, b"")
-        self._remaining = b"x-ratelimit-remaining-" + what
-        self._reset = b"x-ratelimit-reset-" + what
+    def __init__(self, what: str) -> None:
+        self._what = what
         self.full_at = 0.0
         self.allow(None)
 
@@ -28,7 +25,8 @@ class Bucket:
         """Set the limit; the bucket stays as full as it was, in parts of the whole."""
         self.limit = limit or 0
         self.cost = MINUTE / limit if limit else 0.0
-        self._limit_line = (self._limit_line[0], b"%d" % self.limit)
+        names = [f"x-ratelimit-{which}-{self._what}: " for which in ("limit", "remaining", "reset")]
+        self._lines = "{}{}\r\n{}%d\r\n{}%b\r\n".format(names[0], self.limit, *names[1:]).encode()
 
     def wait(self, count: int, now: float) -> float:
         """Seconds until so many may be taken. More than it holds may be taken when it is full, and leave a debt."""
@@ -53,22 +51,24 @@ class Bucket:
 
     def remaining(self, now: float) -> int:
         """What may be taken now, of a bucket with a limit."""
-        free = now + MINUTE + ROUNDING - self.full_at
-        return 0 if free < 0.0 else self.limit if free > MINUTE else int(free / self.cost)
+        count = int((now + ROOM - self.full_at) / self.cost)
+        if count >= self.limit:
+            return self.limit
+        return max(0, count)
 
-    def headers(self, remaining: int, now: float) -> Headers:
-        """As OpenAI has them: the limit, what remains, and how long until all of it does."""
-        return [self._limit_line, (self._remaining, b"%d" % remaining), (self._reset, duration(self.full_at - now))]
+    def lines(self, remaining: int, now: float) -> bytes:
+        """Headers as OpenAI has them: the limit, what remains, and how long until all of it does."""
+        return self._lines % (remaining, duration(self.full_at - now))
 
 
-def tighter(one: Bucket, other: Bucket, now: float) -> Headers:
-    """The headers of the one of which less remains; none where there is no limit."""
+def tighter(one: Bucket, other: Bucket, now: float) -> bytes:
+    """The header lines of the one of which less remains; none where there is no limit."""
     if not one.limit:
-        return other.headers(other.remaining(now), now) if other.limit else []
+        return other.lines(other.remaining(now), now) if other.limit else b""
     remaining = one.remaining(now)
-    if other.limit and (least := other.remaining(now)) < remaining:
-        return other.headers(least, now)
-    return one.headers(remaining, now)
+    if other.limit and other is not one and (least := other.remaining(now)) < remaining:
+        return other.lines(least, now)
+    return one.lines(remaining, now)
 
 
 def duration(seconds: float) -> bytes:

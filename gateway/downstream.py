@@ -60,6 +60,8 @@ class Client(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._since = self._loop.time()
+        self._given: Any = None
+        self._closing = b""
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._head_bytes = 0
@@ -89,8 +91,11 @@ class Client(asyncio.Protocol):
 
     def closing_lines(self) -> bytes:
         """The end of every head: the date, and whether this is the last answer here."""
-        date = b"".join(b"%b: %b\r\n" % pair for pair in self._server.default_headers)
-        return date + b"\r\n" if self.keep else date + b"connection: close\r\n\r\n"
+        given = self._server.default_headers
+        if given is not self._given:  # a new list each second
+            self._given = given
+            self._closing = b"".join([b"%b: %b\r\n" % pair for pair in given]) + b"\r\n"
+        return self._closing if self.keep else b"connection: close\r\n" + self._closing
 
     # --- asyncio's protocol -------------------------------------------------------------------------------------
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -107,36 +107,24 @@ class Request:
 class Reply:
     """What the client is told, in its dialect; knows how much of it has been said. Writing never waits: see `room`."""
 
-    __slots__ = (
-        "_chunked",
-        "_client",
-        "_silent",
-        "copy",
-        "dialect",
-        "ended",
-        "extra",
-        "held_open",
-        "relayed",
-        "request_id",
-        "started",
-        "state",
-        "status",
-    )
+    # Values of the class, as long as nothing else is so.
+    dialect: envelopes.Dialect = "openai"
+    extra = b""
+    """More header lines."""
+    state = b"ready"
+    status = 0
+    started = False
+    held_open = False
+    relayed = False
+    """Whether some of an engine's answer was sent."""
+    ended = False
+    copy: Copy | None = None
+    _chunked = False
 
     def __init__(self, client: Wire, request_id: bytes, *, silent: bool = False) -> None:
         self._client = client
-        self._chunked = False
         self._silent = silent  # the answer to HEAD has no body
         self.request_id = request_id
-        self.dialect: envelopes.Dialect = "openai"
-        self.extra: Headers = []
-        self.state = b"ready"
-        self.status = 0
-        self.started = False
-        self.held_open = False
-        self.relayed = False  # some of an engine's answer
-        self.ended = False
-        self.copy: Copy | None = None
 
     @property
     def committed(self) -> bool:
@@ -215,16 +203,16 @@ class Reply:
     def _head(self, status: int, headers: Headers, size: int | None) -> bytes:
         self.started = True
         self.status = status
-        lines = [_STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        lines += [b"%b: %b\r\n" % pair for pair in headers]
-        lines += [b"%b: %b\r\n" % pair for pair in self.extra]
+        client = self._client
+        head = _STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status
+        for pair in headers:
+            head += b"%b: %b\r\n" % pair
+        length = b""
         if size is not None:
-            lines.append(b"content-length: %d\r\n" % size)
-        elif self._client.speaks_chunks:
+            length = b"content-length: %d\r\n" % size
+        elif client.speaks_chunks:
             self._chunked = True
-            lines.append(b"transfer-encoding: chunked\r\n")
+            length = b"transfer-encoding: chunked\r\n"
         else:
-            self._client.keep = False
-        lines.append(b"x-request-id: %b\r\n" % self.request_id)
-        lines.append(self._client.closing_lines())
-        return b"".join(lines)
+            client.keep = False
+        return b"%b%b%bx-request-id: %b\r\n%b" % (head, self.extra, length, self.request_id, client.closing_lines())

@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from gateway.accounts import NEW, UNLIMITED, Account, Calendar, Quota, Spent, Use, headers
-from gateway.buckets import Headers
+from gateway.accounts import NEW, UNLIMITED, Account, Calendar, Quota, Spent, Use, lines
+from sardeenz.errors import LimitExceeded
 
 __all__ = ["Charge", "KnownTeam", "Limiter", "Quota", "Spent", "Uses"]
 
@@ -50,15 +50,15 @@ class Uses(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Charge(msgspec.Struct, frozen=True, eq=False):
-    """One admitted call: whose it is, and what its answer's headers say of their limits."""
+    """One admitted call: whose it is, and the headers of its answer that tell of their limits."""
 
     key: Account | None
     team: Account | None
     tokens: int
-    headers: Headers
+    lines: bytes
 
 
-FREE = Charge(None, None, 0, [])
+FREE = Charge(None, None, 0, b"")
 """Of everybody without limits."""
 
 
@@ -86,12 +86,14 @@ class Limiter:
         if one is None or other is None:
             return FREE
         now = self._clock()
-        one.check(tokens, now, self._calendar)
+        one.admit(tokens, now, self._calendar)
         if other is not one:
-            other.check(tokens, now, self._calendar)
-            other.admit(tokens, now)
-        one.admit(tokens, now)
-        return Charge(mine, ours, tokens, headers(one, other, now))
+            try:
+                other.admit(tokens, now, self._calendar)
+            except LimitExceeded:
+                one.take_back(tokens, now)
+                raise
+        return Charge(mine, ours, tokens, lines(one, other, now))
 
     def settle(self, charge: Charge, tokens: int | None, gpu_seconds: float) -> None:
         """A call has ended: exactly once for each charge. Without `tokens` the estimate stays."""

@@ -75,7 +75,7 @@ class Proxy:
             if plan.captures:
                 self._recorder.begin(call, routes)
             charge = self._limiter.admit(call.key, call.estimated_tokens)
-            call.reply.extra = charge.headers
+            call.reply.extra = charge.lines
             await self._answer(call, routes)
         except SardeenzError as error:
             call.outcome = error.code
