@@ -67,6 +67,13 @@ RULES: Final = (
         True,
     ),
     Rule(
+        "kvcached_broken",
+        r"Unexpected error applying \w+: (?P<text>.*)",
+        "kvcached could not take hold of vLLM, for an import failed[: {text}].",
+        "The runtime's packages do not fit together: reinstall vLLM and kvcached in its environment.",
+        True,
+    ),
+    Rule(
         "kvcached_missing",
         r"No module named 'kvcached(?P<text>[^']*)'|Failed to patch vllm: (?P<names>.*)",
         "kvcached did not take hold of vLLM[: {names}].",

@@ -8,11 +8,14 @@ FOLDER holds `config.json`; the shards and their index are written beside it, in
 import json
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 SPREAD = 0.02
 """Standard deviation of every matrix: answers are noise, but the same noise each time."""
+
+WRITERS = 8
 
 
 def shapes(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, tuple[int, ...]]]]:
@@ -48,6 +51,7 @@ def write(folder: Path) -> int:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     generator = torch.Generator(device).manual_seed(0)
     config, where, total = json.loads((folder / "config.json").read_text()), {}, 0
+    pool, saves = ThreadPoolExecutor(WRITERS), []
     for file, tensors in shapes(config):
         made = {}
         for name, shape in tensors.items():
@@ -57,7 +61,10 @@ def write(folder: Path) -> int:
             made[name] = tensor.cpu()
             where[name] = file
             total += tensor.numel() * tensor.element_size()
-        save_file(made, folder / file, metadata={"format": "pt"})
+        saves.append(pool.submit(save_file, made, folder / file, metadata={"format": "pt"}))
+    pool.shutdown()
+    for save in saves:
+        save.result()
     index = {"metadata": {"total_size": total}, "weight_map": where}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     return total

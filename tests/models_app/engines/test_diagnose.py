@@ -44,6 +44,17 @@ CASES = [
         "kvcached refused this engine: no runner adapter for vLLM 0.31.0.",
     ),
     (
+        "kvcached_broken",
+        (
+            "[kvcached][ERROR][2026-11-27 10:16:11][patch_base.py:168] Unexpected error applying engine_core: "
+            "load_lib_module() got an unexpected keyword argument 'extra_lib_paths'"
+        ),
+        (
+            "kvcached could not take hold of vLLM, for an import failed: load_lib_module() got an unexpected keyword "
+            "argument 'extra_lib_paths'."
+        ),
+    ),
+    (
         "kvcached_missing",
         "[kvcached][WARNING][2026-11-24 10:02:11][patch_base.py:180] Failed to patch vllm: elastic_block_pool",
         "kvcached did not take hold of vLLM: elastic_block_pool.",
