@@ -4,7 +4,6 @@ import asyncio
 import time
 import zlib
 from collections.abc import Callable
-from types import TracebackType
 
 from gateway.errors import NoReplicaAnswers, QueueFull, QueueTimeout, ResponseNotFound
 from gateway.holds import Holds, Limits, Patience, Room, Waiting
@@ -82,20 +81,19 @@ class Admission:
         """Their bodies."""
         return self._room.bytes
 
-    def admit(self, call: Waiting, route: Route, *, avoid: Target | None = None, last: bool = True) -> "Lease":
-        """`async with admission.admit(call, route) as target`; not `last` when another deployment may be asked."""
-        return Lease(self, call, route, avoid, last)
+    def lease(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> "Lease | None":
+        """A place at the replica for this call, if nothing has to be waited for. To be given back, whatever happens.
 
-    def at_once(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> Target | None:
-        """The replica for this call, if nothing has to be waited for."""
+        Not `last` when another deployment may be asked.
+        """
         if call.pinned:
-            return self._pinned(call)
+            return Lease(self._pinned(call), probe=False)
         if route.targets and (route.row.max_concurrency is None or self._has_place(route)):
             return self._best(call, route, avoid, last)
         return None
 
-    async def choose(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> Target:
-        """The same, after a wait. The caller must count itself in flight before it awaits anything."""
+    async def wait(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> "Lease":
+        """The same, after a wait."""
         while True:
             if not route.targets:
                 route = await self._holds.wait(call, route)
@@ -106,15 +104,20 @@ class Admission:
             if route.targets:
                 return self._best(call, route, avoid, last)
 
-    def returned(self, target: Target, seconds: float) -> None:
-        """A lease ended."""
-        if not self._router.routable(target):
+    def give_back(self, call: Waiting, lease: "Lease") -> None:
+        """The call is done with its place."""
+        now = time.monotonic()
+        target = lease.target
+        call.gpu_seconds += target.leave(lease.entered, now)
+        routable = self._router.routable(target)
+        if not routable:
             target.pool.close_idle()
-        self._reporter.returned(target)
+        self._reporter.returned(target, routable=routable)
         places = self._places.get(target.deployment_id)
         if places is not None:
-            places.learn(seconds)
-            self._pump(target.deployment_id, places)
+            places.learn(now - lease.began)
+            if places.queue:
+                self._pump(target.deployment_id, places)
 
     # --- which replica ------------------------------------------------------------------------------------------
     def _pinned(self, call: Waiting) -> Target:
@@ -127,8 +130,8 @@ class Admission:
             raise ResponseNotFound("no running replica is known to hold this response")
         return target
 
-    def _best(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> Target:
-        """The one that is asked for, else the one this session or prefix belongs to, else the least busy."""
+    def _best(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> "Lease":
+        """A place at the one that is asked for, else the one this session or prefix belongs to, else the least busy."""
         targets = route.targets
         if len(targets) == 1:
             target = targets[0]
@@ -136,8 +139,7 @@ class Admission:
                 raise _none_answers(route)
         else:
             target = self._among(targets, call, route, avoid, last)
-        target.health.chosen()
-        return target
+        return Lease(target, probe=target.health.chosen())
 
     def _among(
         self, targets: tuple[Target, ...], call: Waiting, route: Route, avoid: Target | None, last: bool
@@ -170,8 +172,10 @@ class Admission:
         limit = route.row.max_concurrency
         if limit is None:
             return len(places.queue)
-        busy = sum([target.in_flight for target in route.targets])
-        return self._share(route.deployment_id, limit) - busy - places.granted
+        free = self._share(route.deployment_id, limit) - places.granted
+        for target in route.targets:
+            free -= target.in_flight
+        return free
 
     async def _wait_for_place(self, call: Waiting, route: Route) -> None:
         """Stand in the queue until a place is granted; it is taken by whoever awaits this, at once."""
@@ -257,34 +261,15 @@ class Admission:
 
 
 class Lease:
-    """One place in flight on one replica, given back however the block is left."""
+    """One place in flight on one replica, counted from the moment it is made."""
 
-    __slots__ = ("_admission", "_avoid", "_began", "_call", "_entered", "_last", "_probe", "_route", "_target")
+    __slots__ = ("began", "entered", "probe", "target")
 
-    def __init__(self, admission: Admission, call: Waiting, route: Route, avoid: Target | None, last: bool) -> None:
-        self._admission = admission
-        self._call = call
-        self._route = route
-        self._avoid = avoid
-        self._last = last
-        self._target: Target
-
-    async def __aenter__(self) -> Target:
-        asked = (self._call, self._route, self._avoid, self._last)
-        target = self._target = self._admission.at_once(*asked) or await self._admission.choose(*asked)
-        self._probe = target.health.probing and not self._call.pinned
-        self._entered = target.enter()
-        self._began = time.monotonic()
-        return target
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        target = self._target
-        self._call.gpu_seconds += target.leave(self._entered)
-        if error is not None and self._probe:
-            target.health.let_go()
-        self._admission.returned(target, time.monotonic() - self._began)
+    def __init__(self, target: Target, *, probe: bool) -> None:
+        self.target = target
+        self.probe = probe
+        self.began = time.monotonic()
+        self.entered = target.enter(self.began)
 
 
 def _in_flight(target: Target) -> int:

@@ -133,10 +133,10 @@ class Call:
                 changes["priority"] = wanted
         return openai.amended(self.body, changes) if changes else (self.body, b"")
 
-    def lines(self, target: Target, size: int) -> bytes:
-        """The head of the request to this replica's engine."""
+    def lines(self, target: Target, size: int, more: bytes) -> bytes:
+        """The head of the request to this replica's engine, with `more` lines."""
         first = target.post_head(self.endpoint) if self.path is None else target.head(self.method, self.path)
-        return b"%b%bcontent-length: %d\r\n\r\n" % (first, self._head, size)
+        return b"%b%b%bcontent-length: %d\r\n\r\n" % (first, self._head, more, size)
 
     # --- what became of it --------------------------------------------------------------------------------------
     def usage(self) -> Usage:

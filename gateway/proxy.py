@@ -16,7 +16,7 @@ from gateway.routing import Plan, Route, Router
 from gateway.stored import StoredResponses
 from gateway.strip import Strip
 from gateway.targets import Target
-from gateway.upstream import Connection, Exchange, NothingAnswered
+from gateway.upstream import Connection, NothingAnswered
 from models_app.errors import EngineRefused
 from sardeenz.errors import EngineError, SardeenzError, Unavailable
 
@@ -76,7 +76,10 @@ class Proxy:
                 self._recorder.begin(call, routes)
             charge = self._limiter.admit(call.key, call.estimated_tokens)
             call.reply.extra = charge.lines
-            await self._answer(call, routes)
+            if len(routes) == 1:
+                await self._exchange(call, routes[0], last=True)
+            else:
+                await self._answer(call, routes)
         except SardeenzError as error:
             call.outcome = error.code
             call.reply.refuse(error)
@@ -109,54 +112,82 @@ class Proxy:
             try:
                 if place:  # while others were waited for, it may have moved
                     route = self._router.route(route.deployment_id)
-                call.route = route
-                if not route.targets and not call.reply.started:
-                    call.reply.state = route.state.encode("ascii", "replace")
-                return await self._exchange(call, route, last)
+                return await self._exchange(call, route, last=last)
             except (Unavailable, EngineError, ModelNotFound):
                 if last or call.reply.committed:
                     raise
 
-    async def _exchange(self, call: Call, route: Route, last: bool) -> None:
+    async def _exchange(self, call: Call, route: Route, *, last: bool) -> None:
         """Ask one replica; if the connection ends before the first byte, ask once more, elsewhere where possible."""
-        body, tail = call.outgoing(route)
+        call.route = route
+        if not route.targets and not call.reply.started:
+            call.reply.state = route.state.encode("ascii", "replace")
+        admission = self._admission
         failed: Target | None = None
         while True:
-            async with self._admission.admit(call, route, avoid=failed, last=last) as target:
-                call.leased = True
-                call.replica = target
-                head = call.lines(target, len(body) + len(tail))
-                ask = Exchange if call.trace is None else call.trace.attempt(route, target)
-                call.await_first_piece()
-                try:
-                    async with ask(target.pool, head, body, tail, fresh=failed is not None) as answer:
-                        self._judge(target, answer, last)
-                        await self._relay(call, target, answer)
-                        if answer.status < 500:
-                            target.health.succeeded()
-                        return
-                except NothingAnswered:
-                    target.health.failed(time.monotonic())
-                    self._router.look_again()
-                    if failed is not None:
-                        raise
-                    failed = target
-                except EngineError as error:
-                    if not isinstance(error, EngineFailed | EngineRefused):
-                        target.health.failed(time.monotonic())
+            lease = admission.lease(call, route, failed, last) or await admission.wait(call, route, failed, last)
+            target = lease.target
+            try:
+                return await self._ask(call, route, target, last=last, fresh=failed is not None)
+            except NothingAnswered:
+                target.health.failed(time.monotonic())
+                self._router.look_again()
+                if failed is not None:
                     raise
-                finally:
-                    call.heard()
+                failed = target
+            except EngineError as error:
+                if not isinstance(error, EngineFailed | EngineRefused):
+                    target.health.failed(time.monotonic())
+                raise
+            except BaseException:
+                if lease.probe:
+                    target.health.let_go()
+                raise
+            finally:
+                admission.give_back(call, lease)
             route = self._router.route(route.deployment_id)
+
+    async def _ask(self, call: Call, route: Route, target: Target, *, last: bool, fresh: bool) -> None:
+        """One request to one engine, and its answer to the client."""
+        call.leased = True
+        call.replica = target
+        body, tail = call.outgoing(route)
+        attempt = None if call.trace is None else call.trace.attempt(route, target)
+        head = call.lines(target, len(body) + len(tail), b"" if attempt is None else attempt.ids)
+        pool, answer = target.pool, None
+        call.await_first_piece()
+        try:
+            answer = (None if fresh else pool.idle()) or await pool.connect()
+            await answer.request(head, body, tail)
+            self._judge(target, answer, last)
+            if answer.complete and answer.status == 200 and not call.stream and not call.reply.started:
+                self._whole(call, target, answer, answer.take() or b"")
+            else:
+                await self._relay(call, target, answer)
+            if target.health.failures and answer.status < 500:
+                target.health.succeeded()
+        finally:
+            call.heard()
+            if answer is not None:
+                pool.release(answer)
+            if attempt is not None:
+                attempt.end(0 if answer is None else answer.status)
 
     def _judge(self, target: Target, answer: Connection, last: bool) -> None:
         """A 5xx counts against the replica, and sends the call on where there is somewhere to go."""
         if answer.status < 500:
-            target.health.answered()
+            if target.health.failures:
+                target.health.answered()
             return
         target.health.failed(time.monotonic())
         if not last:
             raise EngineFailed(f"the engine answered with status {answer.status}", status=answer.status)
+
+    def _whole(self, call: Call, target: Target, answer: Connection, data: bytes) -> None:
+        """All of the answer at once."""
+        call.tap.see(data, stream=False)
+        self._remember(call, target)
+        call.reply.whole(answer.status, _headers(answer.headers, call.reply.state), data)
 
     async def _relay(self, call: Call, target: Target, answer: Connection) -> None:
         reply = call.reply
@@ -171,14 +202,11 @@ class Proxy:
         elif call.stream:
             await self._pass_on(call, target, answer)
         else:
-            data = answer.take()
-            if data is None:
-                data = await answer.read()
-            call.tap.see(data, stream=False)
+            data = await answer.read()
             if answer.drained and not reply.started:
-                self._remember(call, target)
-                reply.whole(answer.status, _headers(answer.headers, reply.state), data)
+                self._whole(call, target, answer, data)
             else:
+                call.tap.see(data, stream=False)
                 await self._pass_on(call, target, answer, data)
 
     async def _pass_on(self, call: Call, target: Target, answer: Connection, data: bytes = b"") -> None:

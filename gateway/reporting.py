@@ -42,10 +42,10 @@ class Reporter:
         router.on_swap.append(self._now.set)
         holds.on_begin = self._now.set
 
-    def returned(self, target: Target) -> None:
+    def returned(self, target: Target, *, routable: bool) -> None:
         """A lease ended: an operator may be waiting for the last one of a replica that is no longer routed."""
         self._used.add(target.deployment_id)
-        if not self._router.routable(target):
+        if not routable:
             self._now.set()
 
     async def tell(self, routes: frozenset[str] | None = None) -> None:

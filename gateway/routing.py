@@ -10,7 +10,6 @@ import random
 import zlib
 from bisect import bisect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -28,27 +27,17 @@ LISTED = frozenset({"ready", "sleeping", "starting"})
 """States of a deployment that answers now or after a wait, and is therefore shown by /v1/models."""
 
 
-@dataclass(frozen=True, slots=True)
 class Route:
-    """One deployment and the replicas that may be handed new requests."""
+    """One deployment and the replicas that may be handed new requests. Never changed."""
 
-    row: RouteRow
-    targets: tuple[Target, ...]
+    __slots__ = ("deployment_id", "row", "served_name", "state", "targets")
 
-    @property
-    def deployment_id(self) -> int:
-        """Its key in everything that is counted per deployment."""
-        return self.row.deployment_id
-
-    @property
-    def served_name(self) -> str:
-        """The model's name to its engines."""
-        return self.row.served_name
-
-    @property
-    def state(self) -> str:
-        """ready, sleeping, starting, failed or stopped."""
-        return self.row.state
+    def __init__(self, row: RouteRow, targets: tuple[Target, ...]) -> None:
+        self.row = row
+        self.targets = targets
+        self.deployment_id = row.deployment_id
+        self.served_name = row.served_name
+        self.state = row.state
 
 
 class Plan:

@@ -7,9 +7,6 @@ not in them. Of a call that is not sampled nothing is kept: the engine is told s
 import asyncio
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
-from types import TracebackType
 from typing import Any
 
 from opentelemetry.context import Context
@@ -25,8 +22,7 @@ from gateway.metering import FREE, Usage
 from gateway.outage import Outage
 from gateway.routing import Route
 from gateway.targets import Target
-from gateway.tracing import Trace, Tracing
-from gateway.upstream import Connection, Exchange, Pool
+from gateway.tracing import Attempt, Trace, Tracing
 from sardeenz.errors import SardeenzError
 
 NAME_LENGTH = 200
@@ -122,10 +118,10 @@ class CallTrace:
             span = self._tracer.start_span(name, self._context, start_time=self._wall_ns(began))
             _finish(span, sys.exception())
 
-    def attempt(self, route: Route, target: Target) -> Callable[..., Exchange]:
-        """What to use for the next exchange in place of `Exchange`: the engine is told of the span it belongs to."""
+    def attempt(self, route: Route, target: Target) -> Attempt:
+        """An engine is about to be asked."""
         if not self._span.is_recording():
-            return partial(TracedExchange, None, self._ids)
+            return EngineSpan(None, self._ids)
         pool = target.pool
         facts: dict[str, Any] = {
             "http.request.method": self._method,
@@ -138,7 +134,7 @@ class CallTrace:
             facts["http.request.resend_count"] = self._attempts
         self._attempts += 1
         span = self._tracer.start_span(f"{self._method} {self._path}", self._context, SpanKind.CLIENT, facts)
-        return partial(TracedExchange, span, _lines(set_span_in_context(span, Context())))
+        return EngineSpan(span, _lines(set_span_in_context(span, Context())))
 
     def end(self, call: Call) -> None:
         """The last byte has left, or none will."""
@@ -163,41 +159,19 @@ class CallTrace:
         return int(monotonic * 1e9) + self._offset_ns
 
 
-class TracedExchange(Exchange):
-    """An exchange that sends the ids of its span, and ends it. Without a span it sends those of the call."""
+class EngineSpan:
+    """One request to one engine. Without a span of its own it sends the ids of the call."""
 
-    __slots__ = ("_span", "_status")
+    __slots__ = ("_span", "ids")
 
-    def __init__(
-        self,
-        span: Span | None,
-        ids: bytes,
-        pool: Pool,
-        head: bytes,
-        body: bytes | memoryview,
-        tail: bytes = b"",
-        *,
-        fresh: bool = False,
-    ) -> None:
-        super().__init__(pool, head[:-2] + ids + b"\r\n", body, tail, fresh=fresh)
+    def __init__(self, span: Span | None, ids: bytes) -> None:
         self._span = span
-        self._status = 0
+        self.ids = ids
 
-    async def __aenter__(self) -> Connection:
-        try:
-            answer = await super().__aenter__()
-            self._status = answer.status
-        finally:
-            if not self._status and self._span is not None:
-                _finish(self._span, sys.exception())
-        return answer
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await super().__aexit__(kind, error, trace)
+    def end(self, status: int) -> None:
+        """It has ended with this status or without any (0), by the exception that is being handled if there is one."""
         if self._span is not None:
-            _finish(self._span, error, self._status)
+            _finish(self._span, sys.exception(), status)
 
 
 def _facts(call: Call, outcome: str) -> dict[str, Any]:

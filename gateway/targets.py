@@ -1,7 +1,5 @@
 """One routable replica as this process sees it: what is in flight, how it fares, and which GPU time that takes."""
 
-import time
-
 from gateway.paths import Endpoint
 from gateway.upstream import Pool
 from models_app.routes import RouteReplica
@@ -26,9 +24,10 @@ class Health:
         """Whether it may be chosen. An ejected one may once, when its time is over: that request is the probe."""
         return self.failures < EJECT_AFTER or (now >= self.ejected_until and not self.probing)
 
-    def chosen(self) -> None:
-        """A request goes there."""
+    def chosen(self) -> bool:
+        """A request goes there; whether it is a probe."""
         self.probing = self.failures >= EJECT_AFTER
+        return self.probing
 
     def answered(self) -> None:
         """An answer began, so it may be chosen; if that breaks off, it counts with the failures before."""
@@ -92,23 +91,20 @@ class Target:
         self._clock = 0.0
         self._changed_at = 0.0
 
-    def enter(self) -> float:
+    def enter(self, now: float) -> float:
         """One more in flight; returns the share clock, to be given to `leave`."""
-        self._advance()
-        self.in_flight += 1
-        return self._clock
-
-    def leave(self, entered: float) -> float:
-        """One less; returns the GPU-seconds of that call: at each moment all in flight share the GPUs equally."""
-        self._advance()
-        self.in_flight -= 1
-        return (self._clock - entered) * self._gpus
-
-    def _advance(self) -> None:
-        now = time.monotonic()
         if self.in_flight:
             self._clock += (now - self._changed_at) / (self.in_flight + self.elsewhere)
         self._changed_at = now
+        self.in_flight += 1
+        return self._clock
+
+    def leave(self, entered: float, now: float) -> float:
+        """One less; returns the GPU-seconds of that call: at each moment all in flight share the GPUs equally."""
+        self._clock += (now - self._changed_at) / (self.in_flight + self.elsewhere)
+        self._changed_at = now
+        self.in_flight -= 1
+        return (self._clock - entered) * self._gpus
 
     def post_head(self, endpoint: Endpoint) -> bytes:
         """The first lines of a POST to this engine, made once per path."""

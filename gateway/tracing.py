@@ -13,7 +13,6 @@ from gateway.http import Request
 from gateway.outage import Outage
 from gateway.routing import Route
 from gateway.targets import Target
-from gateway.upstream import Exchange
 from sardeenz import otel
 
 if TYPE_CHECKING:  # a call carries its trace, and so imports us
@@ -31,11 +30,21 @@ class Trace(Protocol):
     def waited(self, name: str, began: float) -> None:
         """A wait that began then has ended, by the exception that is being handled if there is one."""
 
-    def attempt(self, route: Route, target: Target) -> Callable[..., Exchange]:
-        """What to use for the next exchange in place of `Exchange`: the engine is told of the span it belongs to."""
+    def attempt(self, route: Route, target: Target) -> "Attempt":
+        """An engine is about to be asked."""
 
     def end(self, call: "Call") -> None:
         """The last byte has left, or none will."""
+
+
+class Attempt(Protocol):
+    """The span of one request to one engine."""
+
+    ids: bytes
+    """Header lines that tell the engine where in the trace it is."""
+
+    def end(self, status: int) -> None:
+        """It has ended with this status or without any (0), by the exception that is being handled if there is one."""
 
 
 class Tracing(Protocol):

@@ -6,7 +6,6 @@ request at a time per connection, bodies by length or in chunks, and a reader th
 
 import asyncio
 from collections.abc import Callable
-from types import TracebackType
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -37,9 +36,6 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.closed = False
         self.busy = False
-        self._start()
-
-    def _start(self) -> None:
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.head_done = False
@@ -55,9 +51,11 @@ class Connection(asyncio.Protocol):
 
     # --- what a caller does -------------------------------------------------------------------------------------
     async def request(self, head: bytes, body: bytes | memoryview, tail: bytes) -> None:
-        """Send a request and return when the answer's head is there."""
-        self._start()
+        """Send a request and return when the answer's head is there; then `release` the connection, come what may."""
         self.busy = True
+        self.headers = []  # a kept connection's answer was read to its end: this is what it leaves behind
+        self.status = 0
+        self.head_done = self.complete = self._answered = False
         if len(body) < JOINED_BYTES:
             self.transport.write(b"".join((head, body, tail)))
         else:
@@ -155,10 +153,10 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self.fail(EngineProtocolError(f"the engine's answer is not HTTP: {error}"))
-        if self._sink is None or self.complete or self._error is not None:
-            self._wake()
-        else:
+        if self._sink is not None and not self.complete and self._error is None:
             self._pour(self._sink)
+        elif self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
@@ -177,10 +175,11 @@ class Connection(asyncio.Protocol):
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        self.status = self._parser.get_status_code()
-        if self.status < 200:
+        status = self._parser.get_status_code()
+        if status < 200:
             self.headers = []
             return
+        self.status = status
         self._until_closed = not self._parser.should_keep_alive() and not any(
             name in (b"content-length", b"transfer-encoding") for name, _ in self.headers
         )
@@ -244,7 +243,7 @@ class Pool:
         """Keep a connection whose answer was read to the end; hang up on any other."""
         connection.busy = False
         connection.ticks = 0
-        if connection.drained and connection.keep and not connection.closed:
+        if connection.keep and connection.drained and not connection.closed:
             self._idle.append(connection)
         else:
             connection.abort()
@@ -264,37 +263,3 @@ class Pool:
         for connection in tuple(self._idle):
             connection.abort()
         self._idle.clear()
-
-
-class Exchange:
-    """`async with Exchange(...) as answer`: leaving it early hangs up, whoever leaves and why."""
-
-    __slots__ = ("_body", "_connection", "_fresh", "_head", "_pool", "_tail")
-
-    def __init__(
-        self, pool: Pool, head: bytes, body: bytes | memoryview, tail: bytes = b"", *, fresh: bool = False
-    ) -> None:
-        self._pool = pool
-        self._head = head
-        self._body = body
-        self._tail = tail
-        self._fresh = fresh
-        self._connection: Connection
-
-    async def __aenter__(self) -> Connection:
-        answered = False
-        kept = None if self._fresh else self._pool.idle()
-        connection = self._connection = kept or await self._pool.connect()
-        try:
-            await connection.request(self._head, self._body, self._tail)
-            answered = True
-        finally:
-            if not answered:  # a wait that was cancelled, too, even if the head has come in the meantime
-                connection.busy = False
-                connection.abort()
-        return connection
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._pool.release(self._connection)
