@@ -27,6 +27,8 @@ except ImportError:  # no pynvml there: nvidia-smi tells enough
 
 MIB = 2**20
 GIB = 2**30
+_PASSED = ("PYTHONPATH", "HF_HUB_OFFLINE", "VLLM_")
+"""What of our environment every engine gets."""
 _SHARE = ("--gpu-memory-utilization", "0.3")
 """Without kvcached vLLM refuses to start unless its share, 0.9 by itself, is free."""
 
@@ -254,7 +256,7 @@ class Rig:
             served_name="acceptance",
             deployment_name="acceptance",
             extra_args=settings.extra_args if elastic or settings.simulation else (*settings.extra_args, *_SHARE),
-            environment={name: os.environ[name] for name in ("PYTHONPATH", "HF_HUB_OFFLINE") if name in os.environ},
+            environment={name: value for name, value in os.environ.items() if name.startswith(_PASSED)},
             max_model_len=settings.max_model_len,
             tensor_parallel=1,
             sleep_enabled=True,

@@ -2,8 +2,9 @@
 
     python3 -m tests.gpu.whole --model 8b --runtime vllm-cuda --out /tmp/whole -- --enforce-eager
 
-What follows `--` goes to every engine. Databases and state are made in the folder and ended with everything else; the
-rows are those of `tests.gpu.acceptance`. With `--runtime simulator` it rehearses anywhere.
+What follows `--` goes to every engine, and so does every VLLM_ variable. Databases and state are made in the folder
+and ended with everything else; the rows are those of `tests.gpu.acceptance`. With `--runtime simulator` it rehearses
+anywhere.
 """
 
 import argparse
@@ -128,6 +129,7 @@ def _deploy(platform: Platform, name: str, values: argparse.Namespace, extra: li
     number = known[0] if known else platform.api("POST", "models", {"name": "made", "source": values.model})["id"]
     body = {"name": name, "model": number, "runtime": values.runtime, "extra_args": extra, "max_model_len": 8192}
     body |= {"kv_cap_bytes": 16 * GIB, "kv_floor_bytes": GIB}
+    body["environment"] = {name: value for name, value in os.environ.items() if name.startswith("VLLM_")}
     body |= {"weights_bytes": 16 * GIB} if values.runtime == "simulator" else {}
     made = platform.api("POST", "deployments", body)
     platform.api("POST", f"deployments/{made['id']}/deploy", {})
