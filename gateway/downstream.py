@@ -119,18 +119,24 @@ class Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._spoilt or self._discarding:
             return
-        if self._reading is None:
+        reading, head_bytes = self._reading, self._head_bytes
+        if reading is None:
             self._head_bytes += len(data)
-            if self._head_bytes == len(data):
-                self._since = self._loop.time()
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
             self._decline(data[offer.args[0] :])
         except httptools.HttpParserError as error:
             self._reject(BadRequest(f"this is not an HTTP/1.1 request: {error}"))
-        if self._reading is None and self._head_bytes > HEAD_BYTES:
-            self._reject(HeadTooLarge(f"the request's headers are larger than {HEAD_BYTES} bytes"))
+        # Most requests are whole by now: only of those that are not, the clock has to be asked.
+        if self._reading is not None:
+            if self._reading is not reading:
+                self._since = self._loop.time()
+        elif self._head_bytes:
+            if not head_bytes:
+                self._since = self._loop.time()
+            if self._head_bytes > HEAD_BYTES:
+                self._reject(HeadTooLarge(f"the request's headers are larger than {HEAD_BYTES} bytes"))
 
     def pause_writing(self) -> None:
         self.full = True
@@ -169,12 +175,10 @@ class Client(asyncio.Protocol):
         self._head_bytes = 0
         if self._parser.should_upgrade():
             return
-        headers = self._headers
-        method = self._parser.get_method()
-        request = Request(method, self._target, headers, keep_alive=self._parser.should_keep_alive())
+        headers, parser = self._headers, self._parser
+        request = Request(parser.get_method(), self._target, headers, keep_alive=parser.should_keep_alive())
         self._reading = request
-        self._since = self._loop.time()
-        self.speaks_chunks = self._parser.get_http_version() != "1.0"
+        self.speaks_chunks = parser.get_http_version() != "1.0"
         declared = headers.get(b"content-length")
         size = int(declared) if declared is not None and declared.isdigit() else 0
         if size > self._bounds.body_bytes:
@@ -188,11 +192,13 @@ class Client(asyncio.Protocol):
         request = self._reading
         if request is None or request.refusal is not None:
             return
-        request.add(data)
-        self._bounds.held_bytes += len(data)
-        if request.size_bytes > self._bounds.body_bytes:
+        size, bounds = len(data), self._bounds
+        request.pieces.append(data)
+        request.size_bytes += size
+        bounds.held_bytes += size
+        if request.size_bytes > bounds.body_bytes:
             self._refuse_body(request)
-        elif self._bounds.held_bytes > self._bounds.bodies_bytes:
+        elif bounds.held_bytes > bounds.bodies_bytes:
             self._turn_away(request, WaitLimit("the gateway holds too many bytes of requests already"))
 
     def on_message_complete(self) -> None:

@@ -38,19 +38,13 @@ class Wire(Protocol):
 class Request:
     """One request; its body may still be on its way when it is served."""
 
-    __slots__ = (
-        "_arrived",
-        "_size",
-        "headers",
-        "keep_alive",
-        "method",
-        "path",
-        "pieces",
-        "query",
-        "refusal",
-        "taken",
-        "whole",
-    )
+    whole = False
+    taken = False
+    """By the service, perhaps before its body is whole."""
+    refusal: SardeenzError | None = None
+    size_bytes = 0
+    """Of the body, as far as it is here."""
+    _arrived: asyncio.Future[None] | None = None
 
     def __init__(self, method: bytes, target: bytes, headers: dict[bytes, bytes], *, keep_alive: bool) -> None:
         self.method = method
@@ -62,16 +56,6 @@ class Request:
         path, _, self.query = target.partition(b"?")
         self.path = unquote(path.decode("latin-1")) if b"%" in path else path.decode("latin-1")
         self.pieces: list[bytes] = []
-        self.whole = False
-        self.taken = False  # by the service, perhaps before its body is whole
-        self.refusal: SardeenzError | None = None
-        self._size = 0
-        self._arrived: asyncio.Future[None] | None = None
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of the body that are here."""
-        return self._size
 
     async def body(self) -> bytes:
         """The whole body, waiting for it. Raises BodyTooLarge, RequestTimeout or WaitLimit."""
@@ -82,15 +66,11 @@ class Request:
             raise self.refusal
         return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
 
-    def add(self, data: bytes) -> None:
-        """A piece came."""
-        self.pieces.append(data)
-        self._size += len(data)
-
     def complete(self) -> None:
         """All of it is here."""
         self.whole = True
-        self._wake()
+        if self._arrived is not None:
+            self._wake()
 
     def refuse(self, error: SardeenzError) -> None:
         """It will not be taken to its end."""
