@@ -18,6 +18,8 @@ from gateway.tally import Tally
 TAIL_BYTES = 2048
 KEPT_RECORDS = 50_000
 BATCH = 1000
+COUNTED = 100
+"""So many records wait to be counted at most: a tenth of a millisecond's work."""
 
 _CHAT = b'"content":"'
 _CONTENT = re.compile(
@@ -169,7 +171,8 @@ class Meter:
         self._known = known
         self._records: deque[Record] = deque()
         self.outage = Outage("writing usage records")
-        self.tallies: dict[str, Tally] = {}
+        self._tallies: dict[str, Tally] = {}
+        self._uncounted: list[Record] = []
         self.dropped = 0
         self._doubts: dict[tuple[int | None, int | None], Record] = {}
         self._oldest = math.inf
@@ -181,11 +184,9 @@ class Meter:
         """
         if record.path in FREE:
             record = msgspec.structs.replace(record, usage=NOTHING)
-        counted = self.tallies.get(record.served_name)
-        if counted is None and self._known(record.served_name):
-            counted = self.tallies[record.served_name] = Tally()
-        if counted is not None:
-            _count(counted, record)
+        self._uncounted.append(record)
+        if len(self._uncounted) >= COUNTED:
+            self._count()
         if len(self._records) >= KEPT_RECORDS:
             self._drop(record)
             return
@@ -193,6 +194,22 @@ class Meter:
         began = record.at - record.e2e_seconds
         if began < self._oldest:
             self._oldest = began
+
+    @property
+    def tallies(self) -> dict[str, Tally]:
+        """What all calls came to, by the name of the deployment."""
+        self._count()
+        return self._tallies
+
+    def _count(self) -> None:
+        """Many at once: counting costs a third of what it costs between the steps of a call."""
+        records, self._uncounted = self._uncounted, []
+        for record in records:
+            counted = self._tallies.get(record.served_name)
+            if counted is None and self._known(record.served_name):
+                counted = self._tallies[record.served_name] = Tally()
+            if counted is not None:
+                _count(counted, record)
 
     @property
     def written_until(self) -> float:
@@ -256,14 +273,8 @@ def _usage(found: Sequence[tuple[bytes, bytes]]) -> Usage:
 def _count(counted: Tally, record: Record) -> None:
     call = (record.path, record.status, record.outcome)
     counted.calls[call] = counted.calls.get(call, 0) + 1
-    if record.wake_seconds:
-        counted.wake.observe(tally.WAKE, record.wake_seconds)
-    else:  # most calls wait for nothing: no need to look for their bucket
-        counted.wake.counts[0] += 1
-    if record.queue_seconds:
-        counted.queue.observe(tally.QUEUE, record.queue_seconds)
-    else:
-        counted.queue.counts[0] += 1
+    counted.wake.observe(tally.WAKE, record.wake_seconds)
+    counted.queue.observe(tally.QUEUE, record.queue_seconds)
     counted.e2e.observe(tally.E2E, record.e2e_seconds)
     if record.ttft_seconds is not None:
         counted.ttft.observe(tally.TTFT, record.ttft_seconds)
