@@ -49,26 +49,19 @@ class Bucket:
         """Seconds until it is full."""
         return self.full_at - now if self.full_at > now else 0.0
 
-    def remaining(self, now: float) -> int:
-        """What may be taken now, of a bucket with a limit."""
-        count = int((now + ROOM - self.full_at) / self.cost)
-        if count >= self.limit:
-            return self.limit
-        return max(0, count)
-
-    def lines(self, remaining: int, now: float) -> bytes:
+    def lines(self, now: float) -> bytes:
         """Headers as OpenAI has them: the limit, what remains, and how long until all of it does."""
+        remaining = min(self.limit, max(0, int((now + ROOM - self.full_at) / self.cost)))
         return self._lines % (remaining, duration(self.full_at - now))
 
 
 def tighter(one: Bucket, other: Bucket, now: float) -> bytes:
     """The header lines of the one of which less remains; none where there is no limit."""
-    if not one.limit:
-        return other.lines(other.remaining(now), now) if other.limit else b""
-    remaining = one.remaining(now)
-    if other.limit and other is not one and (least := other.remaining(now)) < remaining:
-        return other.lines(least, now)
-    return one.lines(remaining, now)
+    if not one.limit or not other.limit or one is other:
+        return one.lines(now) if one.limit else other.lines(now) if other.limit else b""
+    at = now + ROOM
+    less = other if (at - other.full_at) / other.cost < (at - one.full_at) / one.cost else one
+    return less.lines(now)
 
 
 def duration(seconds: float) -> bytes:

@@ -50,8 +50,8 @@ class Connection(asyncio.Protocol):
         self._error: EngineUnreachable | EngineTimeout | EngineProtocolError | None = None
 
     # --- what a caller does -------------------------------------------------------------------------------------
-    async def request(self, head: bytes, body: bytes | memoryview, tail: bytes) -> None:
-        """Send a request and return when the answer's head is there; then `release` the connection, come what may."""
+    def request(self, head: bytes, body: bytes | memoryview, tail: bytes) -> asyncio.Future[None]:
+        """Send a request; done when the answer's head is there. Then `release` the connection, come what may."""
         self.busy = True
         self.headers = []  # a kept connection's answer was read to its end: this is what it leaves behind
         self.status = 0
@@ -60,12 +60,10 @@ class Connection(asyncio.Protocol):
             self.transport.write(b"".join((head, body, tail)))
         else:
             self.transport.writelines((head, body, tail))
-        while not self.head_done:
-            if self._error is not None:
-                raise self._error
-            self._waiter = self._loop.create_future()
-            await self._waiter
-        self._waiter = None
+        if self._error is not None:  # the engine hung up as soon as the connection was made
+            raise self._error
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     async def read(self) -> bytes:
         """All body bytes that are there, waiting for the first; empty at the end."""
@@ -129,8 +127,13 @@ class Connection(asyncio.Protocol):
             raise self._error
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        if self.head_done:
+            waiter.set_result(None)
+        elif self._error is not None:
+            waiter.set_exception(self._error)
 
     def fail(self, error: EngineUnreachable | EngineTimeout | EngineProtocolError) -> None:
         """End the exchange with an error, once what was received has been read."""
@@ -155,8 +158,8 @@ class Connection(asyncio.Protocol):
             self.fail(EngineProtocolError(f"the engine's answer is not HTTP: {error}"))
         if self._sink is not None and not self.complete and self._error is None:
             self._pour(self._sink)
-        elif self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        else:
+            self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
