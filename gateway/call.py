@@ -101,8 +101,7 @@ class Call:
 
     def await_first_piece(self) -> None:
         """The engine has the request: until its answer begins, the client of a stream hears that nobody is lost."""
-        if self.streams_events:
-            self._reminder = asyncio.get_running_loop().call_later(holds.HEARTBEAT_SECONDS, self._remind)
+        self._reminder = asyncio.get_running_loop().call_later(holds.HEARTBEAT_SECONDS, self._remind)
 
     def _remind(self) -> None:
         self.reply.hold_open(b"it has the request", None)
@@ -166,8 +165,8 @@ class Call:
             team_id=team.id if team else None,
             asked_name=self.fields.model,
             deployment_id=route.deployment_id,
-            gap_seconds=tap.gap_seconds,
-            longest_gap_seconds=tap.longest_gap_seconds,
+            gap_seconds=tap.gap_seconds if self.stream else None,
+            longest_gap_seconds=tap.longest_gap_seconds if self.stream else None,
             gpu_seconds=self.gpu_seconds,
             generation=target.generation if target else None,
             pieces=tap.pieces,

@@ -202,9 +202,10 @@ class Client(asyncio.Protocol):
             self._turn_away(request, WaitLimit("the gateway holds too many bytes of requests already"))
 
     def on_message_complete(self) -> None:
-        request, self._reading = self._reading, None
+        request = self._reading
         if request is None:
             return
+        self._reading = None
         self._release(request)
         request.complete()
         if not request.taken:

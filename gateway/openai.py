@@ -2,6 +2,7 @@
 that fields may be added at the end: the last of two equal names counts, to the engines' parser as to ours."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -81,14 +82,10 @@ def read_multipart(body: bytes, content_type: bytes) -> Fields:
     return Fields(model, values.get(b"stream", b"").lower() in (b"true", b"1"))
 
 
-def read(body: bytes, content_type: bytes, *, multipart: bool) -> Fields:
-    """Read the fields of either kind."""
-    return read_multipart(body, content_type) if multipart else read_json(body)
-
-
-async def read_large(body: bytes, content_type: bytes, *, multipart: bool) -> Fields:
-    """The same in a thread, so that other requests keep their turn."""
-    return await asyncio.to_thread(read, body, content_type, multipart=multipart)
+async def read(body: bytes, content_type: bytes, *, multipart: bool) -> Fields:
+    """Read the fields of either kind; of a large body in a thread, so that other requests keep their turn."""
+    reading = partial(read_multipart, body, content_type) if multipart else partial(read_json, body)
+    return await asyncio.to_thread(reading) if len(body) > LARGE_BYTES else reading()
 
 
 def _spans(body: bytes, content_type: bytes) -> dict[bytes, tuple[int, int]]:

@@ -66,15 +66,15 @@ class Proxy:
         if call.trace is not None:
             call.trace.begin(call)
         try:
-            name = call.fields.model
+            name, key = call.fields.model, call.key
             plan = self._router.plan(name)
-            if not call.key.may_ask_for(name) and not (call.pinned and self._by_an_alias(call.key, plan)):
+            if key.allowed_models and not key.may_ask_for(name) and not (call.pinned and self._by_an_alias(key, plan)):
                 raise ModelNotAllowed(f"this API key may not use the model `{name[:200]}`", param="model")
             routes = plan.order(call.session, call.marker)
             call.route = routes[0]
             if plan.captures:
                 self._recorder.begin(call, routes)
-            charge = self._limiter.admit(call.key, call.estimated_tokens)
+            charge = self._limiter.admit(key, call.estimated_tokens)
             call.reply.extra = charge.lines
             if len(routes) == 1:
                 await self._exchange(call, routes[0], last=True)
@@ -155,7 +155,8 @@ class Proxy:
         attempt = None if call.trace is None else call.trace.attempt(route, target)
         head = call.lines(target, len(body) + len(tail), b"" if attempt is None else attempt.ids)
         pool, answer = target.pool, None
-        call.await_first_piece()
+        if call.streams_events:
+            call.await_first_piece()
         try:
             answer = (None if fresh else pool.idle()) or await pool.connect()
             await answer.request(head, body, tail)

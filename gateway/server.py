@@ -135,11 +135,11 @@ class Gateway:
             _check_method(request, b"POST")
         key = self.keys.known(request.headers) or await self.keys.check(request.headers)
         body = request.pieces[0] if request.whole and len(request.pieces) == 1 else await request.body()
-        content_type = request.headers.get(b"content-type", b"")
-        if len(body) > openai.LARGE_BYTES:
-            fields = await openai.read_large(body, content_type, multipart=endpoint.multipart)
+        if endpoint.multipart or len(body) > openai.LARGE_BYTES:
+            content_type = request.headers.get(b"content-type", b"")
+            fields = await openai.read(body, content_type, multipart=endpoint.multipart)
         else:
-            fields = openai.read(body, content_type, multipart=endpoint.multipart)
+            fields = openai.read_json(body)
         call = Call(endpoint, fields, body, request, reply, key, self.tracing)
         if fields.previous_response_id is not None:
             call.marker = await self.stored.marker(fields.previous_response_id, key)
