@@ -79,9 +79,9 @@ class Limiter:
 
         Raises RequestLimit, TokenLimit, ConcurrencyLimit or BudgetExceeded, and has charged nothing then.
         """
-        quota, team = key.quota, key.team
-        mine = None if quota == UNLIMITED else self._keys.own(key.id, quota)
-        ours = None if team is None or team.quota == UNLIMITED else self._teams.own(team.id, team.quota)
+        team = key.team
+        mine = self._keys.of(key.id, key.quota)
+        ours = None if team is None else self._teams.of(team.id, team.quota)
         one, other = mine or ours, ours or mine
         if one is None or other is None:
             return FREE
@@ -155,8 +155,14 @@ class Accounts(dict[int, Account]):
         self._spent: Mapping[int, Spent] = {}
         self._born = 0
 
-    def own(self, number: int, quota: Quota) -> Account:
-        """The account of somebody who calls this process."""
+    def of(self, number: int, quota: Quota) -> Account | None:
+        """The account of somebody who calls this process; none where there is no limit."""
+        account = self.get(number)
+        if account is not None and account.quota is quota and account.born:
+            return account
+        return None if quota == UNLIMITED else self._own(number, quota)
+
+    def _own(self, number: int, quota: Quota) -> Account:
         account = self.get(number)
         if account is None or not account.born:
             account = account or self._open(number)

@@ -6,7 +6,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 from django.db import DataError, IntegrityError
@@ -29,11 +29,6 @@ _RESPONSE_ID = re.compile(rb'"id": ?"([A-Za-z0-9_.-]{1,128})"').search
 _COUNTS = re.compile(
     rb'"((?:prompt|completion|input|output|cached|total|cache_read_input|cache_creation_input)_tokens)": ?(\d+)'
 ).findall
-_USUAL = re.compile(
-    rb'"usage": ?\{"prompt_tokens": ?(\d+), ?"total_tokens": ?\d+, ?"completion_tokens": ?(\d+)'
-    rb'(?:, ?"prompt_tokens_details": ?(?:null|\{"cached_tokens": ?(\d+)\}))?\}'
-).match
-"""As vLLM says it, in one look."""
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +39,25 @@ class Usage(NamedTuple):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Details(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    cached_tokens: _Count | None = None
+
+
+class _Usual(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """Usage of chat completions and completions, as vLLM says it."""
+
+    prompt_tokens: _Count
+    total_tokens: _Count
+    completion_tokens: _Count
+    prompt_tokens_details: _Details | None = None
+
+
+_decode_usual = msgspec.json.Decoder(_Usual).decode
 
 
 DROPPED = "dropped"
@@ -149,11 +163,15 @@ class Tap:
         start = tail.rfind(b'"usage":', -TAIL_BYTES)
         if start < 0:
             return Usage()
-        usual = _USUAL(tail, start)
-        if usual is not None:
-            prompted, completed, known = usual.groups()
-            return Usage(int(prompted), int(completed), None if known is None else int(known))
-        return _usage(_COUNTS(tail, start))
+        end = tail.find(b"}", start) + 1
+        if tail.count(b"{", start, end) > 1:  # that was the end of its details
+            end = tail.find(b"}", end) + 1
+        try:
+            said = _decode_usual(tail[start + len(b'"usage":') : end])
+        except msgspec.DecodeError:
+            return _usage(_COUNTS(tail, start))
+        details = said.prompt_tokens_details
+        return Usage(said.prompt_tokens, said.completion_tokens, None if details is None else details.cached_tokens)
 
 
 class Meter:
