@@ -182,7 +182,10 @@ class Account:
         self.tokens += tokens
         self.gpu_seconds += gpu_seconds
         self.used_at = now
-        self.tokens_per_minute.take(tokens - reserved, now)
+        bucket, more = self.tokens_per_minute, tokens - reserved
+        if more > 0 and bucket.full_at < now:
+            bucket.full_at = now
+        bucket.full_at += more * bucket.cost
 
     def _refusal(self, kind: type[LimitExceeded], name: str, wait: float, now: float) -> LimitExceeded:
         return kind(

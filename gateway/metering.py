@@ -22,6 +22,9 @@ COUNTED = 100
 """So many records wait to be counted at most: a tenth of a millisecond's work."""
 
 _CHAT = b'"content":"'
+_CHAT_LENGTH = len(_CHAT)
+_USAGE = b'"usage":'
+_USAGE_LENGTH = len(_USAGE)
 _CONTENT = re.compile(
     rb'"(?:content|text|reasoning|reasoning_content|thinking|delta|arguments|partial_json)": ?"[^"]'
 ).search
@@ -114,8 +117,8 @@ class Tap:
         """Called for every piece on its way to the client. Searches for content, parses nothing."""
         if stream:
             # A plain search finds what most pieces hold three times as fast as the expression that knows every dialect.
-            place = data.find(_CHAT) + len(_CHAT)
-            if (place >= len(_CHAT) and data[place : place + 1] not in b'"') or _CONTENT(data):
+            place = data.find(_CHAT) + _CHAT_LENGTH
+            if (place >= _CHAT_LENGTH and data[place : place + 1] not in b'"') or _CONTENT(data):
                 now = time.monotonic()
                 if self.content_at is None:
                     self.content_at = now
@@ -160,14 +163,15 @@ class Tap:
         Only of an answer that came to its end: before that some engines say what was used so far.
         """
         tail = b"".join(self._tail) if self._tail else self._first
-        start = tail.rfind(b'"usage":', -TAIL_BYTES)
+        start = tail.rfind(_USAGE, -TAIL_BYTES)
         if start < 0:
             return Usage()
+        start += _USAGE_LENGTH
         end = tail.find(b"}", start) + 1
-        if tail.count(b"{", start, end) > 1:  # that was the end of its details
+        if tail.find(b"{", start + 2, end) > 0:  # that was the end of its details
             end = tail.find(b"}", end) + 1
         try:
-            said = _decode_usual(tail[start + len(b'"usage":') : end])
+            said = _decode_usual(tail[start:end])
         except msgspec.DecodeError:
             return _usage(_COUNTS(tail, start))
         details = said.prompt_tokens_details
