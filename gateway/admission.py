@@ -116,7 +116,7 @@ class Admission:
         places = self._places.get(target.deployment_id)
         if places is not None:
             places.learn(now - lease.began)
-            if places.queue:
+            if places.queue.levels:
                 self._pump(target.deployment_id, places)
 
     # --- which replica ------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ class Admission:
         places = self._places.get(route.deployment_id)
         if places is None:
             places = self._places[route.deployment_id] = Places(self._limits.starved_seconds)
-        return not places.queue and self._free(route, places) > 0
+        return not places.queue.levels and self._free(route, places) > 0
 
     def _free(self, route: Route, places: Places) -> int:
         """Places nobody of this process has; other processes have their own share."""
@@ -233,7 +233,7 @@ class Admission:
 
     def _pump(self, deployment_id: int, places: Places) -> None:
         route = self._router.table.by_deployment.get(deployment_id)
-        while places.queue and (route is None or not route.targets or self._free(route, places) > 0):
+        while places.queue.levels and (route is None or not route.targets or self._free(route, places) > 0):
             # Without a replica they all go on: to wait for one, or to be told that there is none.
             entry = places.queue.pop()
             if entry is None:

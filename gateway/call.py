@@ -61,6 +61,8 @@ class Call:
         """Whether the answer is to be an event stream."""
         self.body = body
         self.size_bytes = len(body)
+        self.estimated_tokens = min(self.size_bytes // BYTES_PER_TOKEN, MOST_ESTIMATED_TOKENS) + 1
+        """What it may use, before anybody has counted."""
         self.headers = headers = request.headers
         self.reply = reply
         self.key = key
@@ -68,7 +70,10 @@ class Call:
         """What says that requests belong together: the caller's header, or OpenAI's `prompt_cache_key`."""
         if self.session is None and fields.session is not None:
             self.session = fields.session.encode()
-        self.priority = _priority(fields.priority, key.team)
+        self.priority = 0 if key.team is None else key.team.priority
+        """Lower is earlier. Nobody may ask for more urgency than the team has; without a team that is 0."""
+        if fields.priority is not None and fields.priority > self.priority:
+            self.priority = fields.priority
         self.force_usage = stream and endpoint.usage_option and not _asks_for_usage(fields)
         self.tap = Tap()
         if request.query:
@@ -81,11 +86,6 @@ class Call:
     def team(self) -> KnownTeam | None:
         """Whose share of a queue this is."""
         return self.key.team
-
-    @property
-    def estimated_tokens(self) -> int:
-        """What it may use, before anybody has counted."""
-        return min(self.size_bytes // BYTES_PER_TOKEN, MOST_ESTIMATED_TOKENS) + 1
 
     @property
     def affinity(self) -> bytes:
@@ -180,12 +180,6 @@ def _forwarded(headers: dict[bytes, bytes], request_id: bytes) -> bytes:
     for name in FORWARDED.intersection(headers):
         lines += b"%b: %b\r\n" % (name, headers[name])
     return lines
-
-
-def _priority(asked: int | None, team: KnownTeam | None) -> int:
-    """Lower is earlier. Nobody may ask for more urgency than the team has; without a team that is 0."""
-    base = team.priority if team else 0
-    return base if asked is None else max(asked, base)
 
 
 def _asks_for_usage(fields: Fields) -> bool:

@@ -206,7 +206,8 @@ class Client(asyncio.Protocol):
         if request is None:
             return
         self._reading = None
-        self._release(request)
+        if request.refusal is None:
+            self._bounds.held_bytes -= request.size_bytes
         request.complete()
         if not request.taken:
             self._enqueue(request)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 
 from gateway.admission import Admission
 from gateway.auth import KnownKey
@@ -160,7 +161,10 @@ class Proxy:
         try:
             answer = (None if fresh else pool.idle()) or await pool.connect()
             await answer.request(head, body, tail)
-            self._judge(target, answer, last)
+            if answer.status >= 500:
+                self._failed(target, answer, last)
+            elif target.health.failures:
+                target.health.answered()
             if answer.complete and answer.status == 200 and not call.stream and not call.reply.started:
                 self._whole(call, target, answer, answer.take() or b"")
             else:
@@ -174,12 +178,8 @@ class Proxy:
             if attempt is not None:
                 attempt.end(0 if answer is None else answer.status)
 
-    def _judge(self, target: Target, answer: Connection, last: bool) -> None:
+    def _failed(self, target: Target, answer: Connection, last: bool) -> None:
         """A 5xx counts against the replica, and sends the call on where there is somewhere to go."""
-        if answer.status < 500:
-            if target.health.failures:
-                target.health.answered()
-            return
         target.health.failed(time.monotonic())
         if not last:
             raise EngineFailed(f"the engine answered with status {answer.status}", status=answer.status)
@@ -187,7 +187,8 @@ class Proxy:
     def _whole(self, call: Call, target: Target, answer: Connection, data: bytes) -> None:
         """All of the answer at once."""
         call.tap.see(data, stream=False)
-        self._remember(call, target)
+        if call.endpoint.stored:
+            self._remember(call, target)
         call.reply.whole(answer.status, _headers(answer.headers, call.reply.state), data)
 
     async def _relay(self, call: Call, target: Target, answer: Connection) -> None:
@@ -218,7 +219,7 @@ class Proxy:
             reply.start(answer.status, _headers(answer.headers, reply.state), None if strip else _size(answer.headers))
         if data:
             reply.write(data)
-        relay = Relay(call, strip, lambda: self._remember(call, target))
+        relay = Relay(call, strip, partial(self._remember, call, target) if call.endpoint.stored else None)
         try:
             while not answer.complete:
                 await answer.flow(relay)
@@ -238,8 +239,7 @@ class Proxy:
         call.reply.finish(prefix + b"data: " + b" ".join(body.splitlines()) + b"\n\n")
 
     def _remember(self, call: Call, target: Target) -> None:
-        if call.endpoint.stored:
-            self._stored.remember(call.tap.response_id(), target.marker, call.key)
+        self._stored.remember(call.tap.response_id(), target.marker, call.key)
 
 
 def _headers(given: Headers, state: bytes) -> Headers:

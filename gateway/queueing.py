@@ -112,33 +112,31 @@ class FairQueue(Generic[E]):
     def __init__(self, starved_seconds: float = STARVED_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         self._starved_seconds = starved_seconds
         self._clock = clock
-        self._levels: dict[int, Level[E]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._levels)
+        self.levels: dict[int, Level[E]] = {}
+        """Who waits, by priority: nothing while nobody does."""
 
     def __len__(self) -> int:
-        return sum(len(line.entries) for level in self._levels.values() for line in level.lines.values())
+        return sum(len(line.entries) for level in self.levels.values() for line in level.lines.values())
 
     def push(self, entry: E) -> None:
         """Begin to wait."""
-        level = self._levels.get(entry.priority)
+        level = self.levels.get(entry.priority)
         if level is None:
-            level = self._levels[entry.priority] = Level()
+            level = self.levels[entry.priority] = Level()
         level.push(entry)
 
     def remove(self, entry: E) -> None:
         """Wait no longer; nothing happens if it does not wait."""
-        level = self._levels.get(entry.priority)
+        level = self.levels.get(entry.priority)
         if level is not None:
             level.remove(entry)
             if not level.lines:
-                del self._levels[entry.priority]
+                del self.levels[entry.priority]
 
     def pop(self) -> E | None:
         """Take out who is next; None when nobody waits. Who is past its deadline is passed over, and stays."""
         now = self._clock()
-        heads = {priority: level.heads(now) for priority, level in self._levels.items()}
+        heads = {priority: level.heads(now) for priority, level in self.levels.items()}
         heads = {priority: each for priority, each in heads.items() if each}
         if not heads:
             return None
@@ -147,26 +145,26 @@ class FairQueue(Generic[E]):
             chosen = oldest
         else:
             priority = min(heads)
-            chosen = self._levels[priority].next(heads[priority])
-        level = self._levels[chosen.priority]
+            chosen = self.levels[priority].next(heads[priority])
+        level = self.levels[chosen.priority]
         level.serve(chosen, heads[chosen.priority])
         if not level.lines:
-            del self._levels[chosen.priority]
+            del self.levels[chosen.priority]
         return chosen
 
     @property
     def oldest(self) -> float | None:
         """Since when the one waits who has waited longest, on the queue's clock."""
-        heads = [line.entries[0] for level in self._levels.values() for line in level.lines.values()]
+        heads = [line.entries[0] for level in self.levels.values() for line in level.lines.values()]
         return min(head.since for head in heads) if heads else None
 
     @property
     def priority(self) -> int | None:
         """The lowest number, which goes first."""
-        return min(self._levels, default=None)
+        return min(self.levels, default=None)
 
     @property
     def weight(self) -> int:
         """Of all teams that wait, together."""
-        heads = (line.entries[0] for level in self._levels.values() for line in level.lines.values())
+        heads = (line.entries[0] for level in self.levels.values() for line in level.lines.values())
         return sum({head.team: head.weight for head in heads}.values())

@@ -7,11 +7,11 @@ from gateway.strip import Strip
 
 
 class Relay:
-    """Takes the pieces of one answer. `remember` notes who made a response that is stored, once its id went by."""
+    """Takes the pieces of one answer. `remember` notes who made it, once its id went by, where it is to be stored."""
 
     __slots__ = ("_call", "_remember", "_reply", "_strip", "_tap")
 
-    def __init__(self, call: Call, strip: Strip | None, remember: Callable[[], None]) -> None:
+    def __init__(self, call: Call, strip: Strip | None, remember: Callable[[], None] | None) -> None:
         self._call = call
         self._reply = call.reply
         self._tap = call.tap
@@ -39,4 +39,5 @@ class Relay:
         """Before the first byte leaves: the client may ask for the response as soon as it has its id."""
         self._reply.relayed = True
         self._call.heard()
-        self._remember()
+        if self._remember is not None:
+            self._remember()
