@@ -206,19 +206,21 @@ def _elastic(replica: Replica) -> bool:
 
 
 def _learn(replica: Replica, profile: dict[str, Any]) -> None:
-    """Keep the measured bytes for the next time the same thing is placed; simulated bytes teach nothing."""
+    """Count the measured bytes, now and the next time the same thing is placed; simulated bytes teach nothing."""
     weights, held = profile.get("weights_bytes"), profile.get("held_bytes")
     if replica.gpu.simulated or not isinstance(weights, int) or not isinstance(held, dict) or not held:
         return
     deployment = Deployment.objects.select_related("model", "runtime").get(pk=replica.deployment_id)
     segment = kvcached.read(settings.SEGMENT_DIR, replica.ipc_name)
-    overhead = max(max(held.values()) - weights - (segment.mapped_bytes if segment else 0), 0)
+    fixed = {uuid: size - (segment.mapped_bytes if segment else 0) for uuid, size in held.items()}
+    profile["overhead_bytes"] = max(max(fixed.values()) - weights, 0)
+    placement.hold_measured(replica, {uuid: size + replica.spec["kv_floor_bytes"] for uuid, size in fixed.items()})
     MemoryProfile.objects.update_or_create(
         key=placement.profile_key(deployment),
         defaults={
             "about": placement.profile_about(deployment),
             "weights_bytes": weights,
-            "overhead_bytes": overhead,
+            "overhead_bytes": profile["overhead_bytes"],
             "load_seconds": profile["load_seconds"],
         },
     )

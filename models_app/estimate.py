@@ -17,6 +17,8 @@ CONTEXT_BYTES: Final = GIB // 2  # CUDA context and libraries: 0.3 to 0.6 GiB
 GRAPHS_BYTES: Final = GIB // 2  # CUDA graphs: 0.1 to 2 GiB
 BATCH_TOKENS: Final = 8192  # vLLM's default for max_num_batched_tokens on large GPUs
 LIVE_VECTORS: Final = 14  # 8 to 20 hidden vectors of a batch exist at once
+SEQUENCES: Final = 1024  # vLLM's default for max_num_seqs on large GPUs: it samples that many once, at the start
+LIVE_LOGITS: Final = 3  # rows of 4-byte logits that exist at once: with it, 3.3 GiB for 8B where 3.3 GiB were measured
 HEADER_LIMIT: Final = 100 * 2**20
 
 TORCH_BYTES: Final = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "float8_e4m3fn": 1.0}
@@ -122,8 +124,10 @@ def _layers(told: dict[str, Any]) -> tuple[int, int]:
 
 
 def _overhead(told: dict[str, Any]) -> int:
-    """CUDA context, graphs and the activations of one full batch."""
-    return CONTEXT_BYTES + GRAPHS_BYTES + BATCH_TOKENS * int(told.get("hidden_size") or 4096) * 2 * LIVE_VECTORS
+    """CUDA context, graphs, the activations of one full batch, and the logits of as many sequences as may run."""
+    activations = BATCH_TOKENS * int(told.get("hidden_size") or 4096) * 2 * LIVE_VECTORS
+    logits = SEQUENCES * int(told.get("vocab_size") or 0) * 4 * LIVE_LOGITS
+    return CONTEXT_BYTES + GRAPHS_BYTES + activations + logits
 
 
 def _head_dim(told: dict[str, Any], heads: int) -> int:

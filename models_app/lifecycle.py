@@ -20,6 +20,8 @@ from models_app.models import Deployment, EngineRuntime, Replica, Transition
 from models_app.states import ALLOWED, TRANSIENT, Goal, State
 from sardeenz import events
 
+_MEASURED = ("weights_bytes", "overhead_bytes")
+
 
 def _seconds(state: State) -> float:
     """How long a transient state may last."""
@@ -171,7 +173,8 @@ def _place(
     """Choose GPUs, promise the bytes, and make the row. A move keeps the launch specification of its source."""
     wanted = placement.need(deployment)
     if replaces is not None:
-        kept_bytes = [replaces.spec.get(name) for name in ("weights_bytes", "overhead_bytes", "kv_floor_bytes")]
+        known = replaces.spec | {name: replaces.profile[name] for name in _MEASURED if replaces.profile.get(name)}
+        kept_bytes = [known.get(name) for name in ("weights_bytes", "overhead_bytes", "kv_floor_bytes")]
         wanted = placement.Need(*kept_bytes) if all(kept_bytes) else wanted
     chosen = placement.choose(deployment, wanted, gpu=gpu)
     spec = replaces.spec if replaces is not None else _specification(deployment, wanted)

@@ -212,6 +212,13 @@ def room_comes(replica: Replica) -> bool:
     return min(free_later(GPU.objects.filter(reservations__replica=replica)).values(), default=0) >= 0
 
 
+def hold_measured(replica: Replica, measured: dict[str, int]) -> None:
+    """An awake replica counts with at least what it was seen to need (`measured`, bytes by GPU uuid)."""
+    for reservation in replica.reservations.select_related("gpu"):
+        awake = max(reservation.awake_bytes, measured.get(reservation.gpu.uuid, 0))
+        Reservation.objects.filter(pk=reservation.pk).update(held_bytes=awake, awake_bytes=awake)
+
+
 def hold_asleep(replica: Replica, measured: dict[str, int]) -> None:
     """A sleeper counts with what it is seen to hold (`measured`, bytes by GPU uuid), else with the estimate."""
     for reservation in replica.reservations.select_related("gpu"):

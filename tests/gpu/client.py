@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+PRINTABLE = list(range(10, 250))
+"""A made model says any id, and most of its vocabulary has no text: without text there is no first token to see."""
+
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
@@ -95,7 +98,7 @@ class Client:
         """A streamed chat, measured. `quietly` reads past the first token without looking, to keep up with many."""
         messages = [{"role": "user", "content": prompt}]
         body = {"model": self.model, "messages": messages, "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        body |= {"stream": True, "stream_options": {"include_usage": True}, "allowed_token_ids": PRINTABLE}
         started, first, said, counted, finished = time.monotonic(), None, [], 0, False
         at: list[float] = []
         try:

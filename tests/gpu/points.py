@@ -149,14 +149,17 @@ def _busy(rig: Rig, report: Report, engine: Engine, limit: int) -> None:
 
 
 def _shrinks(rig: Rig, report: Report, engine: Engine, limit: int, name: str) -> None:
-    device = rig.read().memory_used_bytes
-    try:
-        took = rig.until(lambda: rig.segment(engine).mapped_bytes <= limit, "it shrinks", SHRINK_SECONDS)
-    except Failed:
-        report.add("4", name, "never", ok=False, note=f"not within {SHRINK_SECONDS:g} s")
+    device, least = rig.read().memory_used_bytes, rig.segment(engine).mapped_bytes
+    began = time.monotonic()
+    while (mapped := rig.segment(engine).mapped_bytes) > limit and time.monotonic() - began < SHRINK_SECONDS:
+        least = min(least, mapped)
+        time.sleep(0.05)
+    if mapped > limit:
+        note = f"not within {SHRINK_SECONDS:g} s; {least} bytes at least, which a limit does not take from the cache"
+        report.add("4", name, "never", ok=False, note=note)
         return
-    report.add("4", name, took, "s", ok=True)
-    report.add("4", f"{name}: mapped", rig.segment(engine).mapped_bytes, "bytes")
+    report.add("4", name, time.monotonic() - began, "s", ok=True)
+    report.add("4", f"{name}: mapped", mapped, "bytes")
     report.add("4", f"{name}: device gave back since", device - rig.read().memory_used_bytes, "bytes")
 
 

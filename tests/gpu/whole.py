@@ -124,8 +124,7 @@ def _look(platform: Platform, report: Report, values: argparse.Namespace, extra:
 
 
 def _deploy(platform: Platform, name: str, values: argparse.Namespace, extra: list[str]) -> float:
-    model = platform.api("GET", "models?limit=100")["results"]
-    known = [row["id"] for row in model if row["source"] == values.model]
+    known = [row["id"] for row in platform.api("GET", "models?limit=100")["results"] if row["name"] == "made"]
     number = known[0] if known else platform.api("POST", "models", {"name": "made", "source": values.model})["id"]
     body = {"name": name, "model": number, "runtime": values.runtime, "extra_args": extra, "max_model_len": 8192}
     body |= {"kv_cap_bytes": 16 * GIB, "kv_floor_bytes": GIB}

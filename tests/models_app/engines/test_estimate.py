@@ -183,7 +183,7 @@ def test_on_a_real_gpu_overhead_grows_with_the_models_width() -> None:
     small, large = (estimate.estimate(told, kind="vllm-cuda") for told in (LLAMA_1B, LLAMA_8B))
     assert small is not None
     assert large is not None
-    assert 2**30 < small.overhead_bytes < large.overhead_bytes < 3 * 2**30
+    assert 2**30 < small.overhead_bytes < large.overhead_bytes < 5 * 2**30
 
 
 def test_the_floor_is_never_less_than_the_pages_that_stay_mapped() -> None:
@@ -242,3 +242,11 @@ def test_a_broken_weight_file_is_a_value_error(tmp_path: Path, content: bytes) -
 def test_a_config_that_is_no_object_is_a_value_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not a JSON object"):
         estimate.facts(folder_of(tmp_path, ["LlamaForCausalLM"]))
+
+
+def test_the_overhead_of_an_8b_model_is_what_a_gpu_showed() -> None:
+    """3,414.8 MiB on an H200 with vLLM 0.26, eager: docs/results."""
+    told = {"hidden_size": 4096, "num_hidden_layers": 32, "vocab_size": 128_256, "weights_bytes": 16 * 2**30}
+    found = estimate.estimate(told, kind="vllm-cuda")
+    assert found is not None
+    assert abs(found.overhead_bytes - 3414.8 * 2**20) < 0.05 * 3414.8 * 2**20
