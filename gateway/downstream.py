@@ -7,6 +7,7 @@ who holds the connection can end one that sends too slowly, or does not read its
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -49,6 +50,10 @@ class Service(Protocol):
         """For a request that brings none."""
 
 
+def _nowhere(_: bytes) -> None:
+    """The client is gone."""
+
+
 class Client(asyncio.Protocol):
     """One client's connection. Requests are served one at a time, each in a task that ends when the client leaves."""
 
@@ -73,16 +78,13 @@ class Client(asyncio.Protocol):
         self._gone = False
         self._stalled: tuple[int, float] | None = None
         self._room: asyncio.Future[None] | None = None
+        self.write: Callable[[bytes], None] = _nowhere
+        """Send bytes; they wait in memory while the client does not take them, so look at `full`."""
         self.full = False
         self.keep = True
         self.speaks_chunks = True
 
     # --- what a reply does --------------------------------------------------------------------------------------
-    def write(self, data: bytes) -> None:
-        """Send bytes; they wait in memory while the client does not take them, so look at `full`."""
-        if not self._gone:
-            self._transport.write(data)
-
     async def room(self) -> None:
         """Wait until the client has taken most of what was sent."""
         while self.full and not self._gone:
@@ -100,11 +102,13 @@ class Client(asyncio.Protocol):
     # --- asyncio's protocol -------------------------------------------------------------------------------------
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self.write = self._transport.write  # bound once: a stream calls it for every piece
         self._server.connections.add(self)
         self._service.clients.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone = True
+        self.write = _nowhere
         self._server.connections.discard(self)
         self._service.clients.discard(self)
         self._next.clear()

@@ -1,6 +1,7 @@
 """A request as it arrives and the reply as it leaves: HTTP/1.1 without the socket."""
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -25,7 +26,8 @@ class Wire(Protocol):
     keep: bool
     speaks_chunks: bool
 
-    def write(self, data: bytes) -> None:
+    @property
+    def write(self) -> Callable[[bytes], None]:
         """Send bytes; they wait in memory while the client does not take them, so look at `full`."""
 
     async def room(self) -> None:
@@ -115,12 +117,14 @@ class Reply:
         """Send the head of an answer that comes in pieces, `size` bytes in all where that is known."""
         self._client.write(self._head(status, headers, size))
 
-    def write(self, data: bytes) -> None:
-        """Send a piece."""
+    def write(self, data: bytes) -> bool:
+        """Send a piece. False when the client's connection has no room for more at the moment."""
+        client = self._client
         if self.copy is not None:
             self.copy.see(data)
         if data and not self._silent:
-            self._client.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+            client.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        return not client.full
 
     def finish(self, data: bytes = b"") -> None:
         """Send the last piece."""

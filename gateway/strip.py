@@ -35,7 +35,7 @@ class Strip:
 
     def feed(self, data: bytes) -> bytes:
         """What of `data`, and of what was held, may go on; maybe nothing yet."""
-        if not self._held and data.endswith(_ENDS) and _LIKELY(data) is None:
+        if not self._held and data.endswith(_ENDS) and (b'"usage"' not in data or _LIKELY(data) is None):
             return data  # the rule: whole events without usage
         data = self._held + data
         start = at = 0

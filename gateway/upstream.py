@@ -99,12 +99,6 @@ class Connection(asyncio.Protocol):
         finally:
             self._sink = None
 
-    def _pour(self, sink: Callable[[bytes], bool]) -> None:
-        data = self.take()
-        if data and not sink(data):
-            self._sink = None
-            self._wake()
-
     @property
     def drained(self) -> bool:
         """The answer is complete and all of it was read."""
@@ -156,9 +150,18 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self.fail(EngineProtocolError(f"the engine's answer is not HTTP: {error}"))
-        if self._sink is not None and not self.complete and self._error is None:
-            self._pour(self._sink)
+        sink = self._sink
+        if sink is None or self.complete or self._error is not None:
+            self._wake()
+            return
+        chunks = self._chunks
+        if len(chunks) == 1 and not self._paused:  # what `take` does, for the chunk that comes alone, as most do
+            piece: bytes | None = chunks.pop()
+            self._size = 0
         else:
+            piece = self.take()
+        if piece and not sink(piece):
+            self._sink = None
             self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
