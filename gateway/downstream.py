@@ -139,7 +139,7 @@ class Client(asyncio.Protocol):
         elif self._head_bytes:
             if not head_bytes:
                 self._since = self._loop.time()
-            if self._head_bytes > HEAD_BYTES:
+            if self._head_bytes > HEAD_BYTES and self._spoilt is None:
                 self._reject(HeadTooLarge(f"the request's headers are larger than {HEAD_BYTES} bytes"))
 
     def pause_writing(self) -> None:
@@ -309,6 +309,7 @@ class Client(asyncio.Protocol):
     def _linger(self) -> None:
         """The client may still be sending: closing now would take the answer from it (RFC 9112, 9.6)."""
         self._discarding = True
+        self._since = self._loop.time()
         if self._reading is not None:
             self._release(self._reading)
             self._reading = None

@@ -52,7 +52,10 @@ class Connection(asyncio.Protocol):
     # --- what a caller does -------------------------------------------------------------------------------------
     def request(self, head: bytes, body: bytes | memoryview, tail: bytes) -> asyncio.Future[None]:
         """Send a request; done when the answer's head is there. Then `release` the connection, come what may."""
+        if self._error is not None:  # the engine hung up as soon as the connection was made
+            raise self._error
         self.busy = True
+        self.ticks = 0
         self.headers = []  # a kept connection's answer was read to its end: this is what it leaves behind
         self.status = 0
         self.head_done = self.complete = self._answered = False
@@ -60,8 +63,6 @@ class Connection(asyncio.Protocol):
             self.transport.write(b"".join((head, body, tail)))
         else:
             self.transport.writelines((head, body, tail))
-        if self._error is not None:  # the engine hung up as soon as the connection was made
-            raise self._error
         self._waiter = waiter = self._loop.create_future()
         return waiter
 

@@ -211,10 +211,12 @@ def _learn(replica: Replica, profile: dict[str, Any]) -> None:
     if replica.gpu.simulated or not isinstance(weights, int) or not isinstance(held, dict) or not held:
         return
     deployment = Deployment.objects.select_related("model", "runtime").get(pk=replica.deployment_id)
-    segment = kvcached.read(settings.SEGMENT_DIR, replica.ipc_name)
-    fixed = {uuid: size - (segment.mapped_bytes if segment else 0) for uuid, size in held.items()}
+    segment, floor = kvcached.read(settings.SEGMENT_DIR, replica.ipc_name), replica.spec["kv_floor_bytes"]
+    # Without a segment the engine took its KV memory at the start, so what it holds has the floor in it.
+    kv = segment.mapped_bytes if segment else min(floor, max(min(held.values()) - weights, 0))
+    fixed = {uuid: size - kv for uuid, size in held.items()}
     profile["overhead_bytes"] = max(max(fixed.values()) - weights, 0)
-    placement.hold_measured(replica, {uuid: size + replica.spec["kv_floor_bytes"] for uuid, size in fixed.items()})
+    placement.hold_measured(replica, {uuid: size + floor for uuid, size in fixed.items()})
     MemoryProfile.objects.update_or_create(
         key=placement.profile_key(deployment),
         defaults={

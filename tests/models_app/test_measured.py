@@ -45,6 +45,13 @@ def test_the_replica_counts_with_what_it_holds_and_its_floor(loaded: Replica) ->
     assert changes["profile"]["overhead_bytes"] == 19 * GIB - GIB // 2 - 15 * GIB
 
 
+def test_without_kvcached_the_floor_counts_once(loaded: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kvcached, "read", lambda *_: None)
+    changes = become_ready(loaded)
+    assert loaded.reservations.get().held_bytes == 19 * GIB
+    assert changes["profile"]["overhead_bytes"] == 3 * GIB
+
+
 def test_a_load_that_took_less_than_was_promised_keeps_its_promise(loaded: Replica) -> None:
     loaded.reservations.update(awake_bytes=30 * GIB, held_bytes=30 * GIB)
     become_ready(loaded)
