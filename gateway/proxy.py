@@ -127,9 +127,11 @@ class Proxy:
         failed: Target | None = None
         while True:
             lease = admission.lease(call, route, failed, last) or await admission.wait(call, route, failed, last)
-            target = lease.target
+            target, ended = lease.target, False
             try:
-                return await self._ask(call, route, target, last=last, fresh=failed is not None)
+                await self._ask(call, route, target, last=last, fresh=failed is not None)
+                ended = True
+                return
             except NothingAnswered:
                 target.health.failed(time.monotonic())
                 self._router.look_again()
@@ -140,11 +142,9 @@ class Proxy:
                 if not isinstance(error, EngineFailed | EngineRefused):
                     target.health.failed(time.monotonic())
                 raise
-            except BaseException:
-                if lease.probe:
-                    target.health.let_go()
-                raise
             finally:
+                if lease.probe and not ended:
+                    target.health.let_go()
                 admission.give_back(call, lease)
             route = self._router.route(route.deployment_id)
 
