@@ -155,12 +155,7 @@ class Connection(asyncio.Protocol):
         if sink is None or self.complete or self._error is not None:
             self._wake()
             return
-        chunks = self._chunks
-        if len(chunks) == 1 and not self._paused:  # what `take` does, for the chunk that comes alone, as most do
-            piece: bytes | None = chunks.pop()
-            self._size = 0
-        else:
-            piece = self.take()
+        piece = self.take()
         if piece and not sink(piece):
             self._sink = None
             self._wake()
