@@ -111,7 +111,7 @@ def _settings(values: argparse.Namespace, extra: list[str]) -> Settings:
         out=values.out,
         model=values.model,
         executable=values.executable,
-        version=values.version or ("0.30.0" if values.simulated else _vllm_version()),
+        version=values.version or ("0.30.0" if values.simulated else vllm_version()),
         simulation=values.simulated,
         extra_args=(*_SIMULATED_ARGS, *extra) if values.simulated else tuple(extra),
         max_model_len=values.max_model_len,
@@ -127,7 +127,7 @@ def _settings(values: argparse.Namespace, extra: list[str]) -> Settings:
     )
 
 
-def _vllm_version() -> str:
+def vllm_version() -> str:
     """vLLM's version; a tree without package data has to be imported for it."""
     try:
         return importlib.metadata.version("vllm")
@@ -140,12 +140,12 @@ def _vllm_version() -> str:
 def _about(rig: Rig) -> dict[str, str]:
     device = rig.read()
     where = {"device": f"{device.name}, {device.memory_total_bytes / GIB:.1f} GiB"}
-    return where | about_machine(simulated=device.simulated, model=rig.settings.model)
+    return where | about_machine(simulated=device.simulated, model=rig.settings.model, version=rig.settings.version)
 
 
-def about_machine(*, simulated: bool, model: str) -> dict[str, str]:
-    """What a report says of where it was made."""
-    packages = {"vLLM": "none" if simulated else _vllm_version() or "unknown"}
+def about_machine(*, simulated: bool, model: str, version: str) -> dict[str, str]:
+    """What a report says of where it was made; `version` is vLLM's."""
+    packages = {"vLLM": version or "unknown"}
     for name in ("kvcached", "torch"):
         try:
             packages[name] = importlib.metadata.version(name)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.gpu.acceptance import about_machine
+from tests.gpu.acceptance import about_machine, vllm_version
 from tests.gpu.client import CallFailed, Client
 from tests.gpu.points import BASELINE_TOLERANCE_BYTES, compare
 from tests.gpu.report import Report
@@ -97,7 +97,9 @@ def main(argv: list[str]) -> int:
     at = argv.index("--") if "--" in argv else len(argv)
     values, extra = _parser().parse_args(argv[:at]), argv[at + 1 :]
     values.out.mkdir(parents=True, exist_ok=True)
-    report = Report(about_machine(simulated=values.runtime == "simulator", model=values.model))
+    simulated = values.runtime == "simulator"
+    version = "none" if simulated else vllm_version()
+    report = Report(about_machine(simulated=simulated, model=values.model, version=version))
     try:
         with _up(values) as platform:
             _look(platform, report, values, extra)
