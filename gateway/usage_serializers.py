@@ -6,6 +6,7 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from gateway.models import Team, UsageHour, UsageRecord
+from gateway.quantiles import QUANTILES
 from gateway.teams import SUMS
 from models_app.serializers import NamedField
 
@@ -49,11 +50,16 @@ class UsageSerializer(serializers.ModelSerializer[UsageRecord]):
 
 
 class SumsSerializer(serializers.ModelSerializer[UsageHour]):
-    """Sums over many calls."""
+    """Sums over many calls, and how long they took; null where single calls are no longer kept."""
+
+    ttft_p50_seconds = serializers.FloatField(required=False, allow_null=True)
+    ttft_p95_seconds = serializers.FloatField(required=False, allow_null=True)
+    e2e_p50_seconds = serializers.FloatField(required=False, allow_null=True)
+    e2e_p95_seconds = serializers.FloatField(required=False, allow_null=True)
 
     class Meta:
         model = UsageHour
-        fields: tuple[str, ...] = SUMS
+        fields: tuple[str, ...] = (*SUMS, *QUANTILES)
         read_only_fields = SUMS
 
 
@@ -69,7 +75,7 @@ class HoursRowSerializer(SumsSerializer):
     served_name = serializers.CharField(required=False)
 
     class Meta(SumsSerializer.Meta):
-        fields = ("hour", "day", "key", "key_name", "team", "team_name", "served_name", *SUMS)
+        fields = ("hour", "day", "key", "key_name", "team", "team_name", "served_name", *SUMS, *QUANTILES)
 
 
 @extend_schema_serializer(many=False)

@@ -1,6 +1,7 @@
 """/api/usage: single calls and their sums by the hour, in pages of JSON or whole as CSV."""
 
-from datetime import UTC
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.models import Q, QuerySet, Sum
@@ -10,8 +11,10 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from gateway import quantiles
 from gateway.csv_download import TableViewSet
 from gateway.models import UsageHour, UsageRecord
+from gateway.quantiles import QUANTILES
 from gateway.teams import SUMS
 from gateway.usage_serializers import (
     CallsQuerySerializer,
@@ -84,19 +87,27 @@ class UsageHoursViewSet(TableViewSet):
         responses={(200, "application/json"): HoursPageSerializer, (200, "text/csv"): CSV},
     )
     def list(self, request: Request) -> HttpResponseBase:
-        """Sums over the hours (UTC) that begin in the span asked for, newest first."""
+        """Sums over the hours (UTC) that begin in the span asked for, newest first.
+
+        Quantiles of the time to the first content and of the duration are those of single calls, which are kept for
+        SARDEENZ_USAGE_DAYS; before that they are null.
+        """
         asked = _asked(HoursQuerySerializer, request)
-        found = _narrowed(self.get_queryset(), asked, "hour")
+        hours = _narrowed(self.get_queryset(), asked, "hour")
+        calls = _narrowed(UsageRecord.objects.all(), _whole_hours(asked), "at")
         if model := asked.get("model"):
-            found = found.filter(served_name=model)
+            hours, calls = hours.filter(served_name=model), calls.filter(served_name=model)
         fields = [field for group in asked["group_by"] for field in GROUPED[group]]
-        rows = _summed(found, fields)
+        rows = _summed(hours, fields)
+        took = quantiles.of_groups(calls, _columns(fields))
         if self.wants_csv():
-            return self.download("usage-hours", [*fields, *SUMS], rows.iterator())
+            return self.download("usage-hours", [*fields, *SUMS, *QUANTILES], _with_quantiles(rows, took, len(fields)))
         page = self.paginate_queryset(rows) or []
-        answer = self.get_paginated_response([dict(zip((*fields, *SUMS), row, strict=True)) for row in page])
-        totals = found.aggregate(*(Sum(field, default=0) for field in SUMS))
-        answer.data["totals"] = {field: totals[f"{field}__sum"] for field in SUMS}
+        names = (*fields, *SUMS, *QUANTILES)
+        shown = [dict(zip(names, row, strict=True)) for row in _with_quantiles(page, took, len(fields))]
+        answer = self.get_paginated_response(shown)
+        totals = hours.aggregate(*(Sum(field, default=0) for field in SUMS))
+        answer.data["totals"] = {field: totals[f"{field}__sum"] for field in SUMS} | quantiles.of_all(calls)
         return answer
 
 
@@ -106,3 +117,22 @@ def _summed(hours: QuerySet[UsageHour], fields: list[str]) -> QuerySet[Any, tupl
     order = [f"-{column}" if column in ("hour", "day") else column for column in columns]
     by_day = hours.annotate(day=TruncDate("hour", tzinfo=UTC))
     return by_day.order_by(*order).values_list(*columns).annotate(*(Sum(field) for field in SUMS))
+
+
+def _whole_hours(asked: dict[str, Any]) -> dict[str, Any]:
+    """The span that holds the calls of all hours that begin in the span asked for."""
+    return asked | {end: _hour_from(asked[end]) for end in ("since", "until") if end in asked}
+
+
+def _hour_from(moment: datetime) -> datetime:
+    hour = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    return hour if hour == moment else hour + timedelta(hours=1)
+
+
+def _with_quantiles(
+    rows: Iterable[tuple[Any, ...]], took: dict[tuple[Any, ...], quantiles.Known], width: int
+) -> Iterator[tuple[Any, ...]]:
+    """Each row with the quantiles of its group, which is what its first columns say."""
+    unknown: quantiles.Known = dict.fromkeys(QUANTILES)
+    for row in rows:
+        yield (*row, *took.get(row[:width], unknown).values())

@@ -11,6 +11,7 @@ from django.db import connections
 from django.test import AsyncClient, Client
 
 from gateway.models import ApiKey, Team, UsageHour, UsageRecord
+from gateway.quantiles import QUANTILES
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -109,6 +110,10 @@ def test_sums_are_told_by_hour_key_team_and_model(staff: Client, key: ApiKey, te
         "queue_seconds": 0.0,
         "e2e_seconds": 0.0,
         "gpu_seconds": 1.5,
+        "ttft_p50_seconds": None,
+        "ttft_p95_seconds": None,
+        "e2e_p50_seconds": None,
+        "e2e_p95_seconds": None,
     }
     assert (answer["totals"]["calls"], answer["totals"]["prompt_tokens"], answer["totals"]["cancelled"]) == (5, 10, 1)
 
@@ -140,7 +145,38 @@ def test_sums_are_narrowed_and_paged(staff: Client, key: ApiKey, team: Team) -> 
 
 def test_without_any_usage_the_totals_are_nothing(staff: Client) -> None:
     answer = ask(staff, "/hours", group_by="day")
-    assert (answer["results"], set(answer["totals"].values())) == ([], {0})
+    took = {name: answer["totals"].pop(name) for name in QUANTILES}
+    assert (answer["results"], set(answer["totals"].values()), set(took.values())) == ([], {0}, {None})
+
+
+def times(row: dict[str, Any]) -> list[float | None]:
+    return [row[name] for name in ("ttft_p50_seconds", "ttft_p95_seconds", "e2e_p50_seconds", "e2e_p95_seconds")]
+
+
+def test_each_group_says_how_long_its_calls_took(staff: Client, key: ApiKey) -> None:
+    hour(key=key)
+    hour(served_name="code")
+    for number in range(21):
+        call(key=key, stream=True, ttft_seconds=float(number), e2e_seconds=10.0 + number)
+    call(key=key, e2e_seconds=1000.0, outcome="cancelled")
+    call(served_name="code", e2e_seconds=3.0)
+    chat, code = ask(staff, "/hours", group_by="model")["results"]
+    assert times(chat) == [10.0, 19.0, 20.0, 29.0]
+    assert times(code) == [None, None, 3.0, 3.0]
+    assert times(ask(staff, "/hours")["totals"])[:2] == [10.0, 19.0]
+    by_key = ask(staff, "/hours", group_by="hour,day,key,team,model", key=key.pk)["results"]
+    assert [times(row) for row in by_key] == [[10.0, 19.0, 20.0, 29.0]]
+    header, row, _ = table(staff.get("/api/usage/hours?group_by=model&format=csv"))
+    assert (header[-1], row[-1]) == ("e2e_p95_seconds", "29.0")
+
+
+def test_how_long_calls_took_is_told_of_the_hours_that_are_summed(staff: Client) -> None:
+    for back in (0, 1):
+        hour(hour=NOON - timedelta(hours=back))
+        call(at=NOON - timedelta(hours=back) + timedelta(minutes=59), e2e_seconds=1.0 + back)
+    begun = (NOON - timedelta(minutes=30)).isoformat()  # the hour before has begun already
+    assert times(ask(staff, "/hours", since=begun)["totals"])[2:] == [1.0, 1.0]
+    assert times(ask(staff, "/hours", until=begun)["totals"])[2:] == [2.0, 2.0]
 
 
 @pytest.mark.parametrize("group_by", ["week", "day,colour", "day,"])
