@@ -44,7 +44,8 @@ class Traffic:
 def request_ready(deployment_id: int, *, actor: str = "gateway") -> None:
     """See to it that one replica heads for ready; any number of calls cause one wake, and repeating it is the rule.
 
-    Returns while waiting is right, also where others have to be displaced first. Raises DeploymentStopped, CrashLoop or
+    One whose engine is gone is started as one that sleeps is woken: by the same rules, after the same evictions.
+    Returns while waiting is right, also where others have to be evicted first. Raises DeploymentStopped, CrashLoop or
     NoCapacity when waiting would not help, ReplicaMoved when somebody else changes a replica right now.
     """
     placed = _placed(deployment_id)
@@ -66,14 +67,29 @@ def _placed(*deployment_ids: int) -> list[Replica]:
 
 
 def _headed_for_ready(placed: Iterable[Replica]) -> bool:
-    return any((row.goal == Goal.READY and row.state != State.FAILED) or row.restarting for row in placed)
+    return any(_claims(row) or row.restarting for row in placed)
+
+
+def _claims(row: Replica) -> bool:
+    """Whether it serves, or its place is sought already; one that failed claims nothing until it is asked for."""
+    return row.goal == Goal.READY and (row.state != State.FAILED or row.reason == placement.CLAIMED)
 
 
 def _sleepers(placed: list[Replica]) -> list[Replica]:
-    """Those of one deployment that may be woken, on their way to sleep or there; of a move, its source."""
+    """Those of one deployment that may be woken, or started because their engine is gone; of a move, its source."""
     sources = {row.pk for row in placed}
-    headed = [row for row in placed if row.goal == Goal.SLEEPING and row.state != State.FAILED]
-    return [row for row in headed if row.replaces_id not in sources]
+    return [row for row in placed if row.replaces_id not in sources and _may_serve(row)]
+
+
+def _may_serve(row: Replica) -> bool:
+    if row.state == State.FAILED:
+        return row.goal != Goal.STOPPED and row.restart_at is not None and not _claims(row)
+    return row.goal == Goal.SLEEPING
+
+
+def _is_cold(row: Replica) -> bool:
+    """Whether it has no engine, so that it has to load."""
+    return row.state in (State.FAILED, State.STOPPED)
 
 
 def _seek_room(deployment_id: int, actor: str) -> None:
@@ -89,7 +105,7 @@ def _seek_room(deployment_id: int, actor: str) -> None:
         found = [(row, scene.snapshot(row)) for row in _sleepers(placed) if row in before]
         choices = [(swap.decide(seen), row, seen) for row, seen in found]
         if choices:
-            decision, row, seen = min(choices, key=lambda choice: _rank(choice[0]))
+            decision, row, seen = min(choices, key=lambda choice: _rank(choice[0], choice[1]))
             _carry_out(decision, row, seen, scene.rows, actor)
 
 
@@ -102,8 +118,9 @@ def _traffic() -> Traffic:
         return Traffic(None, {}, {})
 
 
-def _rank(decision: Decision) -> tuple[int, float]:
-    return list(Verdict).index(decision.verdict), math.inf if decision.until is None else decision.until
+def _rank(decision: Decision, row: Replica) -> tuple[int, bool, float]:
+    until = math.inf if decision.until is None else decision.until
+    return list(Verdict).index(decision.verdict), _is_cold(row), until
 
 
 class _Scene:
@@ -141,11 +158,12 @@ class _Scene:
     def _sleeper(self, row: Replica) -> Sleeper:
         unheard = Demand(1, self.now, 0)  # its gateway's first call may come before its first report
         demand = self.traffic.demands.get(row.deployment_id, unheard)
-        return Sleeper(row.pk, row.deployment.name, _difference(row), demand, row.profile.get("wake_seconds"))
+        seconds = row.profile.get("load_seconds" if _is_cold(row) else "wake_seconds")
+        return Sleeper(row.pk, row.deployment.name, _difference(row), demand, seconds, _is_cold(row))
 
     def _residents(self, wanted: Replica, sleeper: Sleeper) -> Iterable[Resident]:
         for row in self.rows:
-            awake = (row.goal == Goal.READY and row.state != State.FAILED) or row.restarting
+            awake = _claims(row) or row.restarting
             frees = {uuid: size for uuid, size in _difference(row).items() if uuid in sleeper.needs}
             if awake and frees and row.pk != wanted.pk:
                 yield self._resident(row, frees)
@@ -171,8 +189,9 @@ class _Scene:
 
 
 def _difference(row: Replica) -> dict[str, int]:
-    """Bytes by GPU uuid between awake and asleep."""
-    return {held.gpu.uuid: held.awake_bytes - held.asleep_bytes for held in row.reservations.all()}
+    """Bytes by GPU uuid between awake and asleep; one without an engine holds nothing asleep."""
+    kept = {held.gpu.uuid: 0 if _is_cold(row) else held.asleep_bytes for held in row.reservations.all()}
+    return {held.gpu.uuid: held.awake_bytes - kept[held.gpu.uuid] for held in row.reservations.all()}
 
 
 def _carry_out(decision: Decision, row: Replica, seen: Snapshot, rows: list[Replica], actor: str) -> None:
@@ -180,6 +199,9 @@ def _carry_out(decision: Decision, row: Replica, seen: Snapshot, rows: list[Repl
     message = swap.words(seen, decision)
     if decision.verdict is Verdict.REFUSE:
         raise _no_capacity(seen, message)
+    put_off = row.state == State.FAILED and row.reason in (NoCapacity.code, WAITS)  # for want of room alone
+    if decision.verdict is Verdict.WAKE and row.goal == Goal.READY and not put_off:
+        return  # it failed, and its worker starts it again when its back-off is over
     expected = swap.expected_at(seen, decision)
     told: dict[str, Any] = {
         "message": message,
@@ -194,6 +216,8 @@ def _carry_out(decision: Decision, row: Replica, seen: Snapshot, rows: list[Repl
     fields = swap.explain(seen, decision)
     for victim in victims:
         _displace(victim, reproaches[victim.pk], fields, actor)
+    if put_off:
+        told["restart_at"] = timezone.now()
     lifecycle.head_for_ready(row, actor=actor, fields=fields, **told)
 
 
@@ -201,7 +225,7 @@ def _wait(row: Replica, told: dict[str, Any], fields: dict[str, Any], actor: str
     """One entry in the history per wait; afterwards the row alone says how it stands."""
     if row.reason != WAITS:
         _hold([row])
-        lifecycle.set_goal(row, Goal.SLEEPING, reason=WAITS, actor=actor, fields=fields, **told)
+        lifecycle.set_goal(row, Goal(row.goal), reason=WAITS, actor=actor, fields=fields, **told)
     elif row.message != told["message"]:
         _hold([row])
         lifecycle.note(row, **told)

@@ -292,9 +292,9 @@ def wake(replica: Replica, *, actor: str) -> Replica:
 
 def head_for_ready(replica: Replica, *, actor: str, **changes: Any) -> None:
     """Wake as soon as there is room, which the caller has seen to under the GPUs' locks; a move's target as well."""
-    set_goal(replica, Goal.READY, reason="wake", actor=actor, **changes)
+    set_goal(replica, Goal.READY, reason=placement.CLAIMED, actor=actor, **changes)
     for target in replica.replacements.filter(goal=Goal.SLEEPING):
-        set_goal(_locked(target), Goal.READY, reason="wake", actor=actor)
+        set_goal(_locked(target), Goal.READY, reason=placement.CLAIMED, actor=actor)
 
 
 @transaction.atomic

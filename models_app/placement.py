@@ -21,8 +21,14 @@ from models_app.models import Deployment, MemoryProfile, Replica, Reservation
 from models_app.states import Goal, State
 from sardeenz.errors import InvalidSpec
 
-_CLAIMS = Q(replica__goal=Goal.READY, replica__state__in=[State.SLEEPING, State.STOPPED])
-_LEAVES = Q(replica__goal=Goal.STOPPED, replica__restarting=False) | Q(replica__state=State.FAILED)
+CLAIMED = "wake"
+"""The reason on a row for which room was sought: a failed one with it has claimed its place."""
+
+_COLD = Q(replica__state=State.FAILED, replica__reason=CLAIMED)
+_CLAIMS = Q(replica__goal=Goal.READY) & (Q(replica__state__in=[State.SLEEPING, State.STOPPED]) | _COLD)
+_FAILED = Q(replica__state=State.FAILED) & ~(_COLD & Q(replica__goal=Goal.READY))
+_RESTS = Q(replica__goal=Goal.SLEEPING, replica__state=State.STOPPED)  # it sleeps without an engine
+_LEAVES = Q(replica__goal=Goal.STOPPED, replica__restarting=False) | _FAILED | _RESTS
 
 
 @dataclass(frozen=True, slots=True)

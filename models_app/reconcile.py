@@ -141,14 +141,15 @@ class Reconciler:
         return {}
 
     def _no_room(self, replica: Replica, error: NoCapacity) -> None:
-        """A sleeper waits for those who make room, else sleeps on; a restart is put off, and no failure for that."""
-        if replica.state == State.SLEEPING:
-            if placement.room_comes(replica):
-                return
+        """Who is asked for waits for those who make room, else sleeps on; a restart is put off, and no failure."""
+        asked_for = replica.state == State.SLEEPING or replica.reason == placement.CLAIMED
+        if asked_for and placement.room_comes(replica):
+            return
+        if asked_for and replica.state != State.FAILED:
             lifecycle.set_goal(replica, Goal.SLEEPING, reason=error.code, actor=ACTOR, message=error.message)
         elif replica.state == State.FAILED:
             later = timezone.now() + timedelta(seconds=NO_ROOM_SECONDS)
-            lifecycle.note(replica, message=error.message, restart_at=later)
+            lifecycle.note(replica, reason=error.code, message=error.message, restart_at=later)
         else:
             lifecycle.set_goal(replica, Goal.STOPPED, reason=error.code, actor=ACTOR, message=error.message)
 
@@ -225,7 +226,8 @@ class Reconciler:
 def _under_way(replica: Replica) -> bool:
     """Settled, yet not where it is headed, or holding what is to be given back."""
     if replica.state == State.FAILED:
-        return replica.port is not None or replica.goal == Goal.STOPPED
+        asked_for = replica.goal == Goal.READY and replica.reason == placement.CLAIMED
+        return replica.port is not None or replica.goal == Goal.STOPPED or asked_for
     if replica.state == State.STOPPED:
         return replica.port is not None or replica.goal == Goal.READY or replica.disposable
     return replica.state != replica.goal or any(

@@ -59,14 +59,17 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Sleeper:
-    """A replica that sleeps, or is on its way there, and is asked for."""
+    """A replica that sleeps, or is on its way there, or whose engine is gone, and that is asked for."""
 
     id: int
     name: str
     needs: Mapping[str, int]
-    """Bytes by GPU uuid that it holds awake and not asleep."""
+    """Bytes by GPU uuid that it holds awake and not as it is."""
     demand: Demand
     wake_seconds: float | None = None
+    """To wake or, where its engine is gone, to load, as last measured."""
+    cold: bool = False
+    """Whether its engine is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +272,7 @@ def words(seen: Snapshot, decision: Decision) -> str:
         case Verdict.WAKE:
             return ""
         case Verdict.DISPLACE:
-            return f"wakes once {names} made room"
+            return f"{'starts' if seen.wanted.cold else 'wakes'} once {names} made room"
         case Verdict.REFUSE:
             return _refusal(seen, decision)
     at = f"{datetime.fromtimestamp(decision.until, UTC):%H:%M:%S} UTC" if decision.until else ""
