@@ -107,6 +107,7 @@ def log_path(replica: Replica) -> Path:
 
 def sleep(replica: Replica) -> None:
     """Send the engine to sleep. The prefix cache goes with it; a slow engine goes on after we hang up."""
+    lifecycle.begin_sleep(replica)
     started = time.monotonic()
     try:
         observe.client(replica).sleep(replica.sleep_level, mode="wait", timeout_seconds=VERB_SECONDS)
@@ -241,9 +242,15 @@ def retire(replica: Replica) -> None:
 
 
 def give_up_sleep(replica: Replica, message: str = "") -> None:
-    """Requests ran longer than the drain may last, or the engine refused: stay awake and say so."""
-    message = message or "requests were still running when the drain's time was over; it stays awake"
+    """Requests ran longer than the drain may last, or the engine did not fall asleep: stay awake and say so."""
+    message = message or _NOT_ASLEEP.get(replica.reason, _NOT_ASLEEP["drain_timeout"])
     lifecycle.set_goal(replica, Goal.READY, reason="sleep_given_up", actor="worker", message=message)
+
+
+_NOT_ASLEEP = {
+    "drain_timeout": "requests were still running when the drain's time was over; it stays awake",
+    "sleep_timeout": "the engine did not fall asleep in time (SARDEENZ_SLEEP_SECONDS); it stays awake",
+}
 
 
 def abandon(replica: Replica) -> None:

@@ -34,6 +34,19 @@ def _seconds(state: State) -> float:
     }[state]
 
 
+def sleep_began(replica: Replica) -> bool:
+    """Whether its drain is over and the engine was told to sleep: the deadline is no longer the drain's."""
+    if replica.state != State.DRAINING or replica.deadline_at is None:
+        return False
+    return replica.deadline_at - replica.state_at != timedelta(seconds=settings.DRAIN_SECONDS)
+
+
+def begin_sleep(replica: Replica) -> None:
+    """The drain is over: from now on counts how long going to sleep may take. Once; asking again changes nothing."""
+    if replica.state == State.DRAINING and not sleep_began(replica):
+        note(replica, deadline_at=timezone.now() + timedelta(seconds=settings.SLEEP_SECONDS))
+
+
 def transition(
     replica: Replica,
     to: State,

@@ -40,6 +40,7 @@ class Seen:
     restart_due: bool = False  # a failed replica's back-off is over and its limit not reached
     replaces: bool = False  # it is the target of a move whose source still serves
     terminated: bool = False  # this worker has sent its TERM already
+    sleep_began: bool = False  # the drain is over and the engine was told to sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def _draining(goal: Goal, seen: Seen) -> Step:
         done = seen.quiet or seen.overdue
         return Step(State.STOPPING, Effect.TERMINATE, "drained" if seen.quiet else "drain_timeout") if done else WAIT
     if seen.overdue:
-        return Step(State.READY, Effect.GIVE_UP, "drain_timeout")
+        return Step(State.READY, Effect.GIVE_UP, "sleep_timeout" if seen.sleep_began else "drain_timeout")
     return Step(None, Effect.SLEEP, "drained") if seen.quiet else WAIT
 
 

@@ -14,7 +14,7 @@ from redis import RedisError
 from gpus import devices, processes
 from gpus.installation import engine_key, installation_id
 from gpus.processes import EngineProcess
-from models_app import activity
+from models_app import activity, lifecycle
 from models_app.activity import GatewayReport
 from models_app.engines.client import EngineClient
 from models_app.errors import EngineRefused
@@ -84,6 +84,7 @@ def look(replica: Replica, around: World, memory: Memory) -> Seen:
         restart_due=replica.restart_at is not None and replica.restart_at <= around.now,
         replaces=_gives_up(replica),
         terminated=marker in memory.terminated,
+        sleep_began=lifecycle.sleep_began(replica),
     )
 
 

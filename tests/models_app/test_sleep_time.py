@@ -1,0 +1,90 @@
+"""Going to sleep has a time of its own, which begins when the drain is over."""
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+
+from models_app import effects, lifecycle
+from models_app.models import Replica
+from models_app.next_step import Effect, Seen, next_step
+from models_app.states import Goal, State
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+class _Sleeps(BaseHTTPRequestHandler):
+    """An engine that takes /sleep at once, like vLLM while it still copies its weights."""
+
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def engine_port() -> Iterator[int]:
+    server = HTTPServer(("127.0.0.1", 0), _Sleeps)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    yield server.server_port
+    server.shutdown()
+    serving.join()
+    server.server_close()
+
+
+@pytest.fixture
+def draining(engine_port: int) -> Replica:
+    """Almost at the end of its drain."""
+    entered = timezone.now() - timedelta(seconds=settings.DRAIN_SECONDS - 1)
+    ends = entered + timedelta(seconds=settings.DRAIN_SECONDS)
+    given = {"goal": Goal.SLEEPING, "state_at": entered, "deadline_at": ends, "port": engine_port}
+    return factories.replica(State.DRAINING, address="127.0.0.1", **given)
+
+
+def test_the_time_to_sleep_counts_from_the_command_and_not_from_the_drain(draining: Replica) -> None:
+    assert not lifecycle.sleep_began(draining)
+    before = timezone.now()
+    effects.sleep(draining)
+    draining.refresh_from_db()
+    assert draining.deadline_at is not None
+    given = timedelta(seconds=settings.SLEEP_SECONDS)
+    assert before + given <= draining.deadline_at <= timezone.now() + given
+    assert lifecycle.sleep_began(draining)
+
+
+def test_telling_it_again_gives_no_more_time(draining: Replica) -> None:
+    effects.sleep(draining)
+    draining.refresh_from_db()
+    deadline = draining.deadline_at
+    effects.sleep(draining)
+    draining.refresh_from_db()
+    assert draining.deadline_at == deadline
+
+
+def test_a_sleeper_found_awake_gets_no_deadline(engine_port: int) -> None:
+    sleeper = factories.replica(State.SLEEPING, address="127.0.0.1", port=engine_port)
+    effects.sleep(sleeper)
+    sleeper.refresh_from_db()
+    assert sleeper.deadline_at is None
+
+
+@pytest.mark.parametrize(
+    ("began", "reason", "words"),
+    [(False, "drain_timeout", "requests were still running"), (True, "sleep_timeout", "did not fall asleep")],
+)
+def test_what_took_too_long_is_said(draining: Replica, began: bool, reason: str, words: str) -> None:
+    overdue = Seen(alive=True, healthy=True, asleep=False, overdue=True, sleep_began=began)
+    step = next_step(State.DRAINING, Goal.SLEEPING, overdue)
+    assert (step.to, step.effect, step.reason) == (State.READY, Effect.GIVE_UP, reason)
+    lifecycle.transition(draining, State.READY, reason=step.reason, actor="worker")
+    effects.give_up_sleep(draining)
+    assert words in draining.message
