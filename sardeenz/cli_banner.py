@@ -1,5 +1,6 @@
 """What people read when everything is up."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sardeenz import cli_config
 _SHOWN_ONCE = "as printed at the first start"
 
 
-def show(console: Console, made: dict[str, Any], *, log_dir: Path) -> None:
+def show(console: Console, made: dict[str, Any], *, log_dir: Path, data_dir: Path) -> None:
     """Addresses, credentials where they are new, and a line to try."""
     config = cli_config.current()
     table = Table.grid(padding=(0, 2))
@@ -28,12 +29,15 @@ def show(console: Console, made: dict[str, Any], *, log_dir: Path) -> None:
     if made["simulated"]:
         table.add_row("GPUs", "[yellow]simulated[/]: no NVIDIA driver answers, or SARDEENZ_GPUS asks for it")
     console.print(Panel(table, title="Sardeenz is up", title_align="left", expand=False))
-    key = made["api_key"] if made["new_api_key"] else "$KEY"
     console.print("Try (make demo adds a model called chat):", style="dim")
-    body = '{"model": "chat", "messages": [{"role": "user", "content": "Hello"}], "stream": true}'
-    console.print(
-        f"curl -N {config.gateway_url}/v1/chat/completions -H 'Authorization: Bearer {key}' "
-        f"-H 'Content-Type: application/json' -d '{body}'",
-        soft_wrap=True,
-        markup=False,
+    header = (
+        f"Authorization: Bearer {made['api_key']}" if made["new_api_key"] else f"@{cli_config.header_path(data_dir)}"
     )
+    console.print(curl_line(config.gateway_url, header), soft_wrap=True, markup=False)
+
+
+def curl_line(gateway_url: str, header: str) -> str:
+    """A line for a shell that asks the model `chat`."""
+    body = '{"model": "chat", "messages": [{"role": "user", "content": "Hello"}], "stream": true}'
+    words = ["curl", "-N", f"{gateway_url}/v1/chat/completions", "-H", header, "-H", "Content-Type: application/json"]
+    return shlex.join([*words, "-d", body])

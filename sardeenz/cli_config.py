@@ -1,5 +1,7 @@
 """Where the command line finds its installation: DATA_DIR/cli.json, readable by its owner alone.
 
+Beside it the API key as the header that curl sends with `-H @FILE`: so no key stands in a shell's history.
+
 SARDEENZ_URL, SARDEENZ_GATEWAY_URL, SARDEENZ_TOKEN and SARDEENZ_API_KEY take precedence, for installations elsewhere.
 """
 
@@ -32,10 +34,20 @@ def load(data_dir: Path) -> Config:
 
 def save(data_dir: Path, config: Config) -> None:
     """Replace what was saved."""
-    draft = data_dir / f"cli.json.{os.getpid()}"
+    _keep(data_dir / "cli.json", json.dumps(asdict(config), indent=2))
+    _keep(header_path(data_dir), f"Authorization: Bearer {config.api_key}\n")
+
+
+def header_path(data_dir: Path) -> Path:
+    """The file that curl reads with `-H @FILE`."""
+    return data_dir / "authorization-header"
+
+
+def _keep(path: Path, text: str) -> None:
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(asdict(config), file, indent=2)
-    draft.rename(data_dir / "cli.json")
+        file.write(text)
+    draft.rename(path)
 
 
 def current() -> Config:

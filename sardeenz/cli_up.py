@@ -105,7 +105,7 @@ def _start(supervisor: Supervisor, *, workers_only: bool) -> None:
         )
         supervisor.add([*here, *control])
         _wait_answers(supervisor)
-    cli_banner.show(console, made, log_dir=supervisor.log_dir)
+    cli_banner.show(console, made, log_dir=supervisor.log_dir, data_dir=settings.DATA_DIR)
 
 
 def _wait_ready(supervisor: Supervisor, name: str) -> None:

@@ -79,6 +79,9 @@ def test_a_second_start_finds_the_state_of_the_first_even_after_a_crash(up: Up, 
     second = up()
     again = _banner(second)
     assert config.api_key not in again
+    printed = next(line for line in again.splitlines() if line.startswith("curl"))
+    answered = subprocess.run(["sh", "-c", printed], capture_output=True, text=True, check=True).stdout
+    assert "model_not_found" in answered  # the key was taken; there is no model called chat yet
     assert cli_config.load(tmp_path) == config
     headers = {"Authorization": f"Bearer {config.api_key}"}
     assert httpx2.get(f"{config.gateway_url}/v1/models", headers=headers).status_code == 200
