@@ -20,8 +20,6 @@ from models_app.models import Deployment, EngineRuntime, Replica, Transition
 from models_app.states import ALLOWED, TRANSIENT, Goal, State
 from sardeenz import events
 
-_MEASURED = ("weights_bytes", "overhead_bytes")
-
 
 def _seconds(state: State) -> float:
     """How long a transient state may last."""
@@ -184,11 +182,7 @@ def _place(
     replaces: Replica | None = None,
 ) -> Replica:
     """Choose GPUs, promise the bytes, and make the row. A move keeps the launch specification of its source."""
-    wanted = placement.need(deployment)
-    if replaces is not None:
-        known = replaces.spec | {name: replaces.profile[name] for name in _MEASURED if replaces.profile.get(name)}
-        kept_bytes = [known.get(name) for name in ("weights_bytes", "overhead_bytes", "kv_floor_bytes")]
-        wanted = placement.Need(*kept_bytes) if all(kept_bytes) else wanted
+    wanted = placement.need(deployment) if replaces is None else placement.need_again(replaces, deployment)
     chosen = placement.choose(deployment, wanted, gpu=gpu)
     spec = replaces.spec if replaces is not None else _specification(deployment, wanted)
     now = timezone.now()

@@ -6,6 +6,7 @@ Giving bytes back needs no lock.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +20,10 @@ from models_app import estimate
 from models_app.errors import HostMemoryShort, NoCapacity
 from models_app.models import Deployment, MemoryProfile, Replica, Reservation
 from models_app.states import Goal, State
+from sardeenz import sizes
 from sardeenz.errors import InvalidSpec
 
+_MEASURED = ("weights_bytes", "overhead_bytes")
 CLAIMED = "wake"
 """The reason on a row for which room was sought: a failed one with it has claimed its place."""
 
@@ -68,6 +71,13 @@ def need(deployment: Deployment) -> Need:
     return Need(weights, overhead or estimate.DEFAULT_OVERHEAD_BYTES, floor or estimate.DEFAULT_KV_FLOOR_BYTES)
 
 
+def need_again(replica: Replica, deployment: Deployment) -> Need:
+    """What a copy of the replica needs: as at its launch, or as it was measured since."""
+    known = replica.spec | {name: replica.profile[name] for name in _MEASURED if replica.profile.get(name)}
+    kept = [known.get(name) for name in ("weights_bytes", "overhead_bytes", "kv_floor_bytes")]
+    return Need(*kept) if all(kept) else need(deployment)
+
+
 def profile_key(deployment: Deployment) -> str:
     """A hash of everything that decides how many bytes a load takes."""
     text = json.dumps(profile_about(deployment), sort_keys=True)
@@ -92,34 +102,42 @@ def choose(deployment: Deployment, wanted: Need, *, gpu: GPU | None = None) -> l
 
     A given `gpu` is the lead. Raises NoCapacity with the arithmetic of the best that was found.
     """
-    locked = list(GPU.objects.select_for_update().filter(enabled=True, present=True).order_by("uuid"))
-    free = free_bytes(locked)
-    crowd = _copies(deployment)
+    open_gpus = GPU.objects.filter(enabled=True, present=True).select_related("node").order_by("uuid")
+    locked = list(open_gpus.select_for_update(of=("self",)))
+    return pick(Choice(locked, free_bytes(locked), copies(deployment)), wanted, deployment.tensor_parallel, gpu=gpu)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a replica may be placed on: the GPUs, the free bytes of each, and its deployment's replicas there."""
+
+    gpus: list[GPU]
+    free: dict[int, int]
+    copies: dict[int, int]
+
+
+def pick(among: Choice, wanted: Need, width: int, *, gpu: GPU | None = None) -> list[GPU]:
+    """The `width` GPUs of one node for one replica, the lead first. Raises NoCapacity. Looks at nothing else."""
     best: list[GPU] = []
-    for node_id in {candidate.node_id for candidate in locked}:
+    with_room = [candidate for candidate in among.gpus if among.free[candidate.pk] >= wanted.awake_bytes]
+    for node_id in {candidate.node_id for candidate in with_room}:
         ranked = sorted(
-            (candidate for candidate in locked if candidate.node_id == node_id),
-            key=lambda candidate: (gpu is None or candidate.pk != gpu.pk, crowd[candidate.pk], -free[candidate.pk]),
-        )[: deployment.tensor_parallel]
-        fits = len(ranked) == deployment.tensor_parallel and all(
-            free[candidate.pk] >= wanted.awake_bytes for candidate in ranked
-        )
-        if gpu is not None and (not ranked or ranked[0].pk != gpu.pk):
+            (candidate for candidate in with_room if candidate.node_id == node_id),
+            key=lambda one: (gpu is None or one.pk != gpu.pk, among.copies.get(one.pk, 0), -among.free[one.pk]),
+        )[:width]
+        if len(ranked) < width or (gpu is not None and ranked[0].pk != gpu.pk):
             continue
-        if fits and (not best or free[ranked[0].pk] > free[best[0].pk]):
+        if not best or among.free[ranked[0].pk] > among.free[best[0].pk]:
             best = ranked
     if not best:
-        raise _no_room(wanted.awake_bytes, free, locked, gpu, deployment.tensor_parallel)
+        raise _no_room(wanted.awake_bytes, among, gpu, width)
     return best
 
 
-def _copies(deployment: Deployment) -> dict[int, int]:
-    """How many replicas of the deployment each GPU holds already: copies spread out."""
-    counts = dict.fromkeys(GPU.objects.values_list("pk", flat=True), 0)
-    holding = Reservation.objects.filter(replica__deployment=deployment, held_bytes__gt=0)
-    for gpu_id in holding.values_list("gpu_id", flat=True):
-        counts[gpu_id] += 1
-    return counts
+def copies(deployment: Deployment) -> dict[int, int]:
+    """How many replicas of the deployment hold each GPU already: copies spread out."""
+    holding = Reservation.objects.filter(replica__deployment=deployment.pk, held_bytes__gt=0)
+    return Counter(holding.values_list("gpu_id", flat=True))
 
 
 def free_bytes(gpus: Iterable[GPU], *, besides: Replica | None = None) -> dict[int, int]:
@@ -161,16 +179,20 @@ def _foreign_bytes() -> dict[str, int]:
     }
 
 
-def _no_room(needed: int, free: dict[int, int], locked: list[GPU], gpu: GPU | None, width: int) -> NoCapacity:
-    candidates = [candidate for candidate in locked if gpu is None or candidate.pk == gpu.pk]
+def _named(gpu: GPU) -> str:
+    return f"GPU {gpu.index} of {gpu.node.name}"
+
+
+def _no_room(needed: int, among: Choice, gpu: GPU | None, width: int) -> NoCapacity:
+    candidates = [candidate for candidate in among.gpus if gpu is None or candidate.pk == gpu.pk]
     if gpu is not None and not candidates:
-        return NoCapacity(f"GPU {gpu.uuid} takes nothing new: it is disabled or absent", gpu=gpu.uuid)
-    best = max(candidates, key=lambda candidate: free[candidate.pk], default=None)
-    room = max(free[best.pk], 0) if best else 0
-    name = best.uuid if best else None
-    where = f"GPU {name} has {room} bytes free" if best else "there is no enabled GPU"
+        return NoCapacity(f"{_named(gpu)} takes nothing new: it is closed to new replicas or not there", gpu=gpu.uuid)
+    best = max(candidates, key=lambda candidate: among.free[candidate.pk], default=None)
+    room = max(among.free[best.pk], 0) if best else 0
+    where = f"{_named(best)} has {sizes.free(room)} free" if best else "there is no GPU that takes replicas"
     count = f" on each of {width} GPUs of one node" if width > 1 else ""
-    return NoCapacity(f"{needed} bytes are needed{count}, {where}", needed_bytes=needed, free_bytes=room, gpu=name)
+    words = f"{sizes.needed(needed)} are needed{count}, {where}"
+    return NoCapacity(words, needed_bytes=needed, free_bytes=room, gpu=best.uuid if best else None)
 
 
 def reserve(replica: Replica, gpus: Iterable[GPU], wanted: Need) -> None:

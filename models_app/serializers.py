@@ -256,7 +256,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
         """What one field cannot tell alone."""
         if self.instance is None:
             attrs.setdefault("served_name", attrs["name"])
-            attrs["runtime"] = attrs.get("runtime") or _only_runtime()
+            attrs["runtime"] = attrs.get("runtime") or only_runtime()
         for check in (_check_served_name, _check_engine, _check_kv):
             check(self.instance, attrs)
         return attrs
@@ -290,7 +290,8 @@ def _write(instance: Any, changes: dict[str, Any]) -> None:
     instance.save(update_fields=list(changes))
 
 
-def _only_runtime() -> EngineRuntime:
+def only_runtime() -> EngineRuntime:
+    """The runtime nobody needs to name. Raises ValidationError when there is none, or more than one."""
     found = list(EngineRuntime.objects.all()[:2])
     if len(found) == 1:
         return found[0]

@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, path
 from rest_framework.routers import SimpleRouter
 
 from models_app.deployment_views import DeploymentViewSet
+from models_app.fit_views import DeploymentFitView, MoveFitView
 from models_app.session import LoginView, LogoutView, MeView
 from models_app.views import ModelViewSet, ReplicaViewSet, RuntimeViewSet, SnapshotView, TransitionViewSet
 
@@ -15,6 +16,8 @@ router.register("replicas", ReplicaViewSet)
 router.register("transitions", TransitionViewSet)
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("deployments/fit", DeploymentFitView.as_view()),
+    path("replicas/<int:pk>/fit", MoveFitView.as_view()),
     *router.urls,
     path("snapshot", SnapshotView.as_view()),
     path("me", MeView.as_view()),
