@@ -145,13 +145,18 @@ def kill(replica: Replica, around: World) -> None:
 
 
 def release(replica: Replica, memory: Memory) -> None:
-    """The engine is gone: its bytes, port, segment and sockets are free again."""
-    kvcached.sweep(settings.SEGMENT_DIR, replica.ipc_name)
+    """The engine is gone: its bytes, port, segment and sockets are free again.
+
+    One that never started has no segment. The rows come first: what is left of a segment then is swept as nobody's.
+    """
+    ipc_name = replica.ipc_name
     memory.terminated.discard(replica.marker)
     memory.pids.pop(replica.marker, None)
     with transaction.atomic():
         placement.release(replica)
         lifecycle.note(replica, port=None, ipc_name="", phase="", progress_ratio=None)
+    if ipc_name:
+        kvcached.sweep(settings.SEGMENT_DIR, ipc_name)
 
 
 def failure(replica: Replica, reason: str, memory: Memory) -> Diagnosis:

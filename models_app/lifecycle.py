@@ -261,9 +261,11 @@ def stop(replica: Replica, *, actor: str) -> Replica:
 
 
 def _head_for_stop(replica: Replica, *, reason: str, actor: str, disposable: bool, message: str = "") -> Replica:
-    if replica.goal != Goal.STOPPED or (disposable and not replica.disposable):
-        disposable = disposable or replica.disposable
-        set_goal(replica, Goal.STOPPED, reason=reason, actor=actor, message=message, disposable=disposable)
+    """For good: a restart under way ends as a stop."""
+    disposable = disposable or replica.disposable
+    if replica.goal != Goal.STOPPED or replica.restarting or disposable != replica.disposable:
+        changes: dict[str, Any] = {"message": message, "disposable": disposable, "restarting": False}
+        set_goal(replica, Goal.STOPPED, reason=reason, actor=actor, **changes)
     return replica
 
 

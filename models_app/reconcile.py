@@ -7,13 +7,14 @@ import fcntl
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from gpus import processes
@@ -24,8 +25,8 @@ from models_app.errors import EngineRefused, NoCapacity, ReplicaMoved
 from models_app.models import Replica
 from models_app.next_step import Effect, next_step
 from models_app.observe import Memory, World
+from models_app.setbacks import Setback, Setbacks
 from models_app.states import TRANSIENT, Goal, State
-from sardeenz.errors import SardeenzError
 
 BUDGET_SECONDS = 1.0
 SHORTEST_PAUSE_SECONDS = 0.01
@@ -33,6 +34,7 @@ LONGEST_PAUSE_SECONDS = 0.1  # a load takes minutes: looking ten times a second 
 PROGRESS_SECONDS = 0.5
 NO_ROOM_SECONDS = 30.0
 ACTOR = "worker"
+BROKEN = "a step of its worker broke"
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ class Reconciler:
     uuid: str
     memory: Memory = field(default_factory=Memory)
     progress_at: dict[str, float] = field(default_factory=dict)
+    setbacks: Setbacks = field(default_factory=Setbacks)
     pause_seconds: float = SHORTEST_PAUSE_SECONDS
 
     def run(self) -> None:
@@ -52,7 +55,8 @@ class Reconciler:
             if not ours:
                 return
             until = time.monotonic() + BUDGET_SECONDS
-            self.clean()
+            if not self.setbacks.waits("cleaning"):
+                self.setbacks.attempt("cleaning", self.clean)
             while (moved := self.pass_once()) is not None and time.monotonic() < until:
                 self._pause(moved)
         if moved is not None:
@@ -71,17 +75,23 @@ class Reconciler:
         around = observe.world(self.memory)
         moved = busy = False
         for replica in self._replicas():
-            try:
-                moved |= self.step(replica, around)
-            except ReplicaMoved:
-                moved = True  # somebody was faster; look again
-            except SardeenzError as error:
-                logger.warning("step failed: replica=%s code=%s error=%s", replica.pk, error.code, error)
-            except Exception:
-                # A broken row must not stop its neighbours; the tick tries again.
-                logger.exception("step broke: replica=%s gpu=%s", replica.pk, self.uuid)
+            whose = f"replica={replica.pk}"
+            if self.setbacks.waits(whose, replica.goal):
+                continue  # the tick comes back to it
+            moved |= self.setbacks.attempt(whose, partial(self.step, replica, around), replica.goal)
+            self._show_setback(replica, self.setbacks.known.get(whose))
             busy |= replica.state in TRANSIENT or _under_way(replica)
         return moved if busy or moved else None
+
+    @staticmethod
+    def _show_setback(replica: Replica, setback: Setback | None) -> None:
+        """Say on the row that its worker cannot go on, and no longer once it can."""
+        lasts = setback is not None and setback.count > 1
+        if lasts == replica.message.startswith(BROKEN):
+            return
+        words = f"{BROKEN}: {setback.error}; it is tried again, with longer and longer pauses" if setback else ""
+        with suppress(ReplicaMoved, DatabaseError):
+            lifecycle.note(replica, message=words if lasts else "")
 
     def _replicas(self) -> list[Replica]:
         found = Replica.objects.filter(gpu__uuid=self.uuid).select_related("gpu", "deployment", "replaces")
@@ -212,7 +222,7 @@ class Reconciler:
                 self.progress_at[replica.marker] = now
                 effects.show_progress(replica)
 
-    def clean(self) -> None:
+    def clean(self) -> bool:
         """End engines that no replica owns, and sweep their segments. The processes are read before the rows."""
         around = observe.world(self.memory)
         rows = list(Replica.objects.exclude(ipc_name="", state=State.STOPPED))
@@ -221,6 +231,7 @@ class Reconciler:
             logger.warning("orphan ended: marker=%s pid=%s", engine.marker, engine.pid)
             processes.kill(engine)
         effects.sweep({replica.ipc_name for replica in rows})
+        return True
 
 
 def _under_way(replica: Replica) -> bool:
