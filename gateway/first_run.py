@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from gateway import keys
 from gateway.models import Scope
 from gpus import discovery
-from models_app import runtimes
+from models_app import resume, runtimes
 
 ADMIN = "admin"
 
@@ -29,6 +29,8 @@ def prepare(*, token: str = "", api_key: str = "", new_password: bool = False, n
     """Make the first admin, the command line's keys, the runtimes and the rows of this node if it is one."""
     password = _admin(renew=new_password)
     fresh = not (api_key and keys.find(api_key))
+    if node:
+        resume.resume()
     owner = User.objects.filter(username=ADMIN).first()
     return {
         "username": ADMIN,

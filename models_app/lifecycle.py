@@ -21,7 +21,7 @@ from models_app.states import ALLOWED, TRANSIENT, Goal, State
 from sardeenz import events
 
 
-def _seconds(state: State) -> float:
+def deadline_seconds(state: State) -> float:
     """How long a transient state may last."""
     return {
         State.PENDING: 4 * settings.START_SECONDS,  # it may wait for other cold starts of its node
@@ -63,7 +63,7 @@ def transition(
     changes |= {
         "state": to,
         "state_at": now,
-        "deadline_at": now + timedelta(seconds=_seconds(to)) if to in TRANSIENT else None,
+        "deadline_at": now + timedelta(seconds=deadline_seconds(to)) if to in TRANSIENT else None,
         "reason": reason,
         "message": message,
     }
@@ -194,7 +194,7 @@ def _place(
         replaces=replaces,
         spec=spec | {"gpu_uuids": [candidate.uuid for candidate in chosen]},
         address=chosen[0].node.address,
-        deadline_at=now + timedelta(seconds=_seconds(State.PENDING)),
+        deadline_at=now + timedelta(seconds=deadline_seconds(State.PENDING)),
         state_at=now,
         reason="placed",
     )
@@ -293,7 +293,7 @@ def wake(replica: Replica, *, actor: str) -> Replica:
         return replica
     if replica.goal != Goal.SLEEPING:
         raise IllegalTransition(f"a {replica.state} replica cannot wake", state=replica.state, wanted="ready")
-    if replica.state == State.SLEEPING:
+    if replica.state in (State.SLEEPING, State.STOPPED):
         placement.check_room(replica)
     head_for_ready(replica, actor=actor)
     return replica

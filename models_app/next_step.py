@@ -145,7 +145,9 @@ def _failed(goal: Goal, seen: Seen) -> Step:
         return Step(None, Effect.ABANDON, "move_failed")
     if seen.superseded:
         return Step(None, Effect.RETIRE, "moved")
-    return Step(State.PENDING, None, "restart") if seen.restart_due else WAIT
+    if not seen.restart_due:
+        return WAIT
+    return Step(State.PENDING, None, "restart") if goal == Goal.READY else Step(State.STOPPING, None, "rests")
 
 
 def _stopped(goal: Goal, seen: Seen) -> Step:
@@ -153,7 +155,7 @@ def _stopped(goal: Goal, seen: Seen) -> Step:
         return Step(None, Effect.KILL, "stopped")
     if seen.holds:
         return Step(None, Effect.RELEASE, "stopped")
-    return Step(State.PENDING, None, "start") if goal != Goal.STOPPED else WAIT
+    return Step(State.PENDING, None, "start") if goal == Goal.READY else WAIT
 
 
 _STEPS = {

@@ -148,6 +148,8 @@ class Reconciler:
             return effects.became_ready(replica, around)
         if to == State.STOPPED and replica.restarting:
             return {"restarting": False, "goal": Goal.READY}
+        if to == State.STOPPED and replica.goal == Goal.SLEEPING:
+            return {"message": "It sleeps without an engine; it loads at its first request."}
         return {}
 
     def _no_room(self, replica: Replica, error: NoCapacity) -> None:

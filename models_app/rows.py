@@ -326,7 +326,7 @@ def verbs(replica: Replica) -> dict[Verb, str | None]:
         "stop": "it is stopped or on its way" if goal is Goal.STOPPED else None,
         "restart": held_by_move or ("it is stopped; start it" if state is State.STOPPED else None),
         "sleep": held_by_move or _why_not_sleep(replica, state, goal),
-        "wake": None if goal is Goal.SLEEPING and not down else f"it is {state.value}, not asleep",
+        "wake": None if goal is Goal.SLEEPING and state is not State.FAILED else f"it is {state.value}, not asleep",
         "move": held_by_move or _why_not_move(state, goal),
         "cancel": None if undoable else "nothing is under way",
     }

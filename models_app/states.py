@@ -1,7 +1,8 @@
 """Where a replica can be, and where it may go from there. Imports nothing of ours.
 
 pending -> starting -> ready -> draining -> sleeping -> waking -> ready
-any live state -> stopping -> stopped; anything -> failed -> pending (restart) | stopping (give up)
+any live state -> stopping -> stopped, or stopped at once where its engine ended with the node;
+anything -> failed -> pending (restart) | stopping (give up, or sleep on without an engine)
 """
 
 from django.db.models import TextChoices
@@ -31,11 +32,11 @@ class Goal(TextChoices):
 
 ALLOWED: dict[State, frozenset[State]] = {
     State.PENDING: frozenset({State.STARTING, State.STOPPING, State.FAILED}),
-    State.STARTING: frozenset({State.READY, State.STOPPING, State.FAILED}),
-    State.READY: frozenset({State.DRAINING, State.STOPPING, State.FAILED}),
-    State.DRAINING: frozenset({State.READY, State.SLEEPING, State.STOPPING, State.FAILED}),
-    State.SLEEPING: frozenset({State.WAKING, State.STOPPING, State.FAILED}),
-    State.WAKING: frozenset({State.READY, State.STOPPING, State.FAILED}),
+    State.STARTING: frozenset({State.READY, State.STOPPING, State.STOPPED, State.FAILED}),
+    State.READY: frozenset({State.DRAINING, State.STOPPING, State.STOPPED, State.FAILED}),
+    State.DRAINING: frozenset({State.READY, State.SLEEPING, State.STOPPING, State.STOPPED, State.FAILED}),
+    State.SLEEPING: frozenset({State.WAKING, State.STOPPING, State.STOPPED, State.FAILED}),
+    State.WAKING: frozenset({State.READY, State.STOPPING, State.STOPPED, State.FAILED}),
     State.STOPPING: frozenset({State.STOPPED}),
     State.STOPPED: frozenset({State.PENDING}),
     State.FAILED: frozenset({State.PENDING, State.STOPPING}),

@@ -135,6 +135,8 @@ def _stop(supervisor: Supervisor, *, keep_engines: bool) -> None:
     """Stop the services, then the engines unless they are to stay. A second Ctrl-C cuts both short."""
     try:
         with console.status("Letting open requests finish and stopping"):
+            if not keep_engines:
+                engines_left.remember(installation_id())
             supervisor.stop()
             kept = engines_left.count(installation_id()) if keep_engines else 0
             if not keep_engines:
@@ -213,7 +215,7 @@ def _first_run(*flags: str) -> dict[str, Any]:
 
 
 def _joined() -> dict[str, Any]:
-    _django("discover_gpus")
+    _django("join_node")
     return {}
 
 

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from gpus import kvcached, processes
+from gpus import ended, kvcached, processes
 from gpus.processes import EngineProcess
 
 
@@ -12,9 +12,15 @@ def count(installation: str) -> int:
     return len(processes.find_all(installation))
 
 
+def remember(installation: str) -> None:
+    """Note that we end these engines, so that the next start takes none of them for one that failed."""
+    ended.remember(processes.find_all(installation))
+
+
 def stop(installation: str, segment_dir: Path, *, seconds: float) -> None:
     """TERM every engine, KILL what is left after `seconds`, and sweep their segments."""
     engines = processes.find_all(installation)
+    ended.remember(engines)
     names = {name for engine in engines.values() if (name := _ipc_name(engine))}
     for engine in engines.values():
         processes.terminate(engine)

@@ -104,7 +104,7 @@ def test_only_lifecycle_writes_the_state_of_a_replica(path: Path) -> None:
 
 @pytest.mark.parametrize("state", sorted(TRANSIENT))
 def test_every_transient_state_has_a_deadline(state: str) -> None:
-    assert lifecycle._seconds(next(each for each in TRANSIENT if each == state)) > 0
+    assert lifecycle.deadline_seconds(next(each for each in TRANSIENT if each == state)) > 0
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=str)
