@@ -13,8 +13,7 @@ from models_app import fit, sources
 from models_app.models import Deployment, EngineRuntime, Model, Replica
 from models_app.serializers import NamedField, PlaceSerializer, RowSerializer, only_runtime
 
-_DRAWN = ("runtime", "extra_args", "max_model_len", "tensor_parallel")
-_SIZES = ("weights_bytes", "overhead_bytes", "kv_floor_bytes")
+_TOLD = ("extra_args", "max_model_len", "tensor_parallel", "weights_bytes", "overhead_bytes", "kv_floor_bytes")
 
 
 class FitSerializer(RowSerializer):
@@ -49,18 +48,15 @@ class DraftSerializer(PlaceSerializer):
 
 
 def drafted(given: dict[str, Any]) -> Deployment:
-    """The deployment as it would be, not written down. Sizes that are not given are those of the files."""
+    """The deployment as it would be, not written down; what the form leaves open is as in a new one."""
     known: Deployment | None = given.get("deployment")
-    draft = known or Deployment(runtime=given.get("runtime") or only_runtime())
+    runtime = given.get("runtime") or (known.runtime if known else only_runtime())
     if "source" in given:
-        draft.model = _model(given["source"], given.get("revision", ""))
-    elif "model" in given:
-        draft.model = given["model"]
-    for field in _DRAWN:
-        setattr(draft, field, given.get(field, getattr(draft, field)))
-    for field in _SIZES:
-        setattr(draft, field, given.get(field))
-    return draft
+        model = _model(given["source"], given.get("revision", ""))
+    else:
+        model = given.get("model") or (known.model if known else None)
+    told = {field: given[field] for field in _TOLD if field in given}
+    return Deployment(pk=known and known.pk, model=model, runtime=runtime, **told)
 
 
 def _model(source: str, revision: str) -> Model:

@@ -5,6 +5,7 @@ import type {
   Captures,
   DeploymentRequest,
   DeploymentRow,
+  Fit,
   HoursPage,
   HoursRow,
   Key,
@@ -117,6 +118,10 @@ export const changeDeployment = (id: number, given: Partial<DeploymentRequest>) 
   call<DeploymentRow>("PATCH", `deployments/${id}`, given);
 export const deploy = (id: number, gpu?: string) =>
   call<DeploymentRow>("POST", `deployments/${id}/deploy`, gpu ? { gpu } : {});
+/** Where a draft would fit; `query` as `lib/draft` writes it. */
+export const deploymentFit = (query: string) => call<Fit>("GET", `deployments/fit?${query}`);
+/** Where a replica could move. */
+export const moveFit = (replica: number) => call<Fit>("GET", `replicas/${replica}/fit`);
 export const deleteDeployment = (id: number) => call<DeploymentRow | undefined>("DELETE", `deployments/${id}`);
 export const act = (replica: number, verb: Verb, given: object = {}) =>
   call<ReplicaRow>("POST", `replicas/${replica}/${verb}`, given);

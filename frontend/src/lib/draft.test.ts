@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { GIB, deployment } from "../live/rows.fake";
-import { draft, nameFrom, QUEUE_LIMIT, request } from "./draft";
+import { draft, fitQuery, NEW, nameFrom, QUEUE_LIMIT, request } from "./draft";
 
 describe("the deploy form", () => {
   it("asks for a name and a model", () => {
@@ -35,6 +35,29 @@ describe("the deploy form", () => {
     expect(request(draft()).request).toMatchObject({ queue_limit: QUEUE_LIMIT, queue_seconds: null, max_concurrency: null, prefix_affinity: false });
     const { wrong } = request({ ...draft(row), queue_limit: "-1", queue_seconds: "soon", max_concurrency: "1.5" }, row);
     expect(Object.keys(wrong)).toEqual(["max_concurrency", "queue_limit", "queue_seconds"]);
+  });
+
+  it("asks where it fits as soon as it says of which model, and leaves out what cannot be read", () => {
+    expect(fitQuery(draft())).toBeUndefined();
+    expect(fitQuery({ ...draft(), model: NEW })).toBeUndefined();
+    const query = fitQuery({ ...draft(), model: NEW, source: " org/name ", revision: "main", weights_bytes: "16 GiB", kv_floor_bytes: "big", extra_args: "--a 'b c'" });
+    const told = [...new URLSearchParams(query)];
+    expect(told).toEqual([
+      ["source", "org/name"],
+      ["revision", "main"],
+      ["replicas", "1"],
+      ["tensor_parallel", "1"],
+      ["weights_bytes", String(16 * GIB)],
+      ["extra_args", "--a"],
+      ["extra_args", "b c"],
+    ]);
+  });
+
+  it("asks for the replicas that an edit adds, with exact bytes that nobody touched", () => {
+    const row = deployment({ id: 7, replicas: 1, placed: 1, weights_bytes: 16 * GIB + 1 });
+    const told = new URLSearchParams(fitQuery({ ...draft(row), replicas: 3 }, row));
+    expect([told.get("deployment"), told.get("replicas"), told.get("weights_bytes")]).toEqual(["7", "2", String(16 * GIB + 1)]);
+    expect(new URLSearchParams(fitQuery({ ...draft(row), weights_bytes: "2 GiB" }, row)).get("weights_bytes")).toBe(String(2 * GIB));
   });
 
   it("proposes a name", () => {

@@ -3,16 +3,26 @@ import type { DeploymentRequest, DeploymentRow } from "../api/types";
 import { bytes, parseBytes, splitWords } from "./format";
 
 const SIZES = ["weights_bytes", "overhead_bytes", "kv_floor_bytes", "kv_cap_bytes"] as const;
+/** Sizes that decide where a replica fits. */
+const FITTED = ["weights_bytes", "overhead_bytes", "kv_floor_bytes"] as const;
 const NUMBERS = ["max_model_len", "idle_sleep_seconds", "max_concurrency"] as const;
 /** Requests that may wait for a place where nothing else is said. */
 export const QUEUE_LIMIT = 1000;
 type Size = (typeof SIZES)[number];
 type Optional = (typeof NUMBERS)[number];
 
+/** Chosen instead of a model: one that is added with the deployment. */
+export const NEW = "new";
+
 export interface Draft extends Record<Size | Optional, string> {
   name: string;
   served_name: string;
   model: string;
+  /** Of a new model. */
+  source: string;
+  revision: string;
+  /** A UUID; "" for the one with the most room. */
+  gpu: string;
   runtime: string;
   extra_args: string;
   replicas: number;
@@ -34,6 +44,9 @@ export function draft(of?: DeploymentRow): Draft {
     name: of?.name ?? "",
     served_name: of?.served_name ?? "",
     model: of ? String(of.model) : "",
+    source: "",
+    revision: "",
+    gpu: "",
     runtime: of ? String(of.runtime) : "",
     extra_args: of?.extra_args.map(quoted).join("\n") ?? "",
     replicas: of?.replicas ?? 1,
@@ -94,6 +107,34 @@ function queue(given: Draft, wrong: Record<string, string>): Pick<DeploymentRequ
   if (limit && !/^\d+$/.test(limit)) wrong["queue_limit"] = "write a whole number; 0 lets nobody wait";
   if (seconds && !(Number(seconds) >= 0)) wrong["queue_seconds"] = "write seconds, such as 30";
   return { queue_limit: limit ? Number(limit) : QUEUE_LIMIT, queue_seconds: seconds ? Number(seconds) : null };
+}
+
+/** Asks where what the form says so far would fit; undefined while it does not say of which model. */
+export function fitQuery(given: Draft, of?: DeploymentRow): string | undefined {
+  const isNew = given.model === NEW;
+  if (isNew ? !given.source.trim() : !given.model) return undefined;
+  const more = of === undefined ? given.replicas : Math.max(0, given.replicas - of.placed);
+  const query = new URLSearchParams(isNew ? { source: given.source.trim() } : { model: given.model });
+  const length = Number(given.max_model_len);
+  const told: Record<string, string | number | undefined> = {
+    deployment: of?.id,
+    revision: isNew ? given.revision.trim() : undefined,
+    runtime: given.runtime,
+    gpu: given.gpu,
+    replicas: Number.isInteger(more) && more >= 0 ? more : undefined,
+    tensor_parallel: given.tensor_parallel >= 1 ? given.tensor_parallel : undefined,
+    max_model_len: Number.isInteger(length) && length > 0 ? length : undefined,
+    ...Object.fromEntries(FITTED.map((field) => [field, sizeOf(field, given, of) || undefined])),
+  };
+  for (const [field, value] of Object.entries(told)) if (value !== undefined && value !== "") query.set(field, String(value));
+  for (const word of splitWords(given.extra_args)) query.append("extra_args", word);
+  return query.toString();
+}
+
+/** The bytes a field says: those of the deployment while nobody has touched it, for the form shows them rounded. */
+function sizeOf(field: Size, given: Draft, of?: DeploymentRow): number | undefined {
+  const untouched = of !== undefined && given[field] === draft(of)[field];
+  return untouched ? (of[field] ?? undefined) : parseBytes(given[field]);
 }
 
 function quoted(word: string): string {

@@ -7,6 +7,20 @@ const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"] as const;
 
 /** 17179869184 -> "16 GiB"; three significant digits, base 1024. */
 export function bytes(value: Maybe): string {
+  return sized(value, Math.round);
+}
+
+/** As `bytes`, rounded up: what does not fit never reads like what is free. */
+export function neededBytes(value: Maybe): string {
+  return sized(value, Math.ceil);
+}
+
+/** As `bytes`, rounded down. */
+export function freeBytes(value: Maybe): string {
+  return sized(value, Math.floor);
+}
+
+function sized(value: Maybe, whole: (value: number) => number): string {
   if (value === null || value === undefined) return UNKNOWN;
   let scaled = value;
   let unit = 0;
@@ -14,8 +28,8 @@ export function bytes(value: Maybe): string {
     scaled /= 1024;
     unit += 1;
   }
-  const digits = unit === 0 || Math.abs(scaled) >= 99.95 ? 0 : 1;
-  return `${scaled.toFixed(digits).replace(/\.0$/, "")} ${UNITS[unit]}`;
+  const steps = unit === 0 || Math.abs(scaled) >= 99.95 ? 1 : 10;
+  return `${whole(scaled * steps) / steps} ${UNITS[unit]}`;
 }
 
 /** "12.5 of 80 GiB", both in the unit of the whole. */

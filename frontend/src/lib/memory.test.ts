@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { GIB, engine, frame, gpu, replica } from "../live/rows.fake";
-import { gpuMemory, isOn, neededBytes, placeableBytes, replicaMemory } from "./memory";
+import { gpuMemory, isOn, replicaMemory } from "./memory";
 
 const UUID = "GPU-sim-n-0";
 const segment = { ipc_name: "srdz_1", limit_bytes: 32 * GIB, used_bytes: 2 * GIB, prealloc_bytes: GIB };
@@ -46,13 +46,8 @@ describe("the memory of a GPU", () => {
   });
 });
 
-describe("placement as the page explains it", () => {
-  it("leaves headroom and promises out of what is free", () => {
-    expect(placeableBytes(gpu(), [replica()])).toBe(61 * GIB);
-    expect(neededBytes(replica())).toBe(18 * GIB);
-  });
-
-  it("counts a replica on every GPU it has to do with", () => {
+describe("a replica on a GPU", () => {
+  it("counts on every GPU it has to do with", () => {
     expect(isOn(replica(), gpu())).toBe(true);
     expect(isOn(replica(), gpu({ id: 2, uuid: "other" }))).toBe(false);
     expect(isOn(replica({ gpu_uuids: ["other"] }), gpu({ id: 2, uuid: "other" }))).toBe(true);

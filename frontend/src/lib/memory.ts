@@ -64,17 +64,6 @@ export function reservedOn(replica: ReplicaRow, gpu: number): number {
   return replica.reservations.find((held) => held.gpu === gpu)?.held_bytes ?? 0;
 }
 
-/** Bytes the replica would need awake, on the GPU that would hold most of it. */
-export function neededBytes(replica: ReplicaRow): number {
-  return Math.max(0, ...replica.reservations.map((held) => held.awake_bytes));
-}
-
-/** Bytes that placement may still promise on this GPU. */
-export function placeableBytes(gpu: GPURow, replicas: readonly ReplicaRow[]): number {
-  const reserved = replicas.reduce((sum, replica) => sum + reservedOn(replica, gpu.id), 0);
-  return Math.max(0, gpu.memory_bytes - gpu.headroom_bytes - reserved);
-}
-
 /** A replica belongs to every GPU it runs on or has bytes promised on. */
 export function isOn(replica: ReplicaRow, gpu: GPURow): boolean {
   return replica.gpu === gpu.id || replica.gpu_uuids.includes(gpu.uuid) || reservedOn(replica, gpu.id) > 0;

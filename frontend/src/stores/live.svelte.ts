@@ -94,6 +94,14 @@ class Live {
     return [...this.fleet.gpus.values()].sort((a, b) => a.node - b.node || a.index - b.index || a.id - b.id);
   }
 
+  /** "GPU 1", with its node where there are several. */
+  nameOfGpu = (id: number): string => {
+    const gpu = this.fleet.gpus.get(id);
+    if (gpu === undefined) return "a GPU that is gone";
+    const node = this.fleet.nodes.size > 1 ? `${this.fleet.nodes.get(gpu.node)?.name} ` : "";
+    return `${node}GPU ${gpu.index}`;
+  };
+
   gpusOf(node: NodeRow): GPURow[] {
     return this.gpus.filter((gpu) => gpu.node === node.id);
   }
