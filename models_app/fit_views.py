@@ -51,12 +51,11 @@ def drafted(given: dict[str, Any]) -> Deployment:
     """The deployment as it would be, not written down; what the form leaves open is as in a new one."""
     known: Deployment | None = given.get("deployment")
     runtime = given.get("runtime") or (known.runtime if known else only_runtime())
+    model: Model | None = given.get("model") or (known.model if known else None)
     if "source" in given:
         model = _model(given["source"], given.get("revision", ""))
-    else:
-        model = given.get("model") or (known.model if known else None)
     told = {field: given[field] for field in _TOLD if field in given}
-    return Deployment(pk=known and known.pk, model=model, runtime=runtime, **told)
+    return Deployment(pk=known.pk if known else None, model=model, runtime=runtime, **told)
 
 
 def _model(source: str, revision: str) -> Model:

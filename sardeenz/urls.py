@@ -6,6 +6,8 @@ from drf_spectacular.views import SpectacularAPIView
 
 from sardeenz import pages
 
+handler404 = "sardeenz.pages.not_found"
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),

@@ -21,7 +21,7 @@ def test_the_dashboard_and_the_server_know_the_same_addresses() -> None:
     assert sorted(known) == sorted(f"/{address}" for address in pages.ADDRESSES)
 
 
-@pytest.mark.parametrize("path", ["/", "/access", "/access/teams", "/usage?days=7"])
+@pytest.mark.parametrize("path", ["/", "/models", "/access", "/access/teams", "/usage?days=7"])
 def test_every_address_of_the_dashboard_shows_its_page(
     client: Client, settings: Any, tmp_path: Path, path: str
 ) -> None:
@@ -38,6 +38,24 @@ def test_a_dashboard_that_is_not_built_says_so(client: Client, settings: Any, tm
     assert (answer.status_code, b"make frontend" in answer.content) == (503, True)
 
 
-@pytest.mark.parametrize("path", ["/api/none", "/static/none.js", "/v1/models", "/models", "/access/none", "/usages"])
-def test_what_is_no_page_is_not_found(client: Client, path: str) -> None:
-    assert client.get(path).status_code == 404
+@pytest.mark.parametrize("path", ["/api/none", "/static/none.js", "/v1/models", "/api", "/access/none", "/usages"])
+def test_what_is_no_page_is_not_found_and_programs_are_told_where_to_look(client: Client, path: str) -> None:
+    for answer in (client.get(path), client.post(path)):
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        assert path in answer.json()["message"]
+        assert ("gateway" if path.startswith("/v1") else "/api/schema") in answer.json()["message"]
+
+
+@pytest.mark.parametrize("path", ["/api/none", "/v1/models", "/access/none", "/nothing/here"])
+def test_a_browser_at_an_unknown_address_gets_the_page_that_leads_back(
+    client: Client, settings: Any, tmp_path: Path, path: str
+) -> None:
+    (tmp_path / "index.html").write_text("<!doctype html>")
+    settings.FRONTEND_DIST = tmp_path
+    answer = client.get(path, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (answer.status_code, answer.content) == (404, b"<!doctype html>")
+
+
+def test_a_slash_too_many_leads_to_the_page(client: Client) -> None:
+    answer = client.get("/access/teams/", headers={"Accept": "text/html"})
+    assert (answer.status_code, answer["Location"]) == (301, "/access/teams")

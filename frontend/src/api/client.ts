@@ -113,6 +113,7 @@ export const models = () => all<Model>("models");
 export const folders = () => call<string[]>("GET", "models/folders");
 export const runtimes = () => all<Runtime>("runtimes");
 export const createModel = (given: ModelRequest) => call<Model>("POST", "models", given);
+export const deleteModel = (id: number) => call<undefined>("DELETE", `models/${id}`);
 export const createDeployment = (given: DeploymentRequest) => call<DeploymentRow>("POST", "deployments", given);
 export const changeDeployment = (id: number, given: Partial<DeploymentRequest>) =>
   call<DeploymentRow>("PATCH", `deployments/${id}`, given);

@@ -101,6 +101,11 @@ export function span(seconds: Maybe): string {
   return `${seconds.toFixed(seconds < 9.95 ? 1 : 0).replace(/\.0$/, "")} s`;
 }
 
+/** "120 ms / 1.3 s", of two quantiles; one dash where nothing is known. */
+export function spans(half: Maybe, most: Maybe): string {
+  return half === null || half === undefined ? UNKNOWN : `${span(half)} / ${span(most)}`;
+}
+
 /** How long ago an instant was, in its biggest unit; a clock that is behind counts as now. */
 export function since(at: string | null | undefined, now: number): string {
   if (!at) return UNKNOWN;

@@ -5,10 +5,11 @@ it.each([
   ["/", "fleet", "keys"],
   ["/access", "access", "keys"],
   ["/access/teams", "access", "teams"],
-  ["/access/nothing", "access", "keys"],
+  ["/access/nothing", "none", "keys"],
   ["/usage", "usage", "keys"],
-  ["/usages", "fleet", "keys"],
-  ["/anything/else", "fleet", "keys"],
+  ["/usages", "none", "keys"],
+  ["/api/deploymens", "none", "keys"],
+  ["/anything/else", "none", "keys"],
 ])("%s is the page %s", (path, page, tab) => expect([pageOf(path), tabOf(path)]).toEqual([page, tab]));
 
 describe("a link", () => {

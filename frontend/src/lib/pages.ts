@@ -2,6 +2,7 @@
 
 export const PAGES = [
   { page: "fleet", href: "/", word: "Fleet" },
+  { page: "models", href: "/models", word: "Models" },
   { page: "access", href: "/access", word: "Access" },
   { page: "usage", href: "/usage", word: "Usage" },
   { page: "requests", href: "/requests", word: "Requests" },
@@ -12,12 +13,14 @@ export const TABS = [
   { tab: "aliases", href: "/access/aliases", word: "Aliases" },
 ] as const;
 
-export type Page = (typeof PAGES)[number]["page"];
+/** "none" is an address of nothing. */
+export type Page = (typeof PAGES)[number]["page"] | "none";
 export type Tab = (typeof TABS)[number]["tab"];
 
-/** The page of a path; whatever is no page's is the fleet's. */
+/** The page of a path. */
 export function pageOf(path: string): Page {
-  return PAGES.find(({ href }) => href !== "/" && (path === href || path.startsWith(`${href}/`)))?.page ?? "fleet";
+  if (TABS.some(({ href }) => path === href)) return "access";
+  return PAGES.find(({ href }) => path === href)?.page ?? "none";
 }
 
 /** The part of the access page that a path shows. */

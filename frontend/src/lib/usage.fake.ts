@@ -12,6 +12,10 @@ export const NO_SUMS: Sums = {
   queue_seconds: 0,
   e2e_seconds: 0,
   gpu_seconds: 0,
+  ttft_p50_seconds: null,
+  ttft_p95_seconds: null,
+  e2e_p50_seconds: null,
+  e2e_p95_seconds: null,
 };
 
 export function hoursRow(given: Partial<HoursRow> = {}): HoursRow {

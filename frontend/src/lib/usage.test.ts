@@ -98,6 +98,13 @@ describe("groups", () => {
     expect(names("name", false)).toEqual(["a", "b9", "b10"]);
   });
 
+  it("are sorted by what 19 of 20 calls took, and say both quantiles", () => {
+    const took = (served_name: string, e2e_p50_seconds: number | null, e2e_p95_seconds: number | null) =>
+      hoursRow({ served_name, e2e_p50_seconds, e2e_p95_seconds });
+    const rows = usage.groups([took("a", 1, 2), took("b", 0.1, 30), took("old", null, null)], "model");
+    expect(usage.sorted(rows, "e2e", true).map((row) => row.name)).toEqual(["b", "a", "old"]);
+  });
+
   it("without calls have no means", () => {
     const { failed, cached, queue } = usage.COLUMNS;
     expect([failed, cached, queue].map(({ of }) => of(hoursRow({ calls: 0 })))).toEqual([null, null, null]);

@@ -149,9 +149,13 @@ export const COLUMNS = {
   gpu: { word: "GPU time", of: (sums: Sums) => sums.gpu_seconds },
   queue: { word: "Mean queue", of: (sums: Sums) => ratio(sums.queue_seconds, sums.calls) },
   wake: { word: "Mean wake", of: (sums: Sums) => ratio(sums.wake_seconds, sums.calls) },
-  e2e: { word: "Mean duration", of: (sums: Sums) => ratio(sums.e2e_seconds, sums.calls) },
+  ttft: { word: "First token", of: (sums: Sums) => sums.ttft_p95_seconds ?? null },
+  e2e: { word: "Duration", of: (sums: Sums) => sums.e2e_p95_seconds ?? null },
 } as const;
 export type Column = keyof typeof COLUMNS;
+
+/** What the halves of a column of quantiles mean; they are sorted by the second. */
+export const QUANTILES_ABOUT = "p50 and p95: half of the calls took at most the first, 19 of 20 at most the second";
 
 /** From here on the ratio of failed calls is told in red. */
 export const MANY_FAILED = 0.01;

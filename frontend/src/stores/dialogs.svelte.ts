@@ -11,7 +11,7 @@ export interface Question {
 export type Open =
   | { kind: "confirm"; question: Question }
   | { kind: "move"; replica: ReplicaRow }
-  | { kind: "deploy"; deployment: DeploymentRow | undefined }
+  | { kind: "deploy"; deployment: DeploymentRow | undefined; model: number | undefined }
   | { kind: "key"; key: Key | undefined }
   | { kind: "made"; key: NewKey }
   | { kind: "team"; team: Team | undefined }
@@ -30,8 +30,9 @@ class Dialogs {
     this.open = { kind: "move", replica };
   }
 
-  deploy(deployment?: DeploymentRow): void {
-    this.open = { kind: "deploy", deployment };
+  /** A form for a new deployment, of `model` if one is given, or for one there is. */
+  deploy(deployment?: DeploymentRow, model?: number): void {
+    this.open = { kind: "deploy", deployment, model };
   }
 
   key(key?: Key): void {
