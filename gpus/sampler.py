@@ -22,13 +22,15 @@ class Sampler:
 
     def __init__(self) -> None:
         self._discovered: frozenset[str] | None = None
+        self._last: telemetry.Frame | None = None
         self._rows_at = -SEEN_SECONDS
         self._rows: threading.Thread | None = None
 
     def step(self) -> None:
         """Read the devices once, publish the frame, and see to the rows when they are due."""
         readings = devices.read_all()
-        telemetry.publish(telemetry.collect(readings))
+        self._last = telemetry.add_rates(telemetry.collect(readings), self._last)
+        telemetry.publish(self._last)
         uuids = frozenset(reading.uuid for reading in readings)
         due = uuids != self._discovered or time.monotonic() - self._rows_at >= SEEN_SECONDS
         if due and (self._rows is None or not self._rows.is_alive()):

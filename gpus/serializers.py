@@ -5,9 +5,32 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db.models import F
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from gpus.finding import find
 from gpus.models import GPU, Node
+from sardeenz.errors import InvalidSpec
+
+
+@extend_schema_field(
+    {"oneOf": [{"type": "integer"}, {"type": "string"}], "description": "an index, node/index or UUID"}
+)
+class GPUField(serializers.Field[Any, Any, Any, Any]):
+    """A GPU as people name it."""
+
+    def to_internal_value(self, data: Any) -> GPU:
+        """Find the row."""
+        if isinstance(data, bool) or not isinstance(data, int | str):
+            raise serializers.ValidationError("give an index, node/index or UUID")
+        try:
+            return find(data)
+        except InvalidSpec as error:
+            raise serializers.ValidationError(error.message) from error
+
+    def to_representation(self, value: GPU) -> str:
+        """Its UUID, which stays."""
+        return value.uuid
 
 
 class NodeSerializer(serializers.ModelSerializer[Node]):
@@ -126,6 +149,7 @@ class EngineFrameSerializer(serializers.Serializer[Any]):
     kv_usage_ratio = serializers.FloatField(allow_null=True)
     prompt_tokens = serializers.IntegerField(allow_null=True)
     generation_tokens = serializers.IntegerField(allow_null=True)
+    tokens_per_second = serializers.FloatField(allow_null=True)
     sleeping = serializers.BooleanField(allow_null=True)
 
 

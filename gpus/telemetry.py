@@ -73,6 +73,7 @@ class EngineFrame(Gauges):
     generation: int
     pid: int
     memory_bytes: dict[str, int | None]
+    tokens_per_second: float | None
 
 
 class Frame(TypedDict):
@@ -164,7 +165,21 @@ def _engine(engine: EngineProcess, readings: Iterable[DeviceReading], answer: Ga
         generation=int(generation),
         pid=engine.pid,
         memory_bytes=_memory(engine, readings),
+        tokens_per_second=None,
     )
+
+
+def add_rates(frame: Frame, before: Frame | None) -> Frame:
+    """The same frame, with what each engine generated since the one before it, by the second."""
+    if before is None or frame["seq"] <= before["seq"]:
+        return frame
+    elapsed_seconds = (frame["seq"] - before["seq"]) / 1000
+    counts = {engine["marker"]: engine["generation_tokens"] for engine in before["engines"]}
+    for engine in frame["engines"]:
+        now, then = engine["generation_tokens"], counts.get(engine["marker"])
+        if now is not None and then is not None and now >= then:  # a counter that fell began anew
+            engine["tokens_per_second"] = (now - then) / elapsed_seconds
+    return frame
 
 
 def _memory(engine: EngineProcess, readings: Iterable[DeviceReading]) -> dict[str, int | None]:

@@ -8,8 +8,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from models_app import fleet, rows, snapshot
+from models_app.intent import IntentSerializer
 from models_app.models import Deployment
-from models_app.serializers import DeploymentRowSerializer, DeploymentSerializer, PlaceSerializer, SleepSerializer
+from models_app.serializers import DeploymentRowSerializer, PlaceSerializer, SleepSerializer
 from models_app.views import actor
 
 
@@ -33,26 +34,31 @@ class DeploymentViewSet(viewsets.GenericViewSet[Deployment]):
         """One deployment."""
         return self._row()
 
-    @extend_schema(request=DeploymentSerializer, responses={201: DeploymentRowSerializer})
+    @extend_schema(request=IntentSerializer, responses={201: DeploymentRowSerializer})
+    @transaction.atomic
     def create(self, request: Request) -> Response:
-        """Write down the intent; nothing starts before `deploy`."""
-        given = DeploymentSerializer(data=request.data)
+        """Write down the intent. Nothing starts before `deploy`, here as a field or later as a verb; when what is to
+        be placed at once is refused, neither the deployment nor its new model is left behind."""
+        given = IntentSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        made = given.save()
-        snapshot.publish_deployment(made.pk, made.seq)
-        return Response(rows.deployment_row(made), status=201)
+        return self._written(given, 201)
 
-    @extend_schema(request=DeploymentSerializer, responses=DeploymentRowSerializer)
+    @extend_schema(request=IntentSerializer, responses=DeploymentRowSerializer)
     @transaction.atomic
     def partial_update(self, request: Request, pk: str) -> Response:
         """Change the intent; each replica takes it over at its next start."""
         self.queryset = Deployment.objects.select_for_update(of=("self",)).select_related("model", "runtime")
         deployment = self.get_object()
-        given = DeploymentSerializer(deployment, data=request.data, partial=True)
+        given = IntentSerializer(deployment, data=request.data, partial=True)
         given.is_valid(raise_exception=True)
-        changed = given.save()
-        snapshot.publish_deployment(changed.pk, changed.seq)
-        return Response(rows.deployment_row(changed))
+        return self._written(given, 200)
+
+    def _written(self, given: IntentSerializer, status: int) -> Response:
+        written = given.save()
+        snapshot.publish_deployment(written.pk, written.seq)
+        if given.deploys:
+            fleet.deploy(written, actor=actor(self.request), gpu=given.lead)
+        return Response(rows.deployment_row(written), status=status)
 
     @extend_schema(responses={202: DeploymentRowSerializer, 204: None})
     def destroy(self, request: Request, pk: str) -> Response:

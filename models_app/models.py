@@ -178,7 +178,9 @@ class Reservation(models.Model):
 class Transition(models.Model):
     """What happened to a replica, when, why and by whom. Written in the transaction that changed the state."""
 
-    replica = models.ForeignKey(Replica, null=True, on_delete=models.SET_NULL, related_name="transitions")
+    replica = models.ForeignKey(
+        Replica, null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="transitions"
+    )  # the id stays when the replica goes: history still tells which one it was
     deployment_name = models.CharField(max_length=63)
     generation = models.PositiveIntegerField()
     old = models.CharField(max_length=16, blank=True)

@@ -13,7 +13,7 @@ from drf_spectacular.plumbing import resolve_type_hint
 from drf_spectacular.utils import Direction
 from rest_framework import serializers
 
-from gpus.models import GPU
+from gpus.serializers import GPUField
 from models_app import sources
 from models_app.engines import reserved
 from models_app.errors import DeploymentLive
@@ -92,10 +92,6 @@ class NamedField(serializers.RelatedField[Any, Any, Any]):
 
     default_error_messages = {"unknown": "there is no {what} {given!r}", "invalid": "give an id or a name"}
 
-    def __init__(self, *, name: str = "name", **kwargs: Any) -> None:
-        self.name = name
-        super().__init__(**kwargs)
-
     def use_pk_only_optimization(self) -> bool:
         """Its id is all that is shown."""
         return True
@@ -105,7 +101,7 @@ class NamedField(serializers.RelatedField[Any, Any, Any]):
         if isinstance(data, bool) or not isinstance(data, int | str):
             self.fail("invalid")
         rows: QuerySet[Any] = self.get_queryset()  # type: ignore[assignment]
-        by_name = rows.filter(**{self.name: data}) if isinstance(data, str) else rows.none()
+        by_name = rows.filter(name=data) if isinstance(data, str) else rows.none()
         found: DjangoModel | None = by_name.first()
         if found is None and str(data).isascii() and str(data).isdigit() and len(str(data)) < 19:
             found = rows.filter(pk=int(data)).first()
@@ -345,13 +341,13 @@ def _check_kv(instance: Deployment | None, attrs: dict[str, Any]) -> None:
 class PlaceSerializer(serializers.Serializer[Any]):
     """Where to place; without a GPU the one with the most room is taken."""
 
-    gpu = NamedField(queryset=GPU.objects.all(), name="uuid", required=False, allow_null=True)
+    gpu = GPUField(required=False, allow_null=True)
 
 
 class MoveSerializer(serializers.Serializer[Any]):
     """Where to move to."""
 
-    gpu = NamedField(queryset=GPU.objects.all(), name="uuid")
+    gpu = GPUField()
 
 
 class SleepSerializer(serializers.Serializer[Any]):

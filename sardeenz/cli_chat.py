@@ -3,21 +3,27 @@
 import json
 import sys
 from collections.abc import Iterator
+from http.client import HTTPResponse
 from typing import Annotated, Any
 
-import httpx2
 import typer
 
-from sardeenz import cli_config
-from sardeenz.cli_client import errors, fail
+from sardeenz import cli_config, cli_http
+from sardeenz.cli_names import served_names
+from sardeenz.cli_output import examples, fail, say
+
+SILENCE_SECONDS = 660.0
+"""Longer than the gateway holds a request: it says itself why it gives up."""
 
 Messages = list[dict[str, str]]
+app = typer.Typer()
 
 
+@app.command(epilog=examples('sardeenz chat chat "Why is the sky blue?"', "sardeenz chat chat --max-tokens 200"))
 def chat(
-    model: Annotated[str, typer.Argument(help="a served name")],
+    model: Annotated[str, typer.Argument(help="a served name", autocompletion=served_names)],
     prompt: Annotated[str, typer.Argument(help="one question; without it, a conversation")] = "",
-    max_tokens: Annotated[int | None, typer.Option(min=1)] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="end the answer after so many tokens")] = None,
 ) -> None:
     """Stream an answer. A model that sleeps is woken by it."""
     messages: Messages = []
@@ -36,7 +42,7 @@ def chat(
 
 def _ask() -> str:
     if sys.stdin.isatty():
-        errors.print("you: ", end="", style="dim")
+        say("you: ", "dim", error=True, end="")
     return sys.stdin.readline().strip()
 
 
@@ -45,21 +51,19 @@ def _stream(body: dict[str, Any]) -> Iterator[str]:
     config = cli_config.current()
     if not config.gateway_url or not config.api_key:
         fail("no gateway known: run `sardeenz up`, or set SARDEENZ_GATEWAY_URL and SARDEENZ_API_KEY")
-    headers = {"Authorization": f"Bearer {config.api_key}"}
     url = f"{config.gateway_url}/v1/chat/completions"
     try:
-        with httpx2.stream("POST", url, json=body, headers=headers, timeout=httpx2.Timeout(30, read=660)) as answer:
-            if answer.is_error:
-                answer.read()
-                fail(_refusal(answer))
-            yield from _pieces(answer.iter_lines())
-    except httpx2.TransportError as error:
+        with cli_http.opened("POST", url, token=config.api_key, body=body, timeout=SILENCE_SECONDS) as answer:
+            yield from _pieces(answer)
+    except cli_http.Refusal as refusal:
+        fail(_words(refusal))
+    except (cli_http.Unanswered, OSError) as error:
         fail(f"{config.gateway_url} does not answer ({error})")
 
 
-def _pieces(lines: Iterator[str]) -> Iterator[str]:
-    for line in lines:
-        data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
+def _pieces(answer: HTTPResponse) -> Iterator[str]:
+    for line in answer:
+        data = line.decode().removeprefix("data:").strip() if line.startswith(b"data:") else ""
         if not data or data == "[DONE]":
             continue  # comments keep a waiting connection alive
         event = json.loads(data)
@@ -69,8 +73,8 @@ def _pieces(lines: Iterator[str]) -> Iterator[str]:
             yield choice.get("delta", {}).get("content") or ""
 
 
-def _refusal(answer: httpx2.Response) -> str:
+def _words(refusal: cli_http.Refusal) -> str:
     try:
-        return str(answer.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"the gateway answered {answer.status_code}"
+        return str(refusal.body["error"]["message"])
+    except (KeyError, TypeError):
+        return f"the gateway answered {refusal.status}"

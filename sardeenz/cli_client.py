@@ -1,57 +1,64 @@
 """The command line's way to the REST API, and how it names what it acts on."""
 
-import json
-import sys
 from collections.abc import Iterator
 from typing import Annotated, Any, NoReturn
 
-import httpx2
 import typer
-from rich.console import Console
 
-from sardeenz import cli_config
+from sardeenz import cli_config, cli_http
+from sardeenz.cli_output import fail
 
 Rows = list[dict[str, Any]]
 AsJson = Annotated[bool, typer.Option("--json", help="print the API's answer as JSON")]
-WIDE = 500
-"""Columns of what is piped or written to a file: a line there is never broken."""
-console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
-errors = Console(stderr=True, highlight=False)
+PAGE = 1000
 
 
-def call(method: str, path: str, **options: Any) -> Any:
+def call(method: str, path: str, *, json: Any = None, params: dict[str, Any] | None = None) -> Any:
     """One request; what the API refuses is said in its words, and the command ends with status 1."""
-    url, headers = _way(path)
     try:
-        answer = httpx2.request(method, url, headers=headers, timeout=30, **options)
-    except httpx2.TransportError as error:
+        return ask(method, path, json=json, params=params)
+    except cli_http.Refusal as refusal:
+        fail(words(refusal))
+
+
+def ask(method: str, path: str, *, json: Any = None, params: dict[str, Any] | None = None) -> Any:
+    """One request. Raises Refusal, for callers that know what to do about it."""
+    url, token = _way(path)
+    try:
+        return cli_http.send(method, url, token=token, body=json, **(params or {}))
+    except cli_http.Unanswered as error:
         _nobody(error)
-    if answer.is_error:
-        fail(_refusal(answer))
-    return answer.json() if answer.content else None
 
 
 def pieces(path: str, **params: Any) -> Iterator[str]:
     """The text of a long answer, as it comes."""
-    url, headers = _way(path)
+    url, token = _way(path)
     try:
-        with httpx2.stream("GET", url, headers=headers, params=params, timeout=30) as answer:
-            if answer.is_error:
-                answer.read()
-                fail(_refusal(answer))
-            yield from answer.iter_text()
-    except httpx2.TransportError as error:
+        with cli_http.opened("GET", url, token=token, **params) as answer:
+            for line in answer:
+                yield line.decode()
+    except cli_http.Refusal as refusal:
+        fail(words(refusal))
+    except cli_http.Unanswered as error:
         _nobody(error)
 
 
-def _way(path: str) -> tuple[str, dict[str, str]]:
+def words(refusal: cli_http.Refusal) -> str:
+    """What the API says, with its code."""
+    body = refusal.body
+    if not isinstance(body, dict):
+        return f"the API answered {refusal.status}"
+    return f"{body.get('message') or body} ({body.get('code', refusal.status)})"
+
+
+def _way(path: str) -> tuple[str, str]:
     config = cli_config.current()
     if not config.url or not config.token:
         fail("no installation here: run `sardeenz up`, or set SARDEENZ_URL and SARDEENZ_TOKEN")
-    return f"{config.url}/api/{path}", {"Authorization": f"Bearer {config.token}"}
+    return f"{config.url}/api/{path}", config.token
 
 
-def _nobody(error: httpx2.TransportError) -> NoReturn:
+def _nobody(error: cli_http.Unanswered) -> NoReturn:
     fail(f"{cli_config.current().url} does not answer ({error}); is `sardeenz up` running?")
 
 
@@ -59,7 +66,7 @@ def rows(path: str, **params: Any) -> Rows:
     """Every row of a list, page by page."""
     found: Rows = []
     while True:
-        page = call("GET", path, params={**params, "limit": 1000, "offset": len(found)})
+        page = call("GET", path, params={**params, "limit": PAGE, "offset": len(found)})
         if isinstance(page, list):
             return page
         found += page["results"]
@@ -71,47 +78,30 @@ def deployment(name: str) -> dict[str, Any]:
     """The deployment of this name."""
     found = rows("deployments", name=name)
     if not found:
-        fail(f"there is no deployment {name!r}")
+        names = ", ".join(row["name"] for row in rows("deployments"))
+        fail(f"there is no deployment {name!r}; " + (f"there are {names}" if names else "there is none at all"))
     return found[0]
 
 
 def target(name: str) -> str:
     """The API path of what a verb acts on: a deployment's name, a replica's id, or both as name/id."""
+    number = replica_number(name)
+    return f"deployments/{deployment(name)['id']}" if number is None else f"replicas/{number}"
+
+
+def replica_number(name: str) -> int | None:
+    """The id in `7` or `chat/7`; None for a deployment's name."""
     number = name.rpartition("/")[2]
-    return f"replicas/{number}" if number.isdigit() else f"deployments/{deployment(name)['id']}"
+    return int(number) if number.isascii() and number.isdigit() else None
 
 
 def replica_id(name: str) -> int:
     """The replica meant: an id, name/id, or a deployment that has only one."""
-    number = name.rpartition("/")[2]
-    if number.isdigit():
-        return int(number)
+    number = replica_number(name)
+    if number is not None:
+        return number
     placed = rows("replicas", deployment=deployment(name)["id"])
     if len(placed) == 1:
         return int(placed[0]["id"])
-    ids = ", ".join(f"{name}/{each['id']}" for each in placed) or "none"
-    fail(f"{name} has {len(placed)} replicas ({ids}); say which")
-
-
-def emit(answer: Any) -> None:
-    """The API's answer for programs."""
-    typer.echo(json.dumps(answer, indent=2))
-
-
-def fail(message: str) -> NoReturn:
-    """Say it on standard error and end."""
-    errors.print(f"[red]{message}[/]" if "[" not in message else message, markup="[" not in message)
-    raise typer.Exit(1)
-
-
-def size(size_bytes: int | None) -> str:
-    """Bytes for people; unknown is a dash."""
-    return "-" if size_bytes is None else f"{size_bytes / 1024**3:.1f} GiB"
-
-
-def _refusal(answer: httpx2.Response) -> str:
-    try:
-        body = answer.json()
-    except ValueError:
-        return f"the API answered {answer.status_code}"
-    return f"{body.get('message') or body} ({body.get('code', answer.status_code)})"
+    ids = ", ".join(f"{name}/{each['id']}" for each in placed)
+    fail(f"{name} has {len(placed)} replicas ({ids}); say which" if placed else f"{name} has no replica now")

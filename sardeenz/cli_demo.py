@@ -3,14 +3,13 @@
 import time
 from typing import Annotated, Any
 
-import httpx2
 import typer
 
-from sardeenz import cli_config
-from sardeenz.cli_client import call, console, fail, rows
-from sardeenz.cli_verbs import model_named
+from sardeenz import cli_config, cli_http
+from sardeenz.cli_client import call, rows
+from sardeenz.cli_output import examples, fail, say
+from sardeenz.sizes import GIB
 
-GIB = 1024**3
 SAMPLES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("chat", "sample/chat-8b", {"weights_bytes": 16 * GIB, "kv_cap_bytes": 40 * GIB, "idle_sleep_seconds": 900}),
     ("code", "sample/code-32b", {"weights_bytes": 34 * GIB, "kv_cap_bytes": 30 * GIB, "idle_sleep_seconds": 600}),
@@ -18,6 +17,10 @@ SAMPLES: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 
 
+app = typer.Typer()
+
+
+@app.command(epilog=examples("sardeenz demo", "sardeenz demo --wait 30"))
 def demo(
     wait_seconds: Annotated[float, typer.Option("--wait", help="seconds to wait for the installation")] = 180.0,
 ) -> None:
@@ -27,13 +30,13 @@ def demo(
         fail("the demo needs simulated GPUs: start with SARDEENZ_GPUS=simulated:2x80GiB")
     existing = {row["name"]: row["id"] for row in rows("deployments")}
     for name, source, sizes in SAMPLES:
-        if name not in existing:
-            fixed = {"runtime": "simulator", "kv_floor_bytes": GIB, "overhead_bytes": GIB, "max_model_len": 32768}
-            body = {"name": name, "model": model_named(source)} | fixed | sizes
-            existing[name] = call("POST", "deployments", json=body)["id"]
-        call("POST", f"deployments/{existing[name]}/deploy", json={})
-        console.print(f"{name}: deployed")
-    console.print("Try: sardeenz chat chat 'Hello'")
+        fixed = {"runtime": "simulator", "kv_floor_bytes": GIB, "overhead_bytes": GIB, "max_model_len": 32768}
+        if name in existing:
+            call("POST", f"deployments/{existing[name]}/deploy", json={})
+        else:
+            call("POST", "deployments", json={"name": name, "source": source, "deploy": True} | fixed | sizes)
+        say(f"{name}: deployed")
+    say("Try: sardeenz chat chat 'Hello'")
 
 
 def _wait(seconds: float) -> None:
@@ -47,6 +50,8 @@ def _wait(seconds: float) -> None:
 
 def _answers(url: str) -> bool:
     try:
-        return bool(url) and httpx2.get(f"{url}/health", timeout=5).status_code == 200
-    except httpx2.TransportError:
+        if url:
+            cli_http.send("GET", f"{url}/health", timeout=5)
+    except (cli_http.Unanswered, cli_http.Refusal):
         return False
+    return bool(url)

@@ -3,9 +3,9 @@
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from sardeenz.cli_client import AsJson, call, console, emit, fail, rows
+from sardeenz import cli_names, cli_times
+from sardeenz.cli_client import AsJson, call, rows
 from sardeenz.cli_limits import (
     SHORT,
     Concurrency,
@@ -15,17 +15,27 @@ from sardeenz.cli_limits import (
     MonthTokens,
     Rpm,
     Tpm,
-    ahead,
     given,
     told,
 )
+from sardeenz.cli_output import emit, examples, fail, plain, say, table
+from sardeenz.cli_times import ahead
 
-app = typer.Typer(help="API keys.", no_args_is_help=True)
+app = typer.Typer(
+    help="API keys.",
+    no_args_is_help=True,
+    epilog=examples("sardeenz keys list", "sardeenz keys create my-app --team research --rpm 60"),
+)
 Key = Annotated[int, typer.Argument(help="its id, from `sardeenz keys list`")]
-Models = Annotated[list[str] | None, typer.Option("--model", help="a name it may ask for, else every one; repeat it")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model", help="a name it may ask for, else every one; repeat it", autocompletion=cli_names.served_names
+    ),
+]
 
 
-@app.command("list")
+@app.command("list", epilog=examples("sardeenz keys list", "sardeenz keys list --team research"))
 def list_keys(
     team: Annotated[str, typer.Option(help="of this team only")] = "",
     as_json: AsJson = False,
@@ -34,33 +44,42 @@ def list_keys(
     found = rows("keys", **({"team": team} if team else {}))
     if as_json:
         return emit(found)
-    columns = ("id", "name", "key", "scopes", "team", "models", "limits", "last used", "ends")
-    table = Table(*columns, box=None, header_style="bold")
+    lines = []
     for key in found:
         who = (str(key["id"]), key["name"], f"{key['prefix']}…", " ".join(key["scopes"]), key["team_name"] or "-")
         may = (" ".join(key["allowed_models"]) or "every one", told(key))
-        table.add_row(*who, *may, (key["last_used_at"] or "-")[:19], _end(key))
-    console.print(table)
+        lines.append((*who, *may, cli_times.shown(key["last_used_at"]), _end(key)))
+    say(table(("id", "name", "key", "scopes", "team", "models", "limits", "last used", "ends"), lines))
 
 
 def _end(key: dict[str, Any]) -> str:
-    return f"revoked {key['revoked_at'][:19]}" if key["revoked_at"] else (key["expires_at"] or "-")[:19]
+    return f"revoked {cli_times.shown(key['revoked_at'])}" if key["revoked_at"] else cli_times.shown(key["expires_at"])
 
 
-@app.command()
+@app.command(epilog=examples("sardeenz keys show 3"))
 def show(key: Key, as_json: AsJson = False) -> None:
     """All that is known of a key."""
     row = call("GET", f"keys/{key}")
     if as_json:
         return emit(row)
-    table = Table(box=None, show_header=False)
     for field, value in row.items():
-        text = " ".join(value) if isinstance(value, list) else str(value)
-        table.add_row(SHORT.get(field, field.replace("_", " ")), "-" if value in (None, []) else text)
-    console.print(table)
+        say(f"{SHORT.get(field, field.removesuffix('_at').replace('_', ' ')):<20} {_shown(field, value)}")
 
 
-@app.command()
+def _shown(field: str, value: Any) -> str:
+    if field.endswith("_at"):
+        return cli_times.shown(value)
+    text = " ".join(value) if isinstance(value, list) else str(value)
+    return "-" if value in (None, [], "") else plain(text)
+
+
+@app.command(
+    epilog=examples(
+        "sardeenz keys create my-app",
+        "sardeenz keys create ada --team research --model chat --expires 30d",
+        "sardeenz keys create operator --scope read --scope manage",
+    )
+)
 def create(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="whose key, or what for")],
@@ -87,7 +106,9 @@ def create(
     typer.echo(made["key"])
 
 
-@app.command()
+@app.command(
+    epilog=examples("sardeenz keys update 3 --rpm 120", "sardeenz keys update 3 --every-model --expires never")
+)
 def update(
     ctx: typer.Context,
     key: Key,
@@ -113,11 +134,11 @@ def update(
     changes |= {"allowed_models": model or []} if model or every_model else {}
     changes |= {"expires_at": None if expires == "never" else ahead(expires).isoformat()} if expires else {}
     row = call("PATCH", f"keys/{key}", json=changes)
-    emit(row) if as_json else console.print(f"key {key} ({row['name']}): {told(row)}")
+    emit(row) if as_json else say(f"key {key} ({row['name']}): {told(row)}")
 
 
-@app.command()
+@app.command(epilog=examples("sardeenz keys revoke 3"))
 def revoke(key: Key) -> None:
     """End a key for good."""
     call("DELETE", f"keys/{key}")
-    console.print(f"key {key} is revoked")
+    say(f"key {key} is revoked")

@@ -1,12 +1,9 @@
-"""Options that several commands share: limits of keys and teams, and moments."""
+"""Options that several commands share: limits of keys and teams."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
-
-from sardeenz.cli_client import fail
 
 Rpm = Annotated[int | None, typer.Option("--rpm", min=0, help="requests per minute; 0: no limit")]
 Tpm = Annotated[int | None, typer.Option("--tpm", min=0, help="tokens per minute, prompt and completion; 0: no limit")]
@@ -26,7 +23,6 @@ SHORT = {
     "gpu_seconds_per_month": "GPU s/month",
 }
 """Each limit as the API names it, and for people."""
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def given(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,33 +32,10 @@ def given(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def told(row: Mapping[str, Any]) -> str:
     """A row's limits on one line."""
-    return ", ".join(f"{row[field]:g} {short}" for field, short in SHORT.items() if row[field] is not None) or "-"
+    return (
+        ", ".join(f"{_number(row[field])} {short}" for field, short in SHORT.items() if row[field] is not None) or "-"
+    )
 
 
-def span(text: str) -> timedelta | None:
-    """30m, 12h, 7d or 2w; None when it is something else."""
-    number, unit = text[:-1], text[-1:]
-    if unit not in _UNITS or not number.isdecimal():
-        return None
-    return timedelta(**{_UNITS[unit]: int(number)})
-
-
-def instant(text: str) -> datetime:
-    """A date or a moment in ISO form; UTC unless it says otherwise."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        fail(f"{text!r} is neither a span such as 7d nor a moment such as 2030-01-31T12:00:00Z")
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def ago(text: str) -> datetime:
-    """A span back from now, or a moment."""
-    back = span(text)
-    return instant(text) if back is None else datetime.now(UTC) - back
-
-
-def ahead(text: str) -> datetime:
-    """A span from now, or a moment."""
-    on = span(text)
-    return instant(text) if on is None else datetime.now(UTC) + on
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:,}"

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
-from sardeenz.cli_client import Rows, call, console, deployment, errors, fail, rows
-from sardeenz.cli_limits import ahead
+from sardeenz import cli_names
+from sardeenz.cli_client import Rows, call, deployment, rows
+from sardeenz.cli_output import examples, fail, painted, plain, say
+from sardeenz.cli_times import ahead
 
 POLL_SECONDS = 0.5
 MOST = 200
@@ -19,8 +20,16 @@ _WRITTEN = {"arguments", "content", "delta", "message", "name", "partial_json", 
 _WRITTEN |= {"refusal", "text", "thinking", "url"}
 
 
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples("sardeenz tail chat --capture 15m", "sardeenz tail chat --json", "sardeenz tail chat --off")
+)
 def tail(
-    names: Annotated[list[str] | None, typer.Argument(help="deployments; all without")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="deployments; all without", autocompletion=cli_names.deployments)
+    ] = None,
     capture: Annotated[str, typer.Option(help="turn capturing on first, for so long, as 15m")] = "",
     off: Annotated[bool, typer.Option("--off", help="turn capturing off, and end")] = False,
     count: Annotated[int, typer.Option("-n", min=0, max=MOST, help="begin with so many of the latest")] = 10,
@@ -39,7 +48,7 @@ def tail(
         return
     try:
         for each in _captures([row["id"] for row in chosen] if names else [], count, follow=follow):
-            typer.echo(json.dumps(each)) if as_json else console.print(_block(each))
+            typer.echo(json.dumps(each)) if as_json else say(_block(each))
     except KeyboardInterrupt:
         pass
 
@@ -50,13 +59,13 @@ def _tell_who_captures(chosen: Rows, *, named: bool) -> None:
     untils = {row["name"]: datetime.fromisoformat(row["capture_until"]) for row in chosen if row["capture_until"]}
     on = {name: until for name, until in untils.items() if until > now}
     for name, until in on.items():
-        errors.print(f"{name} captures until {until.astimezone():%Y-%m-%d %H:%M:%S}", style="dim", markup=False)
+        say(f"{name} captures until {until.astimezone():%Y-%m-%d %H:%M:%S %Z}", "dim", error=True)
     if not named and not on:
-        errors.print("no deployment captures; `sardeenz tail NAME --capture 15m` turns it on", markup=False)
+        say("no deployment captures; `sardeenz tail NAME --capture 15m` turns it on", error=True)
     for row in chosen if named else ():
         if row["name"] not in on:
             hint = f"`sardeenz tail {row['name']} --capture 15m` turns it on"
-            errors.print(f"{row['name']} does not capture; {hint}", markup=False)
+            say(f"{row['name']} does not capture; {hint}", error=True)
 
 
 def _captures(deployments: list[int], count: int, *, follow: bool) -> Iterator[dict[str, Any]]:
@@ -72,16 +81,15 @@ def _captures(deployments: list[int], count: int, *, follow: bool) -> Iterator[d
 
 
 # --- one call -------------------------------------------------------------------------------------------------------
-def _block(each: dict[str, Any]) -> Text:
+def _block(each: dict[str, Any]) -> str:
     good = each["outcome"] == "ok" and each["status"] < 400
-    block = Text()
-    block.append(f"{datetime.fromisoformat(each['at']).astimezone():%H:%M:%S} ", style="dim")
-    block.append(f"{each['status']} {each['outcome']}", style="green" if good else "red")
-    block.append(f"  {_plain(_model(each))}", style="bold")
-    block.append(f"  {_key(each)}  {_tokens(each)}  {_seconds(each)}\n")
-    block.append("> ", style="cyan").append(_plain(_asked(each["request"])) + "\n")
-    block.append("< ", style="magenta").append(_plain(_answered(each["response"])) + "\n")
-    return block
+    moment = painted(f"{datetime.fromisoformat(each['at']).astimezone():%H:%M:%S}", "dim")
+    status = painted(f"{each['status']} {each['outcome']}", "green" if good else "red")
+    model = painted(_plain(_model(each)), "bold")
+    head = f"{moment} {status}  {model}  {_key(each)}  {_tokens(each)}  {_seconds(each)}"
+    asked = f"{painted('>', 'cyan')} {_plain(_asked(each['request']))}"
+    answered = f"{painted('<', 'magenta')} {_plain(_answered(each['response']))}"
+    return f"{head}\n{asked}\n{answered}\n"
 
 
 def _model(each: dict[str, Any]) -> str:
@@ -107,9 +115,7 @@ def _seconds(each: dict[str, Any]) -> str:
 
 
 def _plain(text: str) -> str:
-    """What a stranger wrote cannot steer the terminal. Lines after the first are indented."""
-    kept = "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text.replace("\t", "    "))
-    return kept.rstrip("\n").replace("\n", "\n  ")
+    return plain(text, after="\n  ")
 
 
 def _asked(text: str) -> str:

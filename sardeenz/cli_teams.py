@@ -3,30 +3,32 @@
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from sardeenz.cli_client import AsJson, call, console, emit, fail, rows
+from sardeenz.cli_client import AsJson, call, rows
 from sardeenz.cli_limits import Concurrency, DayGpu, DayTokens, MonthGpu, MonthTokens, Rpm, Tpm, given, told
+from sardeenz.cli_output import emit, examples, fail, say, table
 
-app = typer.Typer(help="Teams: keys that share limits.", no_args_is_help=True)
+app = typer.Typer(
+    help="Teams: keys that share limits and a place in the queues.",
+    no_args_is_help=True,
+    epilog=examples("sardeenz teams list", "sardeenz teams create research --tokens-per-month 50000000"),
+)
 Name = Annotated[str, typer.Argument(help="the team's name")]
 Weight = Annotated[int | None, typer.Option(min=1, help="its share of a busy deployment, against other teams'")]
 Priority = Annotated[int | None, typer.Option(help="of its requests; a lower number goes first")]
 
 
-@app.command("list")
+@app.command("list", epilog=examples("sardeenz teams list", "sardeenz teams list --json"))
 def list_teams(as_json: AsJson = False) -> None:
     """Every team."""
     found = rows("teams")
     if as_json:
         return emit(found)
-    table = Table("team", "keys", "weight", "priority", "limits", box=None, header_style="bold")
-    for team in found:
-        table.add_row(team["name"], str(team["keys"]), str(team["weight"]), str(team["priority"]), told(team))
-    console.print(table)
+    lines = [(row["name"], str(row["keys"]), str(row["weight"]), str(row["priority"]), told(row)) for row in found]
+    say(table(("team", "keys", "weight", "priority", "limits"), lines))
 
 
-@app.command()
+@app.command(epilog=examples("sardeenz teams create research --rpm 600 --weight 3"))
 def create(
     ctx: typer.Context,
     name: Name,
@@ -45,7 +47,11 @@ def create(
     _say(call("POST", "teams", json={"name": name} | _given(ctx.params)), as_json=as_json)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "sardeenz teams update research --tokens-per-day 2000000", "sardeenz teams update research --rpm 0 --rename lab"
+    )
+)
 def update(
     ctx: typer.Context,
     name: Name,
@@ -66,11 +72,11 @@ def update(
     _say(call("PATCH", f"teams/{_id(name)}", json=changes), as_json=as_json)
 
 
-@app.command()
+@app.command(epilog=examples("sardeenz teams delete research"))
 def delete(name: Name) -> None:
     """Forget a team that has no keys any more; what it used stays counted."""
     call("DELETE", f"teams/{_id(name)}")
-    console.print(f"{name} is gone")
+    say(f"{name} is gone")
 
 
 def _given(params: dict[str, Any]) -> dict[str, Any]:
@@ -85,4 +91,4 @@ def _id(name: str) -> int:
 def _say(team: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         return emit(team)
-    console.print(f"{team['name']}: weight {team['weight']}, priority {team['priority']}, limits {told(team)}")
+    say(f"{team['name']}: weight {team['weight']}, priority {team['priority']}, limits {told(team)}")

@@ -21,6 +21,7 @@ from rich.console import Console
 from gpus import devices
 from gpus.installation import installation_id
 from sardeenz import cli_banner, cli_config, embedded, engines_left, env, leftovers, services
+from sardeenz.cli_output import examples
 from sardeenz.supervise import Supervisor, SupervisorFailed
 
 ANSWER_SECONDS = 90.0
@@ -32,6 +33,12 @@ class CannotStart(RuntimeError):
     """Something outside Sardeenz has to change first; the message says what."""
 
 
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples("sardeenz up", "SARDEENZ_GPUS=simulated:2x80GiB sardeenz up", "sardeenz up --workers-only")
+)
 def up(
     keep_engines: Annotated[
         bool | None, typer.Option(help="leave engines running at the end; the next start adopts them")
@@ -52,6 +59,7 @@ def up(
         raise typer.Exit(1) from error
 
 
+@app.command(epilog=examples("sardeenz password"))
 def password() -> None:
     """Give the first admin a new password."""
     made = _first_run("--new-password")

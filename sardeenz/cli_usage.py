@@ -3,10 +3,11 @@
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from sardeenz.cli_client import AsJson, Rows, console, emit, pieces, rows
-from sardeenz.cli_limits import ago
+from sardeenz import cli_names
+from sardeenz.cli_client import AsJson, Rows, pieces, rows
+from sardeenz.cli_output import emit, examples, say, table
+from sardeenz.cli_times import ago
 
 _SHOWN = {"hour": "hour", "day": "day", "key": "key_name", "team": "team_name", "model": "served_name"}
 _SUMS = {
@@ -20,11 +21,19 @@ _SUMS = {
 }
 
 
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples(
+        "sardeenz usage", "sardeenz usage --by team,model --since 30d", "sardeenz usage --by day --csv > usage.csv"
+    )
+)
 def usage(
     by: Annotated[str, typer.Option(help="some of hour, day, key, team, model, with commas between")] = "model",
     since: Annotated[str, typer.Option(help="how far back, as 12h, 7d or 4w, or a date")] = "7d",
     until: Annotated[str, typer.Option(help="up to then, likewise; else now")] = "",
-    model: Annotated[str, typer.Option(help="of this served name only")] = "",
+    model: Annotated[str, typer.Option(help="of this served name only", autocompletion=cli_names.served_names)] = "",
     key: Annotated[int | None, typer.Option(help="of the key with this id only")] = None,
     team: Annotated[str, typer.Option(help="of this team only")] = "",
     as_csv: Annotated[bool, typer.Option("--csv", help="print CSV")] = False,
@@ -40,19 +49,20 @@ def usage(
             typer.echo(piece, nl=False)
         return
     found = rows("usage/hours", **params)
-    emit(found) if as_json else console.print(_table(found, [word.strip() for word in by.split(",")]))
+    emit(found) if as_json else say(_table(found, [word.strip() for word in by.split(",")]))
 
 
-def _table(found: Rows, groups: list[str]) -> Table:
-    table = Table(box=None, header_style="bold", show_footer=bool(found), footer_style="bold")
-    for place, group in enumerate(groups):
-        table.add_column(group, footer="" if place else "all")
-    for field, title in _SUMS.items():
-        table.add_column(title, footer=_number(sum(row[field] for row in found)), justify="right")
-    for row in found:
-        names = [str(row[_SHOWN[group]] or "-").removesuffix(":00:00Z") for group in groups]
-        table.add_row(*names, *(_number(row[field]) for field in _SUMS))
-    return table
+def _table(found: Rows, groups: list[str]) -> str:
+    lines = [[*_names(row, groups), *(_number(row[field]) for field in _SUMS)] for row in found]
+    if found:
+        sums = (_number(sum(row[field] for row in found)) for field in _SUMS)
+        lines.append([*("all" if place == 0 else "" for place in range(len(groups))), *sums])
+    right = frozenset(range(len(groups), len(groups) + len(_SUMS)))
+    return table((*groups, *_SUMS.values()), lines, right=right, foot=1 if found else 0)
+
+
+def _names(row: dict[str, Any], groups: list[str]) -> list[str]:
+    return [str(row[_SHOWN[group]] or "-").removesuffix(":00:00Z") for group in groups]
 
 
 def _number(value: Any) -> str:

@@ -1,136 +1,117 @@
-"""What can be done: deploy, start, stop, sleep, wake, move, restart, cancel, delete."""
+"""What can be done with what is deployed: start, stop, sleep, wake, restart, cancel, move, delete."""
 
 from typing import Annotated, Any
 
 import typer
 
-from sardeenz import env
-from sardeenz.cli_client import Rows, call, console, fail, replica_id, rows, size, target
-from sardeenz.cli_limits import ahead
+from sardeenz import cli_names, cli_wait
+from sardeenz.cli_client import call, deployment, replica_id, replica_number, rows
+from sardeenz.cli_output import examples, fail, say
+from sardeenz.cli_wait import DEFAULT_SECONDS, Timeout, Wait, describe
 
-Name = Annotated[str, typer.Argument(help="a deployment's name, a replica's id, or name/id")]
-
-
-def deploy(
-    name: Annotated[str, typer.Argument(help="what to call the deployment")],
-    model: Annotated[str, typer.Option(help="a model's name or source; needed the first time")] = "",
-    runtime: Annotated[str, typer.Option(help="which runtime runs it")] = "",
-    gpu: Annotated[str, typer.Option(help="place it on this GPU, by UUID")] = "",
-    served_name: Annotated[str, typer.Option(help="what clients ask for; else the name")] = "",
-    replicas: Annotated[int | None, typer.Option(min=1, help="1 unless said")] = None,
-    max_model_len: Annotated[int | None, typer.Option(min=1)] = None,
-    tensor_parallel: Annotated[int | None, typer.Option(min=1, help="1 unless said")] = None,
-    weights: Annotated[str, typer.Option(help="bytes of the weights, such as 16GiB, when they cannot be read")] = "",
-    kv_cap: Annotated[str, typer.Option(help="KV memory it may grow to, such as 20GiB")] = "",
-    arg: Annotated[list[str] | None, typer.Option(help="one word for the engine; repeat it")] = None,
-    max_concurrency: Annotated[int | None, typer.Option(min=1, help="requests at once; more wait in its queue")] = None,
-    queue_limit: Annotated[int | None, typer.Option(min=0, help="requests that may wait")] = None,
-    queue_seconds: Annotated[float | None, typer.Option(min=0, help="how long one may wait")] = None,
-    prefix_affinity: Annotated[
-        bool | None, typer.Option("--prefix-affinity/--no-prefix-affinity", help="same beginning, same replica")
-    ] = None,
-    capture: Annotated[str, typer.Option(help="keep the latest requests, redacted, for so long, as 1h")] = "",
-) -> None:
-    """Serve a model: make the deployment, or change what is said of the one there is, and place its replicas."""
-    found = rows("deployments", name=name)
-    if not found and not model:
-        fail("--model is needed for a new deployment")
-    said: dict[str, Any] = {
-        "served_name": served_name,
-        "model": model_named(model) if model else None,
-        "runtime": runtime,
-        "replicas": replicas,
-        "max_model_len": max_model_len,
-        "tensor_parallel": tensor_parallel,
-        "weights_bytes": _bytes(weights),
-        "kv_cap_bytes": _bytes(kv_cap),
-        "extra_args": arg or [],
-        "max_concurrency": max_concurrency,
-        "queue_limit": queue_limit,
-        "queue_seconds": queue_seconds,
-        "prefix_affinity": prefix_affinity,
-        "capture_until": ahead(capture).isoformat() if capture else None,
-    }
-    number = _write(name, found, {field: value for field, value in said.items() if value not in (None, "", [])})
-    row = call("POST", f"deployments/{number}/deploy", json={"gpu": gpu} if gpu else {})
-    console.print(f"{row['name']}: {row['placed']} of {row['replicas']} replicas placed; `sardeenz status` shows them")
+app = typer.Typer()
+Name = Annotated[
+    str, typer.Argument(help="a deployment's name, a replica's id, or name/id", autocompletion=cli_names.replicas)
+]
 
 
-def _write(name: str, found: Rows, said: dict[str, Any]) -> int:
-    """The id of the deployment, made or changed; replicas take a change of the engine over at their next start."""
-    if not found:
-        return int(call("POST", "deployments", json={"name": name} | said)["id"])
-    if said:
-        call("PATCH", f"deployments/{found[0]['id']}", json=said)
-    return int(found[0]["id"])
+@app.command(epilog=examples("sardeenz start chat", "sardeenz start chat --wait"))
+def start(name: Name, wait: Wait = False, timeout: Timeout = DEFAULT_SECONDS) -> None:
+    """Head for ready: place what is missing, start what is stopped, wake what sleeps."""
+    _act(name, "start", "ready", wait=wait, timeout=timeout)
 
 
-def model_named(text: str) -> int:
-    """The id of the model with this name or source, made if it is new."""
-    for row in rows("models"):
-        if text in (row["name"], row["source"]):
-            return int(row["id"])
-    return int(call("POST", "models", json={"name": text.rstrip("/").rpartition("/")[2], "source": text})["id"])
-
-
-def start(name: Name) -> None:
-    """Head for ready."""
-    _act(name, "start")
-
-
-def stop(name: Name) -> None:
+@app.command(epilog=examples("sardeenz stop chat", "sardeenz stop chat/7 --wait"))
+def stop(name: Name, wait: Wait = False, timeout: Timeout = DEFAULT_SECONDS) -> None:
     """Let requests finish, then end the engines."""
-    _act(name, "stop")
+    _act(name, "stop", "stopped", wait=wait, timeout=timeout)
 
 
-def sleep(name: Name, level: Annotated[int, typer.Option(min=1, max=2)] = 1) -> None:
+@app.command(epilog=examples("sardeenz sleep chat", "sardeenz sleep chat --level 2 --wait"))
+def sleep(
+    name: Name,
+    level: Annotated[int, typer.Option(min=1, max=2, help="1 keeps the weights in host RAM, 2 drops them")] = 1,
+    wait: Wait = False,
+    timeout: Timeout = DEFAULT_SECONDS,
+) -> None:
     """Free GPU memory; level 1 keeps the weights in host RAM."""
-    _act(name, "sleep", {"level": level})
+    _act(name, "sleep", "sleeping", {"level": level}, wait=wait, timeout=timeout)
 
 
-def wake(name: Name) -> None:
+@app.command(epilog=examples("sardeenz wake chat", "sardeenz wake chat --wait"))
+def wake(name: Name, wait: Wait = False, timeout: Timeout = DEFAULT_SECONDS) -> None:
     """Wake from sleep."""
-    _act(name, "wake")
+    _act(name, "wake", "ready", wait=wait, timeout=timeout)
 
 
-def restart(name: Name) -> None:
+@app.command(epilog=examples("sardeenz restart chat", "sardeenz restart chat/7 --wait"))
+def restart(name: Name, wait: Wait = False, timeout: Timeout = DEFAULT_SECONDS) -> None:
     """Stop, then start with the deployment's present settings."""
-    _say(call("POST", f"replicas/{replica_id(name)}/restart"))
+    row = call("POST", f"replicas/{replica_id(name)}/restart")
+    say(describe(row))
+    if wait:
+        later = cli_wait.started_after(row["generation"] - (0 if row["restarting"] else 1))
+        cli_wait.until(later, cli_wait.one(row["id"]), name, seconds=timeout)
 
 
+@app.command(epilog=examples("sardeenz cancel chat", "sardeenz cancel chat/7"))
 def cancel(name: Name) -> None:
     """Undo what is under way: a load, a sleep, a move."""
-    _say(call("POST", f"replicas/{replica_id(name)}/cancel"))
+    say(describe(call("POST", f"replicas/{replica_id(name)}/cancel")))
 
 
-def move(name: Name, gpu: Annotated[str, typer.Argument(help="the UUID of the GPU to move to")]) -> None:
+@app.command(epilog=examples("sardeenz move chat 1", "sardeenz move chat/7 node-b/0 --wait"))
+def move(
+    name: Name,
+    gpu: Annotated[
+        str,
+        typer.Argument(
+            help="the GPU to move to: its index, node/index or UUID, from `sardeenz gpus`",
+            autocompletion=cli_names.gpus,
+        ),
+    ],
+    wait: Wait = False,
+    timeout: Timeout = DEFAULT_SECONDS,
+) -> None:
     """Start a copy on another GPU, then let go of this one; no request fails."""
-    _say(call("POST", f"replicas/{replica_id(name)}/move", json={"gpu": gpu}))
+    row = call("POST", f"replicas/{replica_id(name)}/move", json={"gpu": gpu})
+    say(describe(row))
+    if wait:
+        copy = f"{row['deployment_name']}/{row['id']}"
+        cli_wait.until(cli_wait.moved, cli_wait.one(row["id"]), copy, seconds=timeout)
 
 
-def delete(name: Annotated[str, typer.Argument(help="a deployment's name")]) -> None:
+@app.command(epilog=examples("sardeenz delete chat", "sardeenz delete chat --wait"))
+def delete(
+    name: Annotated[str, typer.Argument(help="a deployment's name", autocompletion=cli_names.deployments)],
+    wait: Wait = False,
+    timeout: Timeout = DEFAULT_SECONDS,
+) -> None:
     """Stop every replica and forget the deployment."""
-    row = call("DELETE", target(name))
-    console.print(f"{name} goes when its last engine has ended" if row else f"{name} is gone")
+    if replica_number(name) is not None and not rows("deployments", name=name):
+        fail(f"{name} is a replica; delete takes a deployment, and `sardeenz stop {name}` ends one replica")
+    number = deployment(name)["id"]
+    row = call("DELETE", f"deployments/{number}")
+    if row and wait:
+        cli_wait.until(cli_wait.arrived("gone"), cli_wait.of(number), name, seconds=timeout, gone=True)
+    say(f"{name} is gone" if not row or wait else f"{name} goes when its last engine has ended")
 
 
-def _act(name: str, verb: str, body: dict[str, Any] | None = None) -> None:
-    _say(call("POST", f"{target(name)}/{verb}", json=body or {}))
-
-
-def _say(row: dict[str, Any]) -> None:
-    if "state" in row:
-        held = sum(each["held_bytes"] for each in row["reservations"])
-        console.print(f"{row['deployment_name']}/{row['id']}: {row['state']}, goal {row['goal']}, holds {size(held)}")
+def _act(name: str, verb: str, state: str, body: dict[str, Any] | None = None, *, wait: bool, timeout: float) -> None:
+    number = replica_number(name)
+    if number is not None:
+        say(describe(call("POST", f"replicas/{number}/{verb}", json=body or {})))
+        find, count = cli_wait.one(number), 1
     else:
-        console.print(f"{row['name']}: {row['placed']} of {row['replicas']} replicas placed")
+        row = call("POST", f"deployments/{deployment(name)['id']}/{verb}", json=body or {})
+        tell(row)
+        find, count = cli_wait.of(row["id"]), row["replicas"] if verb == "start" else 1
+    if wait and not (state == "stopped" and not find()):
+        cli_wait.until(cli_wait.arrived(state, count), find, name, seconds=timeout)
 
 
-def _bytes(text: str) -> int | None:
-    try:
-        return env.parse_size(text) if text else None
-    except ValueError as error:
-        fail(str(error))
-
-
-COMMANDS = (deploy, start, stop, sleep, wake, restart, cancel, move, delete)
+def tell(row: dict[str, Any]) -> None:
+    """What becomes of each replica of a deployment, after a verb."""
+    say(f"{row['name']}: {row['placed']} of {row['replicas']} replicas placed")
+    for each in rows("replicas", deployment=row["id"]):
+        say(f"  {describe(each)}")

@@ -3,7 +3,6 @@
 import hashlib
 import math
 import os
-import re
 import secrets
 import socket
 from pathlib import Path
@@ -11,8 +10,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-_SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*([kmgt]?i?b?)$", re.IGNORECASE)
-_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+from sardeenz import sizes
+
 _SOCKET_PATH_BYTES = 100  # the kernel allows 107
 
 
@@ -63,19 +62,10 @@ def seconds_by_priority(name: str, default: str) -> dict[int, float]:
     return found
 
 
-def parse_size(value: str) -> int:
-    """Bytes from text such as 80GiB, 512M or 1073741824 (base 1024). Raises ValueError."""
-    match = _SIZE.match(value.strip())
-    if match is None:
-        raise ValueError(f"{value!r} is not a size: use for example 512MiB or 80GiB")
-    number, unit = match.groups()
-    return int(float(number) * 1024 ** _POWERS[unit.lower().rstrip("b").rstrip("i")])
-
-
 def size_bytes(name: str, default: str) -> int:
     """A size in bytes, written like 80GiB."""
     try:
-        return parse_size(text(name, default))
+        return sizes.parse(text(name, default))
     except ValueError as error:
         raise ImproperlyConfigured(f"{name}: {error}") from error
 

@@ -114,3 +114,15 @@ def test_without_redis_publishing_goes_on_and_reading_is_a_503(settings: LazySet
         assert caught.value.status == 503
     finally:
         redis.client.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "rate"), [(100, 350, 125.0), (100, 100, 0.0), (100, 40, None), (None, 40, None), (100, None, None)]
+)
+def test_a_rate_is_what_was_generated_between_two_frames(then: int | None, now: int | None, rate: float | None) -> None:
+    before, after = (
+        {"seq": seq, "engines": [{"marker": "7:2", "generation_tokens": count, "tokens_per_second": None}]}
+        for seq, count in ((1000, then), (3000, now))
+    )
+    (engine,) = telemetry.add_rates(after, before)["engines"]  # type: ignore[arg-type]
+    assert engine["tokens_per_second"] == rate

@@ -128,6 +128,7 @@ export function engine(given: Partial<EngineFrame> = {}): EngineFrame {
     kv_usage_ratio: null,
     prompt_tokens: null,
     generation_tokens: null,
+    tokens_per_second: null,
     sleeping: false,
     ...given,
   };

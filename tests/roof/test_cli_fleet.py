@@ -1,0 +1,179 @@
+"""Status, deploy and the verbs of the command line against the real API over HTTP."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from gpus import telemetry
+from models_app.models import Deployment, Model, Replica
+from models_app.states import State
+from sardeenz import cli_names
+from sardeenz.cli import app
+from tests import factories
+
+pytestmark = pytest.mark.django_db(transaction=True)
+GIB = factories.GIB
+
+
+@pytest.fixture
+def run(live_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("SARDEENZ_URL", live_server.url)
+    monkeypatch.setenv("SARDEENZ_TOKEN", factories.api_key("read", "manage")[1])
+
+    def invoke(*words: str, code: int = 0) -> str:
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == code, done.output
+        return str(done.output)
+
+    return invoke
+
+
+def publish(replica: Replica, **gauges: Any) -> None:
+    """One frame in which the replica's engine lives."""
+    uuid = replica.gpu.uuid
+    device = {"uuid": uuid, "memory_used_bytes": 30 * GIB, "utilization_ratio": 0.42, "processes": []}
+    engine = {"marker": replica.marker, "memory_bytes": {uuid: 28 * GIB}, "kv_usage_ratio": 0.5}
+    segment = {"ipc_name": replica.ipc_name, "limit_bytes": 20 * GIB, "used_bytes": 5 * GIB, "prealloc_bytes": 0}
+    now = datetime.now(UTC)
+    frame: Any = {"seq": int(now.timestamp() * 1000), "at": now.isoformat(), "node": replica.gpu.node.name}
+    frame |= {"gpus": [device], "segments": [segment], "engines": [engine | gauges]}
+    telemetry.publish(frame)
+
+
+def line_of(output: str, begin: str) -> list[str]:
+    return next(line.split() for line in output.splitlines() if line.split()[:1] == [begin])
+
+
+def test_status_shows_what_is_used_and_done_now(run: Any) -> None:
+    replica = factories.replica()
+    publish(replica, running=3, waiting=2, tokens_per_second=1234.4)
+    shown = run("status")
+    row = line_of(shown, str(replica))
+    assert " ".join(row).endswith("0 ready ready 28 GiB 18 GiB 5 GiB of 20 GiB 3 2 1,234"), row
+    gpu = " ".join(line_of(shown, replica.gpu.node.name))
+    assert "30 GiB 18 GiB 80 GiB 42%" in gpu, gpu
+
+
+def test_without_readings_the_rows_are_shown_all_the_same(run: Any) -> None:
+    replica = factories.replica()
+    row = line_of(run("status"), str(replica))
+    assert row[5:10] == ["-", "18", "GiB", "-", "-"]
+
+
+def test_watch_shows_it_anew(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    factories.replica()
+    rounds = iter((None, KeyboardInterrupt()))
+
+    def nap(_: float) -> None:
+        if stop := next(rounds):
+            raise stop
+
+    monkeypatch.setattr(time, "sleep", nap)
+    assert run("status", "--watch").count("uuid") == 2
+
+
+def test_every_gpu_is_named_as_verbs_take_it(run: Any) -> None:
+    source, target = factories.gpu(), factories.gpu()
+    replica = factories.replica(gpu=source)
+    run("move", str(replica), "1")
+    assert replica.replacements.get().gpu == target
+
+
+def test_deploy_says_every_field_of_the_form(run: Any) -> None:
+    factories.gpu()
+    factories.runtime()
+    words = ["--model", "org/tiny", "--revision", "v1", "--weights", "2GiB", "--overhead", "1GiB", "--kv-floor", "1GiB"]
+    words += ["--kv-cap", "4GiB", "--no-sleep", "--idle-sleep", "600", "--priority", "2", "--pinned", "--replicas", "1"]
+    words += ["--max-concurrency", "8", "--queue-limit", "9", "--queue-seconds", "0", "--prefix-affinity"]
+    words += ["--arg=--seed", "--arg=1", "--env", "A=b=c", "--max-model-len", "4096", "--served-name", "small"]
+    assert "1 of 1 replicas placed" in run("deploy", "tiny", *words)
+    made = Deployment.objects.get()
+    assert (made.weights_bytes, made.overhead_bytes, made.kv_floor_bytes, made.kv_cap_bytes) == (
+        2 * GIB,
+        GIB,
+        GIB,
+        4 * GIB,
+    )
+    assert (made.model.source, made.model.revision, made.served_name) == ("org/tiny", "v1", "small")
+    assert (made.sleep_enabled, made.pinned, made.priority, made.idle_sleep_seconds) == (False, True, 2, 600)
+    assert (made.max_concurrency, made.queue_limit, made.queue_seconds, made.prefix_affinity) == (8, 9, 0, True)
+    assert (made.extra_args, made.environment, made.max_model_len) == (["--seed", "1"], {"A": "b=c"}, 4096)
+    run("deploy", "tiny", "--kv-cap", "none", "--queue-seconds", "none", "--max-model-len", "none")
+    made.refresh_from_db()
+    assert (made.kv_cap_bytes, made.queue_seconds, made.max_model_len) == (None, None, None)
+
+
+def test_a_refused_deploy_leaves_neither_model_nor_deployment(run: Any) -> None:
+    factories.gpu()
+    factories.runtime()
+    run("deploy", "huge", "--model", "org/huge", "--weights", "900GiB", code=1)
+    assert not Model.objects.exists()
+    assert not Deployment.objects.exists()
+
+
+@pytest.mark.parametrize("wrong", [("--weights", "much"), ("--max-concurrency", "x"), ("--queue-seconds", "soon")])
+def test_what_cannot_be_read_names_its_option(run: Any, wrong: tuple[str, str]) -> None:
+    assert wrong[0] in run("deploy", "x", "--model", "org/x", *wrong, code=2)
+
+
+def test_models_are_removed_once_nobody_serves_them(run: Any) -> None:
+    used, free = factories.deployment().model, factories.model()
+    run("models", "rm", free.name)
+    assert used.name in run("models", "rm", used.name, code=1)
+    assert list(Model.objects.all()) == [used]
+    assert "there is no model" in run("models", "rm", "nobody", code=1)
+
+
+def test_wait_returns_when_it_is_there(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    replica = factories.replica()
+    monkeypatch.setattr(time, "sleep", lambda _: become(replica, State.SLEEPING))
+    shown = run("sleep", replica.deployment.name, "--wait")
+    assert "is ready, then sleeps" in shown
+    assert shown.splitlines()[-1].endswith("is sleeping")
+
+
+def become(replica: Replica, state: State, **fields: Any) -> None:
+    """As its worker writes it."""
+    Replica.objects.filter(pk=replica.pk).update(state=state, **fields)
+
+
+def test_wait_ends_with_a_failure_that_stays(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    replica = factories.replica(State.SLEEPING)
+    broken = {"message": "no such file", "restart_at": None}
+    monkeypatch.setattr(time, "sleep", lambda _: become(replica, State.FAILED, **broken))
+    shown = run("wake", str(replica), "--wait", code=1)
+    assert "no such file" in shown
+    assert "stays failed" in shown
+
+
+def test_wait_gives_up_and_says_that_it_goes_on(run: Any) -> None:
+    replica = factories.replica()
+    assert "it goes on" in run("sleep", str(replica), "--wait", "--timeout", "0", code=1)
+
+
+def test_history_names_replicas_that_are_gone_and_times_have_a_zone(run: Any) -> None:
+    replica = factories.replica()
+    name = f"{replica.deployment.name}/{replica.pk}"
+    run("stop", str(replica))
+    replica.delete()
+    row = line_of(run("history"), datetime.now().astimezone().strftime("%Y-%m-%d"))
+    assert row[2:4] == [datetime.now().astimezone().tzname(), name]
+
+
+def test_the_shell_is_offered_names_there_are(run: Any) -> None:
+    factories.gpu()
+    replica = factories.replica()
+    name = replica.deployment.name
+    assert cli_names.deployments(name[:4]) == [name]
+    assert cli_names.replicas(f"{name}/") == [str(replica)]
+    assert cli_names.gpus("") == ["0"]
+    assert cli_names.models("zzz") == []
+
+
+def test_the_shell_is_offered_nothing_where_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SARDEENZ_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("SARDEENZ_TOKEN", "x")
+    assert cli_names.deployments("") == []
