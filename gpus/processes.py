@@ -30,7 +30,10 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class EngineProcess:
-    """A live engine. `marker` is `<replica id>:<generation>`; `starts` holds the start time of each of `pids`."""
+    """A live engine. `marker` is `<replica id>:<generation>`; `starts` holds the start time of each of `pids`.
+
+    `led`: the process that we started lives. Where it is gone `pid` is one of those it left behind.
+    """
 
     marker: str
     pid: int
@@ -38,6 +41,7 @@ class EngineProcess:
     pids: tuple[int, ...]
     url: str | None
     starts: tuple[float, ...] = ()
+    led: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +224,7 @@ def _engine(name: str, stats: list[_Stat], marks: Mapping[int, _Marks]) -> Engin
         pids=tuple(stat.pid for stat in stats),
         url=next((url for url in urls if url), None),
         starts=tuple(stat.started for stat in stats),
+        led=leader.session == leader.pid,
     )
 
 

@@ -152,6 +152,7 @@ def release(replica: Replica, memory: Memory) -> None:
     ipc_name = replica.ipc_name
     memory.terminated.discard(replica.marker)
     memory.pids.pop(replica.marker, None)
+    memory.doubts.pop(replica.marker, None)
     with transaction.atomic():
         placement.release(replica)
         lifecycle.note(replica, port=None, ipc_name="", phase="", progress_ratio=None)
@@ -167,9 +168,20 @@ def failure(replica: Replica, reason: str, memory: Memory) -> Diagnosis:
         return Diagnosis(
             START_INTERRUPTED, "Its worker ended before it could start the engine.", "It is started again."
         )
+    if reason in _EVIDENCE:
+        found = diagnose(logs.tail(log_path(replica)), code)
+        said = "" if found.code == "engine_exited" else f"{found.message} {found.hint}"
+        return Diagnosis(reason, _EVIDENCE[reason], said.strip())
     if reason not in ("engine_exited", "start_timeout"):
         return Diagnosis(reason, _WORDS.get(reason, reason), "")
     return diagnose(logs.tail(log_path(replica)), code)
+
+
+_EVIDENCE = {
+    "server_gone": "The engine's server process ended while others of its processes lived on; they were ended too.",
+    observe.CONNECTION_REFUSED: "The engine's process lived but accepted no connection any more; it was ended.",
+    observe.UNHEALTHY: "The engine kept saying that it is not healthy; it was ended.",
+}
 
 
 _WORDS = {

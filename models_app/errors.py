@@ -75,6 +75,12 @@ class EngineUnreachable(EngineError):
     code = "engine_unreachable"
 
 
+class ConnectionRefused(EngineUnreachable):
+    """Nothing listens on the engine's port."""
+
+    code = "connection_refused"
+
+
 class EngineTimeout(EngineError):
     """The engine did not answer in time; it may still be working."""
 

@@ -27,7 +27,7 @@ class Effect(Enum):
 class Seen:
     """What was observed of a replica's engine; None is unknown, never no."""
 
-    alive: bool = False
+    alive: bool = False  # its server process runs
     healthy: bool | None = None
     asleep: bool | None = None
     canary: bool | None = None  # the engine's one-token answer is the expected one
@@ -41,6 +41,13 @@ class Seen:
     replaces: bool = False  # it is the target of a move whose source still serves
     terminated: bool = False  # this worker has sent its TERM already
     sleep_began: bool = False  # the drain is over and the engine was told to sleep
+    orphaned: bool = False  # its server process is gone, others of its processes live on
+    dead: str = ""  # the evidence that it serves nobody although its server process runs
+
+    @property
+    def remains(self) -> bool:
+        """Whether any process of the engine runs."""
+        return self.alive or self.orphaned
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,10 @@ WAIT = Step()
 def next_step(state: State, goal: Goal, seen: Seen) -> Step:
     """The one thing to do next; WAIT when the world has to move first."""
     if state in LIVE and not seen.alive:
-        return Step(State.FAILED, None, "engine_exited")
+        left = seen.orphaned
+        return Step(State.FAILED, Effect.KILL if left else None, "server_gone" if left else "engine_exited")
+    if state in LIVE and seen.dead:
+        return Step(State.FAILED, Effect.KILL, seen.dead)
     return _STEPS[state](goal, seen)
 
 
@@ -126,16 +136,16 @@ def _waking(goal: Goal, seen: Seen) -> Step:
 
 
 def _stopping(goal: Goal, seen: Seen) -> Step:
-    if not seen.alive:
+    if not seen.remains:
         done = seen.freed is not False or seen.overdue
         return Step(State.STOPPED, Effect.RELEASE, "stopped") if done else WAIT
-    if seen.overdue:
+    if seen.overdue or seen.orphaned:
         return Step(None, Effect.KILL, "stop_timeout")
     return WAIT if seen.terminated else Step(None, Effect.TERMINATE, "stop")
 
 
 def _failed(goal: Goal, seen: Seen) -> Step:
-    if seen.alive:
+    if seen.remains:
         return Step(None, Effect.KILL, "failed")
     if seen.holds:
         return Step(None, Effect.RELEASE, "failed") if seen.freed is not False or seen.overdue else WAIT
@@ -151,7 +161,7 @@ def _failed(goal: Goal, seen: Seen) -> Step:
 
 
 def _stopped(goal: Goal, seen: Seen) -> Step:
-    if seen.alive:
+    if seen.remains:
         return Step(None, Effect.KILL, "stopped")
     if seen.holds:
         return Step(None, Effect.RELEASE, "stopped")

@@ -17,7 +17,7 @@ from gpus.processes import EngineProcess
 from models_app import activity, lifecycle
 from models_app.activity import GatewayReport
 from models_app.engines.client import EngineClient
-from models_app.errors import EngineRefused
+from models_app.errors import ConnectionRefused, EngineRefused
 from models_app.models import Replica
 from models_app.next_step import Seen
 from models_app.states import Goal, State
@@ -27,6 +27,10 @@ START_INTERRUPTED = "start_interrupted"
 CANARY_SECONDS = 10.0
 PROBE_SECONDS = 2.0
 DEEP_PROBE_SECONDS = 10.0
+CONNECTION_REFUSED = "connection_refused"
+UNHEALTHY = "unhealthy"
+STEADY_SECONDS = {CONNECTION_REFUSED: 5.0, UNHEALTHY: 20.0}
+"""What is said so long without an answer to the contrary is evidence. Silence never is."""
 
 
 @dataclass(slots=True)
@@ -37,6 +41,16 @@ class Memory:
     pids: dict[str, tuple[int, ...]] = field(default_factory=dict)
     probed_at: dict[str, float] = field(default_factory=dict)
     exit_codes: dict[int, int] = field(default_factory=dict)
+    doubts: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    def doubt(self, marker: str, what: str) -> str:
+        """Note what speaks against an engine; `what` again once it has done so for long enough, else nothing."""
+        now = time.monotonic()
+        said, since = self.doubts.get(marker, ("", now))
+        if said != what:
+            since = now
+        self.doubts[marker] = what, since
+        return what if now - since >= STEADY_SECONDS[what] else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +82,8 @@ def client(replica: Replica) -> EngineClient:
 def look(replica: Replica, around: World, memory: Memory) -> Seen:
     """What is seen of one replica, asking its engine only what its state makes worth knowing."""
     marker, state = replica.marker, State(replica.state)
-    alive = marker in around.engines
+    process = around.engines.get(marker)
+    alive = process is not None and process.led
     engine = _ask(replica, memory) if alive else _Answers()
     return Seen(
         alive=alive,
@@ -84,6 +99,8 @@ def look(replica: Replica, around: World, memory: Memory) -> Seen:
         restart_due=replica.restart_at is not None and replica.restart_at <= around.now,
         replaces=_gives_up(replica),
         terminated=marker in memory.terminated,
+        orphaned=process is not None and not process.led,
+        dead=engine.dead,
         sleep_began=lifecycle.sleep_began(replica),
     )
 
@@ -93,6 +110,7 @@ class _Answers:
     healthy: bool | None = None
     asleep: bool | None = None
     canary: bool | None = None
+    dead: str = ""
 
 
 def _ask(replica: Replica, memory: Memory) -> _Answers:
@@ -105,19 +123,24 @@ def _ask(replica: Replica, memory: Memory) -> _Answers:
     engine = client(replica)
     try:
         healthy = engine.health(timeout_seconds=PROBE_SECONDS)
+        if not healthy:
+            return _Answers(False, dead=memory.doubt(replica.marker, UNHEALTHY))
+        memory.doubts.pop(replica.marker, None)
         if state == State.STARTING:
-            return _Answers(healthy, False, bool(healthy) and _first_answer(engine, replica))
+            return _Answers(healthy, False, _first_answer(engine, replica))
         asleep = engine.is_sleeping(timeout_seconds=PROBE_SECONDS) if replica.spec.get("sleep_enabled") else False
         canary = _same_answer(engine, replica) if state == State.WAKING and not asleep else None
         return _Answers(healthy, asleep, canary)
+    except ConnectionRefused:  # what still loads does not listen yet
+        return _Answers(dead="" if state == State.STARTING else memory.doubt(replica.marker, CONNECTION_REFUSED))
     except EngineError:
         return _Answers()
 
 
 def _worth_a_probe(marker: str, memory: Memory) -> bool:
-    """A ready engine is asked every ten seconds: its process table entry is checked each time."""
+    """A ready engine is asked every ten seconds, one in doubt always: its process table entry is checked each time."""
     now = time.monotonic()
-    if now - memory.probed_at.get(marker, -DEEP_PROBE_SECONDS) < DEEP_PROBE_SECONDS:
+    if marker not in memory.doubts and now - memory.probed_at.get(marker, -DEEP_PROBE_SECONDS) < DEEP_PROBE_SECONDS:
         return False
     memory.probed_at[marker] = now
     return True

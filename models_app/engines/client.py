@@ -10,7 +10,7 @@ from typing import Any, Final
 import httpx2
 
 from gpus import gauges
-from models_app.errors import EngineProtocolError, EngineRefused, EngineTimeout, EngineUnreachable
+from models_app.errors import ConnectionRefused, EngineProtocolError, EngineRefused, EngineTimeout, EngineUnreachable
 
 CANARY: Final = "The quick brown fox jumps over"
 PEAKS: Final = 4
@@ -141,6 +141,8 @@ class EngineClient:
         except httpx2.TimeoutException as error:
             raise EngineTimeout(f"{path} was not answered within {timeout_seconds:g} s", url=self.url) from error
         except httpx2.TransportError as error:
+            if _was_refused(error):
+                raise ConnectionRefused(f"nothing listens at {self.url}", url=self.url) from error
             raise EngineUnreachable(f"{path} cannot be reached: {error}", url=self.url) from error
         except httpx2.RequestError as error:
             raise EngineProtocolError(f"{path} gave an answer that cannot be read: {error}", url=self.url) from error
@@ -158,6 +160,14 @@ class EngineClient:
         if not isinstance(found, dict):
             raise EngineProtocolError("the answer is not a JSON object", url=self.url)
         return found
+
+
+def _was_refused(error: BaseException) -> bool:
+    """Whether the kernel said that nobody listens; the library hides it two causes deep."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ConnectionRefusedError):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 def _canary(said: str, answer: Mapping[str, Any]) -> Canary:

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
-from models_app.next_step import WAIT, Effect, Seen, next_step
+from models_app.next_step import WAIT, Effect, Seen, Step, next_step
 from models_app.states import ALLOWED, LIVE, TRANSIENT, Goal, State
 
 TRISTATE = (None, False, True)
@@ -54,6 +56,25 @@ def test_an_overdue_state_is_always_left_or_acted_upon(state: State, goal: Goal)
 def test_a_slow_answer_never_fails_an_engine_before_its_deadline(state: State, goal: Goal) -> None:
     silent = Seen(alive=True, may_start=True)
     assert next_step(state, goal, silent).to != State.FAILED
+
+
+@pytest.mark.parametrize("state", sorted(LIVE))
+@pytest.mark.parametrize("goal", Goal)
+@pytest.mark.parametrize(
+    "evidence", [{"dead": "unhealthy"}, {"dead": "connection_refused"}, {"alive": False, "orphaned": True}]
+)
+def test_evidence_fails_an_engine_in_every_state_and_ends_what_is_left(
+    state: State, goal: Goal, evidence: dict[str, Any]
+) -> None:
+    step = next_step(state, goal, replace(ALIVE, quiet=False, **evidence))
+    assert (step.to, step.effect) == (State.FAILED, Effect.KILL)
+    assert step.reason == evidence.get("dead", "server_gone")
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.STOPPING, State.STOPPED])
+def test_nothing_is_given_back_while_a_process_of_the_engine_is_left(state: State) -> None:
+    for goal, holds in product(Goal, (False, True)):
+        assert next_step(state, goal, Seen(orphaned=True, holds=holds)) == Step(None, Effect.KILL, ANY)
 
 
 def test_nothing_sleeps_while_it_may_still_be_serving() -> None:
