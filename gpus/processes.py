@@ -191,6 +191,24 @@ def start_time(pid: int) -> float | None:
     return stat.started if stat is not None and stat.alive else None
 
 
+def identity(pid: int | None = None) -> str:
+    """Names a process, ourselves unless told, for whoever sees the same pids: boot, pid namespace, pid, start."""
+    pid = pid or os.getpid()
+    return f"{_place()} {pid} {start_time(pid)}"
+
+
+def is_gone(named: str) -> bool:
+    """Whether the process of this `identity` is known to have ended; of what runs elsewhere nothing is known here."""
+    place, _, process = named.partition(" ")
+    pid, _, started = process.partition(" ")
+    return pid.isdecimal() and place == _place() and str(start_time(int(pid))) != started
+
+
+def _place() -> str:
+    """Where pids mean what they mean here."""
+    return f"{boot_id()}/{(PROC / 'self/ns/pid').readlink()}"
+
+
 def boot_id() -> str:
     """Changes with every boot of the host."""
     return (PROC / "sys/kernel/random/boot_id").read_text().strip()

@@ -1,25 +1,31 @@
 """What gateways hold in flight and when a deployment was last used: Redis shapes, one writer each.
 
 Every gateway process writes one hash that lives a few seconds, so its leases die with it; a counter that is
-incremented and decremented would leak upward once and block a drain for ever. `routes` and `leases` travel in one
-write: a reader that sees a replica missing from `routes` sees all its leases that were ever handed out.
+incremented and decremented would leak upward once and block a drain for ever. On its own node a process's end is a
+fact: whoever reads the report of one that is gone takes it away at once. `routes` and `leases` travel in one write: a
+reader that sees a replica missing from `routes` sees all its leases that were ever handed out.
 """
 
 import json
+import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, cast
 
 import redis.asyncio
 from django.conf import settings
 
+from gpus import processes
 from models_app.swap import Demand
+from sardeenz import heartbeats
 from sardeenz.redis import client, key
 
 _LAST_USED = key("last_used")
 _UNENDED = key("gateways")
+_identity = cache(processes.identity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +58,12 @@ async def areport(
     fields: dict[Any, Any] = {}
     fields |= {"routes": json.dumps(sorted(routes)), "leases": json.dumps(dict(leases)), "at": str(time.time())}
     held = {str(deployment_id): dict(demand) for deployment_id, demand in (waiting or {}).items()}
-    fields |= {"waiting": json.dumps(held), "written_until": str(written_until)}
+    fields |= {"waiting": json.dumps(held), "written_until": str(written_until), "process": _identity(os.getpid())}
     async with connection.pipeline(transaction=True) as pipe:
         pipe.hset(name, mapping=fields)
         pipe.pexpire(name, int(settings.GATEWAY_TTL_SECONDS * 1000))
         pipe.sadd(_UNENDED, gateway_id)
+        pipe.hset(heartbeats.NAME, mapping=heartbeats.field(_service()))
         await pipe.execute()
 
 
@@ -65,7 +72,12 @@ async def aforget(connection: redis.asyncio.Redis, gateway_id: str) -> None:
     async with connection.pipeline(transaction=True) as pipe:
         pipe.delete(key("gateway", gateway_id))
         pipe.srem(_UNENDED, gateway_id)
+        pipe.hdel(heartbeats.NAME, f"{settings.NODE}/{_service()}")
         await pipe.execute()
+
+
+def _service() -> str:
+    return heartbeats.service_name("gateway")
 
 
 def unended() -> set[str]:
@@ -92,7 +104,9 @@ def read_reports() -> list[GatewayReport]:
     with client().pipeline(transaction=False) as pipe:
         for name in names:
             pipe.hgetall(name)
-        hashes = pipe.execute()
+        found = dict(zip(names, pipe.execute(), strict=True))
+    if dead := [name for name, fields in found.items() if processes.is_gone(fields.get("process", ""))]:
+        client().delete(*dead)
     return [
         GatewayReport(
             name.removeprefix(key("gateway", "")),
@@ -102,8 +116,8 @@ def read_reports() -> list[GatewayReport]:
             _waiting(fields.get("waiting", "{}")),
             float(fields.get("written_until", 0.0)),
         )
-        for name, fields in zip(names, hashes, strict=True)
-        if fields
+        for name, fields in found.items()
+        if fields and name not in dead
     ]
 
 

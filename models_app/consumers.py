@@ -10,11 +10,13 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.db import Error as DatabaseError
 from redis import RedisError
 
-from models_app import snapshot
+from models_app import presence, snapshot
 from models_app.engines import logs
 from models_app.models import Replica
 from sardeenz import events
 
+SERVICES_SECONDS = 2.0
+"""How often an open page's services are looked at."""
 TRY_AGAIN_LATER = 1013
 UNKNOWN_REPLICA = 4404
 LOG_SECONDS = 0.3
@@ -22,7 +24,12 @@ LOG_SECONDS = 0.3
 
 
 class LifecycleConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
-    """Subscribe, accept, send the snapshot, then forward. An event may repeat what the snapshot had: `seq` tells."""
+    """Subscribe, accept, send the snapshot, then forward. An event may repeat what the snapshot had: `seq` tells.
+
+    `{type: services, services}` follows whenever a service falls silent or speaks again.
+    """
+
+    watching: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         if not _signed_in(self.scope):
@@ -36,10 +43,23 @@ class LifecycleConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             await self.close(TRY_AGAIN_LATER)
             return
         await self.send_json(first)
+        self.watching = asyncio.create_task(self._watch_services())
 
     async def disconnect(self, code: int) -> None:
+        if self.watching is not None:
+            self.watching.cancel()
         with suppress(RedisError, OSError):  # the subscription died with Redis
             await self.channel_layer.group_discard(events.LIFECYCLE, self.channel_name)
+
+    async def _watch_services(self) -> None:
+        silent: list[tuple[str, str]] = []
+        while True:
+            services = await database_sync_to_async(presence.services)()
+            now_silent = [(row["node"], row["name"]) for row in services if row["silent"]]
+            if now_silent != silent:
+                silent = now_silent
+                await self.send_json({"type": "services", "services": services})
+            await asyncio.sleep(SERVICES_SECONDS)
 
     async def lifecycle_event(self, event: dict[str, Any]) -> None:
         """Forward one changed row."""

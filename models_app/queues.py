@@ -19,8 +19,11 @@ def poke(uuid: str) -> None:
 
     A broker that is away is logged, never raised: the next tick pokes again.
     """
+    mark = redis.key("poked", uuid)
     try:
-        if redis.client().set(redis.key("poked", uuid), "1", nx=True, ex=_QUEUED_SECONDS):
+        if redis.client().ttl(mark) > _QUEUED_SECONDS:
+            redis.client().delete(mark)  # the clock was set back since, and the mark would stay that much longer
+        if redis.client().set(mark, "1", nx=True, ex=_QUEUED_SECONDS):
             app.send_task(RECONCILE, args=[uuid], queue=gpu_queue(uuid), expires=60)
     except (RedisError, OperationalError, OSError) as error:
         logger.warning("poke lost: gpu=%s error=%s", uuid, error)

@@ -5,6 +5,7 @@ from rest_framework.routers import SimpleRouter
 
 from models_app.deployment_views import DeploymentViewSet
 from models_app.fit_views import DeploymentFitView, MoveFitView
+from models_app.presence_views import ServicesView
 from models_app.session import LoginView, LogoutView, MeView
 from models_app.views import ModelViewSet, ReplicaViewSet, RuntimeViewSet, SnapshotView, TransitionViewSet
 
@@ -20,6 +21,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("replicas/<int:pk>/fit", MoveFitView.as_view()),
     *router.urls,
     path("snapshot", SnapshotView.as_view()),
+    path("services", ServicesView.as_view()),
     path("me", MeView.as_view()),
     path("login", LoginView.as_view()),
     path("logout", LogoutView.as_view()),

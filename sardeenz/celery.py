@@ -4,11 +4,14 @@ A message is a poke that carries no facts; losing one costs a tick, running one 
 """
 
 import os
+from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_ready, worker_shutdown
 from django.conf import settings
 from django.utils.log import configure_logging
+
+from sardeenz.heartbeats import Heartbeat, service_name
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sardeenz.settings")
 
@@ -22,6 +25,14 @@ app.autodiscover_tasks()
 def gpu_queue(uuid: str) -> str:
     """The queue that only the worker of this GPU reads."""
     return f"gpu.{uuid}"
+
+
+@worker_ready.connect
+def _be_heard(sender: Any, **_: object) -> None:
+    """Until this worker ends in order; one that is killed or stopped falls silent."""
+    heartbeat = Heartbeat(service_name(str(sender.hostname).partition("@")[0]))
+    worker_shutdown.connect(lambda **_: heartbeat.stop(), weak=False)
+    heartbeat.start()
 
 
 @setup_logging.connect

@@ -68,6 +68,7 @@ def _page() -> str:
     fleet, now = call("GET", "snapshot"), Now()
     parts = [_gpu_table(fleet, now), "", _replica_table(fleet, now)]
     notes = [*_waiting(fleet["deployments"]), *_unplaced(fleet["deployments"])]
+    notes += [painted(each["words"], "red") for each in call("GET", "services") if each["silent"]]
     if now.missing:
         notes.append(painted(f"No readings of the devices: {now.missing}", "yellow"))
     return "\n".join([*parts, *([""] if notes else []), *notes])

@@ -1,13 +1,14 @@
 """The command line against the real API, over HTTP."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from sardeenz import cli_config, cli_read
+from sardeenz import cli_config, cli_read, heartbeats, redis
 from sardeenz.cli import app
 from tests import factories
 
@@ -30,6 +31,16 @@ def test_status_shows_gpus_and_replicas(run: Any) -> None:
     shown = run("status").stdout
     assert replica.gpu.uuid in shown
     assert f"{replica.deployment.name}/{replica.pk}" in shown
+
+
+def test_status_says_who_is_silent_and_since_when(run: Any) -> None:
+    gpu = factories.gpu()
+    word = json.dumps({"pid": 1, "host": "here", "at": time.time() - 60})
+    redis.client().hset(heartbeats.NAME, f"{gpu.node.name}/gpu-{gpu.uuid}", word)
+    heartbeats.say("sampler")
+    shown = " ".join(run("status").stdout.split())
+    assert f"The worker of GPU {gpu.index} on {gpu.node.name} is silent since" in shown
+    assert "sampler" not in shown
 
 
 def test_every_read_can_be_had_as_json(run: Any) -> None:

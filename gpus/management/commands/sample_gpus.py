@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from gpus.sampler import Sampler
+from sardeenz import heartbeats
 
 PERIOD_SECONDS = 1.0
 
@@ -33,4 +34,6 @@ def run(stop: threading.Event) -> None:
             sampler.step()
         except Exception:  # the sampler outlives every fault of driver, engine, Redis and PostgreSQL
             logger.exception("step failed: node=%s", settings.NODE)
+        heartbeats.say(heartbeats.service_name("sampler"))
+    heartbeats.leave(heartbeats.service_name("sampler"))
     sampler.settle(PERIOD_SECONDS)
