@@ -37,6 +37,19 @@ def test_the_level_comes_in_the_query(engine: Engine, awake: httpx2.Client, leve
     until(lambda: engine.gauge("engine_sleep_state", sleep_state=state) == 1, f"the metric says {state}")
 
 
+def test_level_0_only_pauses_and_the_metric_calls_it_neither_awake_nor_asleep(
+    engine: Engine, awake: httpx2.Client
+) -> None:
+    assert awake.post("/sleep?level=0").status_code == 200
+    assert _sleeping(awake)
+    until(lambda: engine.gauge("engine_sleep_state", sleep_state="awake") == 0, "the metric says it is not awake")
+    for state in ("weights_offloaded", "discard_all"):
+        assert engine.gauge("engine_sleep_state", sleep_state=state) == 0
+    awake.post("/wake_up")
+    assert not _sleeping(awake)
+    until(lambda: engine.gauge("engine_sleep_state", sleep_state="awake") == 1, "the metric says awake")
+
+
 def test_waking_ends_the_sleep(engine: Engine, awake: httpx2.Client) -> None:
     awake.post("/sleep?level=1")
     answer = awake.post("/wake_up")

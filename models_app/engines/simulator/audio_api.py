@@ -11,6 +11,7 @@ from python_multipart.multipart import Field, File
 from models_app.engines.simulator import generation, text
 from models_app.engines.simulator.context import Context, request_id
 from models_app.engines.simulator.errors import ApiError
+from models_app.engines.simulator.prompts import Prompt
 from models_app.engines.simulator.wire import Reply, Request, event
 
 _BYTES_PER_SECOND = 32_000  # 16 kHz, 16 bits, one channel
@@ -24,7 +25,7 @@ async def transcribe(context: Context, request: Request, reply: Reply) -> None:
     prompt = f"<audio {text.digest(audio.hex()):016x}> {form.get('prompt', '')}"
     identity = request_id("transcribe", request, form)
     limit = min(_LONGEST_TOKENS, context.options.max_model_len // 2)
-    choice = generation.prepare(context.engine, [prompt], {}, identity, max_tokens=limit)[0]
+    choice = generation.prepare(context.engine, [Prompt.of(prompt)], {}, identity, max_tokens=limit)[0]
     if form.get("stream", "").lower() in ("true", "1"):
         await reply.events()
         shape = {"id": identity, "object": "transcription.chunk", "model": form.get("model")}

@@ -1,7 +1,6 @@
 """The engine core: memory, sleep and generation behind one object. States as in vLLM 0.30 with its pitfalls."""
 
 import asyncio
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from hashlib import blake2b
 from uuid import uuid4
@@ -11,6 +10,7 @@ from models_app.engines.simulator.errors import ApiError
 from models_app.engines.simulator.flags import Options
 from models_app.engines.simulator.memory import Devices, KVCache
 from models_app.engines.simulator.metrics import Gauges, Metrics
+from models_app.engines.simulator.prompts import Prompt
 from models_app.engines.simulator.scheduler import Scheduler, Sequence
 
 TAGS = ("weights", "kv_cache")
@@ -22,7 +22,7 @@ _WATCH_SECONDS = 0.1  # kvcached's own interval
 class Asked:
     """What to generate from one prompt."""
 
-    prompt: str
+    prompt: Prompt
     pieces: list[str]
     finish_reason: str
     request_id: str
@@ -40,6 +40,7 @@ class Engine:
         self.scheduler = Scheduler(options, cache, self.metrics)
         self.scheduler.on_start(self._spoil)
         self.level: int | None = None
+        self.resting_awake = False  # at level 0, which the metric calls neither awake nor asleep
         self._resting: set[str] = set()
         self._stale_weights = False
         self._garbage = False
@@ -51,20 +52,19 @@ class Engine:
         if self.cache.elastic:
             self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
-    def generate(self, asked: Asked) -> tuple[Sequence, AsyncGenerator[list[str]]]:
-        """A sequence and its tokens."""
-        sequence = Sequence(
+    def sequence(self, asked: Asked) -> Sequence:
+        """What the scheduler is to make of a request."""
+        return Sequence(
             request_id=asked.request_id,
-            prompt_tokens=max(text.length(asked.prompt), 1),
-            block_hashes=_hashes(asked.prompt, self.cache.block_tokens),
+            prompt_tokens=max(len(asked.prompt.tokens), 1),
+            block_hashes=_hashes(asked.prompt.tokens, self.cache.block_tokens),
             pieces=asked.pieces,
             finish_reason=asked.finish_reason,
             priority=asked.priority,
         )
-        return sequence, self.scheduler.run(sequence)
 
-    def limit(self, prompt_tokens: int, max_tokens: int | None) -> int:
-        """How many tokens the answer may have, or vLLM's refusal."""
+    def check_length(self, max_tokens: int | None) -> None:
+        """Raise ApiError for a length of answer that no prompt could have."""
         longest = self.options.max_model_len
         if max_tokens is not None and max_tokens < 1:
             raise ApiError.value(f"max_tokens must be at least 1, got {max_tokens}.", "max_tokens", max_tokens)
@@ -75,6 +75,10 @@ class Engine:
                 "max_tokens",
                 max_tokens,
             )
+
+    def limit(self, prompt_tokens: int, max_tokens: int | None) -> int:
+        """How many tokens the answer to such a prompt may have, or vLLM's refusal."""
+        longest = self.options.max_model_len
         wanted = 1 if max_tokens is None else max_tokens
         if prompt_tokens + wanted > longest:
             raise ApiError.value(
@@ -115,6 +119,7 @@ class Engine:
         async with self._moves:
             await self.pause(mode)
             if level == 0:
+                self.resting_awake = True
                 return
             await asyncio.sleep(self.options.sleep_seconds)
             self.level = level
@@ -142,6 +147,7 @@ class Engine:
             if not self._resting:
                 self._garbage = self._garbage or (self.level is not None and self.options.garbage_after_wake)
                 self.level = None
+                self.resting_awake = False
                 self.resume()
 
     def reload_weights(self) -> None:
@@ -175,11 +181,17 @@ class Engine:
             waiting=waiting,
             deferred=0,
             kv_usage_ratio=self.cache.usage_ratio,
-            sleep_state={None: "awake", 1: "weights_offloaded"}.get(self.level, "discard_all"),
+            sleep_state=self._sleep_state,
             config=f',block_size="{self.cache.block_tokens}",num_gpu_blocks="{blocks}"'
             f',kv_cache_size_tokens="{self.cache.capacity_tokens}",kv_cache_max_concurrency="{concurrency:.2f}"'
             f',gpu_memory_utilization="{self.options.gpu_memory_utilization}"',
         )
+
+    @property
+    def _sleep_state(self) -> str:
+        if self.level is None:
+            return "" if self.resting_awake else "awake"
+        return "weights_offloaded" if self.level == 1 else "discard_all"
 
     def _spoil(self, sequence: Sequence) -> None:
         if self._garbage or self._stale_weights:
@@ -202,11 +214,11 @@ def new_id(prefix: str) -> str:
     return f"{prefix}-{uuid4().hex[:16]}"
 
 
-def _hashes(prompt: str, block_tokens: int) -> list[int]:
+def _hashes(tokens: tuple[int, ...], block_tokens: int) -> list[int]:
     """A chain of hashes, one per full block of the prompt: equal prefixes have equal chains."""
-    pieces = text.token_strings(prompt)
     chain, found = b"", []
-    for start in range(0, len(pieces) - block_tokens + 1, block_tokens):
-        chain = blake2b(chain + "".join(pieces[start : start + block_tokens]).encode(), digest_size=8).digest()
+    for start in range(0, len(tokens) - block_tokens + 1, block_tokens):
+        block = ",".join(map(str, tokens[start : start + block_tokens]))
+        chain = blake2b(chain + block.encode(), digest_size=8).digest()
         found.append(int.from_bytes(chain))
     return found

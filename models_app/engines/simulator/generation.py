@@ -6,9 +6,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from models_app.engines.simulator import text
+from models_app.engines.simulator import sampling, text
+from models_app.engines.simulator.beams import BeamSearch
 from models_app.engines.simulator.engine import Asked, Engine
 from models_app.engines.simulator.errors import ApiError
+from models_app.engines.simulator.prompts import Prompt
+from models_app.engines.simulator.sampling import number
 from models_app.engines.simulator.scheduler import Sequence
 
 
@@ -17,10 +20,11 @@ class Choice:
     """One answer to one prompt, complete or growing."""
 
     index: int
+    prompt: Prompt
     sequence: Sequence
     tokens: AsyncGenerator[list[str]]
     first: bool
-    stop_reason: str | None = None
+    stop_reason: str | int | None = None
     tool: str | None = None
     tells_cached_tokens: bool = False
 
@@ -63,21 +67,9 @@ def check_model(engine: Engine, body: dict[str, Any]) -> str:
     return names[0]
 
 
-def number(body: dict[str, Any], *names: str) -> int | None:
-    """The first integer among these fields."""
-    for name in names:
-        value = body.get(name)
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ApiError.invalid("int_parsing", f"body.{name}", "Input should be a valid integer", value)
-        return value
-    return None
-
-
 def prepare(
     engine: Engine,
-    prompts: list[str],
+    prompts: list[Prompt],
     body: dict[str, Any],
     request_id: str,
     *,
@@ -86,20 +78,30 @@ def prepare(
     tool: str | None = None,
 ) -> list[Choice]:
     """The choices of a request; `fixed` is an answer that is already decided, such as JSON."""
-    _check_sampling(body)
-    copies = number(body, "n") or 1
-    if copies > 1 and body.get("temperature") == 0:
+    engine.check_length(max_tokens)
+    sampling.check(body, max_tokens=max_tokens)
+    wanted = number(body, "n")
+    copies = 1 if wanted is None else wanted
+    beams = bool(body.get("use_beam_search"))
+    if copies > 1 and body.get("temperature") == 0 and not beams:
         raise ApiError(f"n must be 1 when using greedy sampling, got {copies}.")
-    choices: list[Choice] = []
-    for prompt in prompts:
-        room = engine.limit(max(text.length(prompt), 1), max_tokens)
+    plans: list[tuple[Prompt, Sequence, str | int | None]] = []
+    for prompt in [each.cut(body) for each in prompts]:
+        room = engine.limit(max(len(prompt.tokens), 1), max_tokens)
         for copy in range(copies):
-            pieces, reason, stop = _plan(engine, prompt, body, copy, room, fixed)
-            index = len(choices)
+            pieces, reason, stop = _plan(engine, prompt.text, body, copy, room, fixed)
+            index = len(plans)
             each = request_id if len(prompts) * copies == 1 else f"{request_id}-{index}"
             asked = Asked(prompt, pieces, reason, each, number(body, "priority") or 0)
-            sequence, tokens = engine.generate(asked)
-            choices.append(Choice(index, sequence, tokens, copy == 0, stop, tool, engine.options.tells_cached_tokens))
+            plans.append((prompt, engine.sequence(asked), stop))
+    tells = engine.options.tells_cached_tokens
+    choices: list[Choice] = []
+    for start in range(0, len(plans), copies):
+        sequences = [sequence for _, sequence, _ in plans[start : start + copies]]
+        search = BeamSearch(engine, plans[start][0], sequences) if beams else None
+        for copy, (prompt, sequence, stop) in enumerate(plans[start : start + copies]):
+            tokens = search.tokens(sequence) if search else engine.scheduler.run(sequence)
+            choices.append(Choice(start + copy, prompt, sequence, tokens, copy == 0, stop, tool, tells))
     return choices
 
 
@@ -109,6 +111,17 @@ def usage(choices: list[Choice]) -> Usage:
     cached_tokens = first[-1].cached_tokens if first and choices[0].tells_cached_tokens else None  # of the last prompt
     completion_tokens = sum(choice.sequence.generated for choice in choices)
     return Usage(sum(sequence.prompt_tokens for sequence in first), completion_tokens, cached_tokens)
+
+
+def usage_of(choice: Choice) -> Usage:
+    """What one answer cost until now, its prompt included: the pieces of a stream count so."""
+    cached_tokens = choice.sequence.cached_tokens if choice.tells_cached_tokens else None
+    return Usage(choice.sequence.prompt_tokens, choice.sequence.generated, cached_tokens)
+
+
+def token_ids(choice: Choice) -> list[int]:
+    """The tokens of an answer, as numbers."""
+    return text.tokenize("".join(choice.sequence.pieces[: choice.sequence.generated]))
 
 
 async def collect(choices: list[Choice]) -> list[str]:
@@ -161,43 +174,46 @@ async def merge(choices: list[Choice]) -> AsyncGenerator[Arrival]:
 
 def _plan(
     engine: Engine, prompt: str, body: dict[str, Any], copy: int, room: int, fixed: str | None
-) -> tuple[list[str], str, str | None]:
-    """The tokens of an answer, why it will end, and the stop string that ends it."""
+) -> tuple[list[str], str, str | int | None]:
+    """The tokens of an answer, why it will end, and the stop string or token that ends it."""
     if fixed is not None:
         pieces = text.pieces(fixed)
         return pieces[:room], "stop" if len(pieces) <= room else "length", None
     endless = bool(body.get("ignore_eos"))
     seed = engine.options.seed + copy
-    pieces = text.answer(prompt, choice=seed, limit=room, endless=endless)
+    pieces = text.answer(prompt, choice=seed, limit=room, endless=endless, least=number(body, "min_tokens") or 0)
+    ended = _stop_token(pieces, body.get("stop_token_ids") or [])
+    if ended is not None:
+        return ended[0], "stop", ended[1]
     stops = body.get("stop") or []
     stops = [stops] if isinstance(stops, str) else stops
-    found = _stop(pieces, stops)
+    found = _stop(pieces, stops, kept=bool(body.get("include_stop_str_in_output")))
     if found is not None:
         return found[0], "stop", found[1]
     return pieces, "length" if endless or len(pieces) >= room else "stop", None
 
 
-def _stop(pieces: list[str], stops: list[str]) -> tuple[list[str], str] | None:
-    """The tokens before the earliest stop string, and that string."""
+def _stop_token(pieces: list[str], stops: list[int]) -> tuple[list[str], int] | None:
+    """The tokens up to the first that is a stop token, which is counted and not shown, and its number."""
+    for place, piece in enumerate(pieces if stops else ()):
+        token = text.tokenize(piece)[0]
+        if token in stops:
+            return [*pieces[:place], ""], token
+    return None
+
+
+def _stop(pieces: list[str], stops: list[str], *, kept: bool) -> tuple[list[str], str] | None:
+    """The tokens before the earliest stop string, or with it where it is to be kept, and that string."""
     whole = "".join(pieces)
     hits = [(at, stop) for stop in stops if stop and (at := whole.find(stop)) >= 0]
     if not hits:
         return None
     at, stop = min(hits)
-    kept: list[str] = []
+    at += len(stop) if kept else 0
+    shown: list[str] = []
     for piece in pieces:
-        kept.append(piece[:at])
+        shown.append(piece[:at])
         at -= len(piece)
         if at <= 0:
             break
-    return kept, stop
-
-
-def _check_sampling(body: dict[str, Any]) -> None:
-    temperature = body.get("temperature")
-    if isinstance(temperature, int | float) and temperature < 0:
-        value = float(temperature)
-        raise ApiError.value(f"temperature must be non-negative, got {value}.", "temperature", value)
-    top_p = body.get("top_p")
-    if isinstance(top_p, int | float) and not 0 < top_p <= 1:
-        raise ApiError.value(f"top_p must be in (0, 1], got {float(top_p)}.", "top_p", float(top_p))
+    return shown, stop

@@ -9,6 +9,8 @@ from models_app.engines.simulator.context import Context, request_id
 from models_app.engines.simulator.engine import new_id
 from models_app.engines.simulator.errors import ApiError
 from models_app.engines.simulator.generation import Choice
+from models_app.engines.simulator.prompts import Prompt
+from models_app.engines.simulator.sampling import number
 from models_app.engines.simulator.wire import Reply, Request, event
 
 _STOP = {"length": "max_tokens", "tool_calls": "tool_use", "stop": "end_turn"}
@@ -19,7 +21,7 @@ async def create(context: Context, request: Request, reply: Reply) -> None:
     """POST /v1/messages."""
     body = await request.json()
     model = generation.check_model(context.engine, body)
-    limit = generation.number(body, "max_tokens")
+    limit = number(body, "max_tokens")
     if limit is None:
         raise ApiError.invalid("missing", "body.max_tokens", "Field required", f"<dict of {len(body)} items>")
     asked = _as_chat(body)
@@ -27,7 +29,8 @@ async def create(context: Context, request: Request, reply: Reply) -> None:
     call = prompts.tool_call(asked, prompt, context.options)
     name, fixed = call if call is not None else (None, prompts.structured(asked, prompt))
     identity = request_id("chatcmpl", request, body)
-    choice = generation.prepare(context.engine, [prompt], asked, identity, max_tokens=limit, fixed=fixed, tool=name)[0]
+    read = [Prompt.of(prompt)]
+    choice = generation.prepare(context.engine, read, asked, identity, max_tokens=limit, fixed=fixed, tool=name)[0]
     head: dict[str, Any] = {"id": identity, "type": "message", "role": "assistant", "model": model}
     if body.get("stream"):
         await _stream(choice, head, reply)
@@ -113,7 +116,7 @@ def _event(name: str, **fields: Any) -> bytes:
 
 
 def _stopped(choice: Choice) -> dict[str, str | None]:
-    if choice.stop_reason is not None:
+    if isinstance(choice.stop_reason, str):
         return {"stop_reason": "stop_sequence", "stop_sequence": choice.stop_reason}
     return {"stop_reason": _STOP.get(choice.finish_reason, "end_turn")}
 

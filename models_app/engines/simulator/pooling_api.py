@@ -10,6 +10,8 @@ from typing import Any
 from models_app.engines.simulator import generation, prompts, text
 from models_app.engines.simulator.context import Context, request_id
 from models_app.engines.simulator.errors import ApiError
+from models_app.engines.simulator.prompts import Prompt
+from models_app.engines.simulator.sampling import number
 from models_app.engines.simulator.wire import Reply, Request
 
 _DIMENSIONS = 64
@@ -18,39 +20,39 @@ _DIMENSIONS = 64
 async def embeddings(context: Context, request: Request, reply: Reply) -> None:
     """POST /v1/embeddings."""
     body = await request.json()
-    size = generation.number(body, "dimensions") or _DIMENSIONS
-    texts = await _read(context, request, body, _inputs(body))
-    vectors = [_vector(each, size) for each in texts]
+    size = number(body, "dimensions") or _DIMENSIONS
+    read = await _read(context, request, body, _inputs(body))
+    vectors = [_vector(each.text, size) for each in read]
     shown = [_packed(vector) for vector in vectors] if body.get("encoding_format") == "base64" else vectors
     data = [{"index": place, "object": "embedding", "embedding": each} for place, each in enumerate(shown)]
-    await _reply(context, request, body, reply, "embd", data, texts)
+    await _reply(context, request, body, reply, "embd", data, read)
 
 
 async def pooling(context: Context, request: Request, reply: Reply) -> None:
     """POST /pooling."""
     body = await request.json()
-    texts = await _read(context, request, body, _inputs(body))
+    read = await _read(context, request, body, _inputs(body))
     data = [
         {
             "index": place,
             "object": "pooling",
-            "data": [_vector(piece, _DIMENSIONS) for piece in text.token_strings(each)],
+            "data": [_vector(piece, _DIMENSIONS) for piece in text.token_strings(each.text)],
         }
-        for place, each in enumerate(texts)
+        for place, each in enumerate(read)
     ]
-    await _reply(context, request, body, reply, "pool", data, texts)
+    await _reply(context, request, body, reply, "pool", data, read)
 
 
 async def classify(context: Context, request: Request, reply: Reply) -> None:
     """POST /classify."""
     body = await request.json()
-    texts = await _read(context, request, body, _inputs(body))
+    read = await _read(context, request, body, _inputs(body))
     data = []
-    for place, each in enumerate(texts):
-        ratio = (text.digest(each) % 1000) / 1000
+    for place, each in enumerate(read):
+        ratio = (text.digest(each.text) % 1000) / 1000
         label = "LABEL_1" if ratio >= 0.5 else "LABEL_0"
         data.append({"index": place, "label": label, "probs": [1 - ratio, ratio], "num_classes": 2})
-    await _reply(context, request, body, reply, "classify", data, texts)
+    await _reply(context, request, body, reply, "classify", data, read)
 
 
 async def score(context: Context, request: Request, reply: Reply) -> None:
@@ -61,19 +63,19 @@ async def score(context: Context, request: Request, reply: Reply) -> None:
     left = left * len(right) if len(left) == 1 else left
     if len(left) != len(right):
         raise ApiError("Input lengths must be either 1:1, 1:N or N:N")
-    texts = await _read(context, request, body, [a + b for a, b in zip(left, right, strict=True)])
+    read = await _read(context, request, body, [Prompt.of(a + b) for a, b in zip(left, right, strict=True)])
     data = [
         {"index": place, "object": "score", "score": _similarity(a, b)}
         for place, (a, b) in enumerate(zip(left, right, strict=True))
     ]
-    await _reply(context, request, body, reply, "score", data, texts)
+    await _reply(context, request, body, reply, "score", data, read)
 
 
 async def rerank(context: Context, request: Request, reply: Reply) -> None:
     """POST /rerank: documents by their likeness to the query."""
     body = await request.json()
     query, documents = prompts.flat(_any(body, "query")), _texts(_any(body, "documents"))
-    texts = await _read(context, request, body, [query + document for document in documents])
+    read = await _read(context, request, body, [Prompt.of(query + document) for document in documents])
     results = [
         {
             "index": place,
@@ -83,8 +85,8 @@ async def rerank(context: Context, request: Request, reply: Reply) -> None:
         for place, document in enumerate(documents)
     ]
     results.sort(key=lambda result: -float(str(result["relevance_score"])))
-    top = generation.number(body, "top_n") or len(results)
-    total = sum(max(text.length(each), 1) for each in texts)
+    top = number(body, "top_n") or len(results)
+    total = _total(read)
     await reply.json(
         {
             "id": request_id("rerank", request, body),
@@ -95,14 +97,14 @@ async def rerank(context: Context, request: Request, reply: Reply) -> None:
     )
 
 
-async def _read(context: Context, request: Request, body: dict[str, Any], texts: list[str]) -> list[str]:
-    """Run the texts through the engine: they queue, count and wait for a sleeping engine like any request."""
+async def _read(context: Context, request: Request, body: dict[str, Any], read: list[Prompt]) -> list[Prompt]:
+    """Run these through the engine: they queue, count and wait for a sleeping engine like any request."""
     generation.check_model(context.engine, body)
     identity = request_id("embd", request, body)
-    asked = {"priority": body.get("priority")}
-    choices = generation.prepare(context.engine, texts, asked, identity, max_tokens=1, fixed="")
+    asked = {name: body.get(name) for name in ("priority", "truncate_prompt_tokens")}
+    choices = generation.prepare(context.engine, read, asked, identity, max_tokens=1, fixed="")
     await generation.collect(choices)
-    return texts
+    return [choice.prompt for choice in choices]
 
 
 async def _reply(
@@ -112,9 +114,9 @@ async def _reply(
     reply: Reply,
     prefix: str,
     data: list[Any],
-    texts: list[str],
+    read: list[Prompt],
 ) -> None:
-    total = sum(max(text.length(each), 1) for each in texts)
+    total = _total(read)
     usage = {"prompt_tokens": total, "total_tokens": total, "completion_tokens": 0, "prompt_tokens_details": None}
     await reply.json(
         {
@@ -128,6 +130,10 @@ async def _reply(
     )
 
 
+def _total(read: list[Prompt]) -> int:
+    return sum(max(len(prompt.tokens), 1) for prompt in read)
+
+
 def _any(body: dict[str, Any], *names: str) -> Any:
     for name in names:
         if body.get(name) is not None:
@@ -135,9 +141,9 @@ def _any(body: dict[str, Any], *names: str) -> Any:
     raise ApiError.invalid("missing", f"body.{names[0]}", "Field required", f"<dict of {len(body)} items>")
 
 
-def _inputs(body: dict[str, Any]) -> list[str]:
+def _inputs(body: dict[str, Any]) -> list[Prompt]:
     if "messages" in body:
-        return [prompts.from_messages(body)]
+        return [Prompt.of(prompts.from_messages(body))]
     return prompts.from_completion({"prompt": _any(body, "input")})
 
 

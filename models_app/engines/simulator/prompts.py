@@ -1,11 +1,35 @@
 """What callers send, flattened to one text, and what they demand of the answer."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from models_app.engines.simulator import text
 from models_app.engines.simulator.errors import ApiError
 from models_app.engines.simulator.flags import Options
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the engine reads: a text, and its tokens, which a caller may have given as numbers."""
+
+    text: str
+    tokens: tuple[int, ...]
+
+    @classmethod
+    def of(cls, words: str) -> "Prompt":
+        """A text, with the tokens it has."""
+        return cls(words, tuple(text.tokenize(words)))
+
+    def cut(self, body: dict[str, Any]) -> "Prompt":
+        """Its last tokens, where the caller wants it shortened. Raises ApiError when none are left."""
+        kept = body.get("truncate_prompt_tokens")
+        if kept is None or kept == -1 or kept >= len(self.tokens):
+            return self
+        if kept == 0:
+            raise ApiError("The decoder prompt cannot be empty")
+        tokens = self.tokens[-kept:]
+        return Prompt(text.detokenize(tokens), tokens)
 
 
 def from_messages(body: dict[str, Any]) -> str:
@@ -15,6 +39,12 @@ def from_messages(body: dict[str, Any]) -> str:
         raise ApiError.invalid("missing", "body.messages", "Field required", f"<dict of {len(body)} items>")
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise ApiError.invalid("list_type", "body.messages", "Input should be a valid list", repr(messages)[:200])
+    if body.get("continue_final_message") and body.get("add_generation_prompt", True):
+        raise ApiError(
+            "continue_final_message and add_generation_prompt are not compatible. Use continue_final_message when you "
+            "want the model to continue the final message, and add_generation_prompt when you want the model to add "
+            "a header that will prompt it to start a new assistant message instead."
+        )
     if not messages:
         raise ApiError("Cannot apply chat template to an empty conversation. Provide at least one message.")
     tools = body.get("tools")
@@ -22,7 +52,14 @@ def from_messages(body: dict[str, Any]) -> str:
     system = body.get("system")
     head += f"<|system|>{flat(system)}" if system else ""
     turns = [f"<|{message.get('role', 'user')}|>{_turn(message)}" for message in messages]
-    return head + "".join(turns) + "<|assistant|>"
+    return head + "".join(turns) + ("<|assistant|>" if body.get("add_generation_prompt", True) else "")
+
+
+def echoed(body: dict[str, Any]) -> str:
+    """What a chat's answer begins with when it is to repeat the answer that it goes on with."""
+    last = body["messages"][-1]
+    repeats = body.get("echo") and last.get("role") == "assistant"
+    return flat(last.get("content")) if repeats else ""
 
 
 def flat(content: Any) -> str:
@@ -34,19 +71,34 @@ def flat(content: Any) -> str:
     return "".join(part if isinstance(part, str) else _part(part) for part in content)
 
 
-def from_completion(body: dict[str, Any]) -> list[str]:
+def from_completion(body: dict[str, Any], field: str = "prompt") -> list[Prompt]:
     """The prompts of /v1/completions: a text, texts, tokens, or lists of tokens."""
-    prompt = body.get("prompt")
-    if prompt is None or prompt in ([], ""):
+    given = body.get(field)
+    if given == []:
+        raise ApiError("You must pass at least one prompt")
+    if given is None or given == "":
         message = "Either prompt or prompt_embeds must be provided and non-empty. (parameter=prompt)"
         raise ApiError(message, param="prompt")
-    if isinstance(prompt, str):
-        return [prompt]
-    if isinstance(prompt, list) and isinstance(prompt[0], int):
-        return [text.detokenize(prompt)]
-    if not isinstance(prompt, list):
-        raise ApiError.invalid("string_type", "body.prompt", "Input should be a valid string", repr(prompt)[:200])
-    return [each if isinstance(each, str) else text.detokenize(each) for each in prompt]
+    if isinstance(given, str):
+        return [Prompt.of(given)]
+    if not isinstance(given, list):
+        raise ApiError.invalid("string_type", "body.prompt", "Input should be a valid string", repr(given)[:200])
+    if isinstance(given[0], int):
+        return [_from_tokens(given)]
+    if any(isinstance(each, str) != isinstance(given[0], str) for each in given):
+        message = "Input should be a valid integer, unable to parse string as an integer"
+        raise ApiError.invalid("int_parsing", "body.prompt.0", message, given[0])
+    return [Prompt.of(each) if isinstance(each, str) else _from_tokens(each) for each in given]
+
+
+def _from_tokens(numbers: list[Any]) -> Prompt:
+    for place, token in enumerate(numbers):
+        if not isinstance(token, int) or token < 0:
+            message = "Input should be greater than or equal to 0"
+            raise ApiError.invalid("greater_than_equal", f"body.prompt.{place}", message, token)
+        if token >= text.VOCABULARY:
+            raise ApiError(f"Token id {token} is out of vocabulary")
+    return Prompt(text.detokenize(numbers), tuple(numbers))
 
 
 def structured(body: dict[str, Any], prompt: str) -> str | None:

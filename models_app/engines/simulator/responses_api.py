@@ -11,6 +11,8 @@ from models_app.engines.simulator.context import Context
 from models_app.engines.simulator.engine import new_id
 from models_app.engines.simulator.errors import ApiError
 from models_app.engines.simulator.generation import Choice
+from models_app.engines.simulator.prompts import Prompt
+from models_app.engines.simulator.sampling import number
 from models_app.engines.simulator.wire import Reply, Request, event
 
 _NO_STORE = (
@@ -29,11 +31,12 @@ async def create(context: Context, request: Request, reply: Reply) -> None:
     turns = [*_earlier(context, body), *response_items.turns(body)]
     chat = response_items.as_chat(body, turns)
     prompt = prompts.from_messages(chat)
-    limit = generation.number(body, "max_output_tokens")
+    limit = number(body, "max_output_tokens")
     identity = str(body.get("request_id") or new_id("resp").replace("-", "_", 1))
     call = prompts.tool_call(chat, prompt, context.options)
     name, fixed = call if call is not None else (None, prompts.structured(chat, prompt))
-    choice = generation.prepare(context.engine, [prompt], body, identity, max_tokens=limit, fixed=fixed, tool=name)[0]
+    read = [Prompt.of(prompt)]
+    choice = generation.prepare(context.engine, read, body, identity, max_tokens=limit, fixed=fixed, tool=name)[0]
     response = _response(identity, model, body, choice)
     if body.get("stream"):
         await _stream(context, response, turns, choice, reply)

@@ -26,8 +26,10 @@ WORDS = """
 _INDEX = {word.encode(): number for number, word in enumerate(WORDS)}
 _BYTES_BASE = 2 * len(WORDS)
 _TOKEN = re.compile(rb" ?(?:" + b"|".join(sorted(_INDEX, reverse=True)) + rb")(?![a-z])|[.,:;!?\n]|[\s\S]{1,3}")
-_GARBAGE = ("!", "!!", " !", "#", " ~", "0")
+_GARBAGE = ("!", "##", " !", "#", " ~", "0")
 _CLOSED = 1 << 24
+VOCABULARY = _BYTES_BASE + 2 * _CLOSED
+"""Numbers of tokens are below this."""
 
 
 def tokenize(text: str) -> list[int]:
@@ -55,10 +57,10 @@ def digest(text: str, seed: int = 0) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8, key=seed.to_bytes(8, "little")).digest(), "little")
 
 
-def answer(prompt: str, *, choice: int, limit: int, endless: bool) -> list[str]:
-    """The tokens of the answer to a prompt, at most `limit`; unless `endless` it comes to its own end."""
+def answer(prompt: str, *, choice: int, limit: int, endless: bool, least: int = 0) -> list[str]:
+    """The tokens of the answer to a prompt, at most `limit`; unless `endless` it comes to its own end after `least`."""
     source = random.Random(digest(prompt, choice))  # noqa: S311
-    total = limit if endless else min(limit, 24 + source.randrange(72))
+    total = limit if endless else min(limit, max(24 + source.randrange(72), least))
     words = source.choices(WORDS, k=total)
     pieces = [" " + word for word in words]
     for place in range(11, total, 12):
@@ -95,7 +97,7 @@ def _piece(number: int) -> bytes:
         word, spaced = divmod(number, 2)
         return b" " * spaced + WORDS[word].encode()
     packed = number - _BYTES_BASE
-    return packed.to_bytes(4).lstrip(b"\x00").removeprefix(b"\x01") if packed < 2 * _CLOSED else b""
+    return packed.to_bytes(4).lstrip(b"\x00").removeprefix(b"\x01") if number < VOCABULARY else b""
 
 
 def _instance(schema: Any, root: dict[str, Any], source: random.Random) -> Any:
