@@ -6,7 +6,9 @@ from typing import Any
 
 from django.conf import settings
 
-from models_app import estimate
+from models_app.catalogue import folder as models
+from models_app.catalogue.reading import Unusable
+from models_app.models import Model
 from sardeenz.errors import InvalidSpec
 
 _HUB_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$")
@@ -31,8 +33,10 @@ def local(source: str) -> Path | None:
         return None
     if not inside:
         raise InvalidSpec(f"the folder must be inside the models directory {root}", field="source")
-    if not (folder / "config.json").is_file():
-        raise InvalidSpec(f"there is no model in {folder}: config.json is missing", field="source")
+    try:
+        models.check(folder)
+    except (Unusable, OSError) as error:
+        raise InvalidSpec(f"{folder.name}: {error}", field="source") from error
     return folder
 
 
@@ -42,13 +46,23 @@ def facts(source: str) -> dict[str, Any]:
     if folder is None:
         return {}
     try:
-        return estimate.facts(folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidSpec(f"the model's files cannot be read: {error}", field="source") from error
+        return models.facts(folder)
+    except (Unusable, OSError) as error:
+        raise InvalidSpec(f"{folder.name}: {error}", field="source") from error
+
+
+def read_again(model: Model) -> None:
+    """Look at a local model's files as they are now. Raises InvalidSpec where no engine could load them any more."""
+    if not Path(model.source).is_absolute():
+        return
+    found = facts(model.source)
+    if found != model.facts:
+        model.facts = found
+        model.save(update_fields=["facts"])
 
 
 def folders() -> list[str]:
-    """Every folder with a config.json in the models directory, at most two levels deep, as it may be named."""
+    """Every folder with a model's config in the models directory, at most two levels deep, as it may be named."""
     root = Path(settings.MODELS_DIR).resolve()
-    found = (path.parent for pattern in ("*/config.json", "*/*/config.json") for path in root.glob(pattern))
+    found = {path for pattern in ("*", "*/*") for path in root.glob(pattern) if models.is_model(path)}
     return sorted(str(folder.relative_to(root)) for folder in found if folder.resolve().is_relative_to(root))

@@ -102,7 +102,7 @@ def folder_of(folder: Path, config: object, **files: bytes) -> Path:
 
 
 def safetensors(**shapes: tuple[int, ...]) -> bytes:
-    """A real header of bf16 tensors; of the data that would follow only the length is told."""
+    """A real file of bf16 tensors."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     at = 0
     for name, shape in shapes.items():
@@ -112,7 +112,7 @@ def safetensors(**shapes: tuple[int, ...]) -> bytes:
         header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [at, at + size]}
         at += size
     raw = json.dumps(header).encode()
-    return struct.pack("<Q", len(raw)) + raw
+    return struct.pack("<Q", len(raw)) + raw + bytes(at)
 
 
 @pytest.mark.parametrize(
@@ -208,11 +208,11 @@ def test_facts_count_a_model_stored_twice_once(tmp_path: Path) -> None:
     assert estimate.facts(folder_of(tmp_path, LLAMA_8B, **both))["weights_bytes"] == 2000
 
 
-def test_facts_believe_the_index(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, LLAMA_8B)
-    index = {"metadata": {"total_size": 16060522496}, "weight_map": {}}
+def test_facts_count_the_files_and_not_what_an_index_says_of_them(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, LLAMA_8B, model=safetensors(embed=(100, 10)))
+    index = {"metadata": {"total_size": 16060522496}, "weight_map": {"embed": "model.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert estimate.facts(folder)["weights_bytes"] == 16060522496
+    assert estimate.facts(folder)["weights_bytes"] == 2000
 
 
 def test_facts_read_the_text_part_of_a_multimodal_config(tmp_path: Path) -> None:

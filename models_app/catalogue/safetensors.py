@@ -1,0 +1,72 @@
+"""What a safetensors file holds, by its header; the data itself is never read.
+
+The format: eight bytes that give the header's length, the header as JSON, then the tensors one after the other without
+a gap until the end of the file. The library refuses a file that is a byte too short or too long, and so do we.
+"""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+from models_app.catalogue.reading import Unusable, beginning
+
+HEADER_LIMIT: Final = 100 * 10**6  # the library's own
+_LENGTH: Final = 8
+
+
+def bytes_by_dtype(file: Path) -> dict[str, int]:
+    """Bytes of its tensors, by their dtype as the header writes it. Raises Unusable for a file that is not whole."""
+    header, start = _header(file)
+    tensors = sorted(_tensors(file, header))
+    end = tensors[-1][1] if tensors else 0
+    if any(one[1] != other[0] for one, other in pairwise(tensors)) or (tensors and tensors[0][0] != 0):
+        raise Unusable(f"{file.name} has a header that is not safetensors'")
+    size = file.stat().st_size
+    if size < start + end:
+        raise Unusable(f"{file.name} is not complete: it ends before its last tensor; download it again")
+    if size > start + end:
+        raise Unusable(f"{file.name} is damaged: it goes on after its last tensor; download it again")
+    found: dict[str, int] = {}
+    for first, last, dtype in tensors:
+        found[dtype] = found.get(dtype, 0) + last - first
+    return found
+
+
+def _header(file: Path) -> tuple[dict[str, Any], int]:
+    """The header, and where the data begins."""
+    raw = beginning(file, _LENGTH)
+    if not raw:
+        raise Unusable(f"{file.name} is empty; download it again")
+    size = int.from_bytes(raw, "little")
+    if len(raw) < _LENGTH or not 0 < size <= HEADER_LIMIT:
+        raise Unusable(f"{file.name} is not a safetensors file")
+    text = beginning(file, _LENGTH + size)[_LENGTH:]
+    if len(text) < size:
+        raise Unusable(f"{file.name} is not complete: it ends within its header; download it again")
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Unusable(f"{file.name} is not a safetensors file") from error
+    if not isinstance(header, dict):
+        raise Unusable(f"{file.name} has a header that is not safetensors'")
+    return header, _LENGTH + size
+
+
+def _tensors(file: Path, header: dict[str, Any]) -> list[tuple[int, int, str]]:
+    """Begin, end and dtype of each."""
+    found = []
+    for name, tensor in header.items():
+        if name == "__metadata__":
+            continue
+        told = tensor if isinstance(tensor, dict) else {}
+        offsets, dtype = told.get("data_offsets"), told.get("dtype")
+        if not _are_offsets(offsets) or not isinstance(dtype, str) or len(dtype) > 16:
+            raise Unusable(f"{file.name} has a header that is not safetensors'")
+        found.append((offsets[0], offsets[1], dtype))
+    return found
+
+
+def _are_offsets(value: Any) -> bool:
+    whole = isinstance(value, list) and len(value) == 2 and all(type(each) is int for each in value)
+    return whole and 0 <= value[0] <= value[1]
