@@ -96,7 +96,7 @@ def _kv_bytes(told: dict[str, Any], keeps: Keeps, tensor_parallel: int, dtype_by
     found = [layer for layer in layers.of(told) if layer.keeps == keeps]
     if rank := told.get("kv_lora_rank"):  # MLA keeps one compressed vector, on every GPU
         indexed = told["index_head_dim"] + INDEX_SCALE_BYTES if told.get("index_head_dim") else 0
-        return len(found) * ((rank + (told.get("qk_rope_head_dim") or 0)) * dtype_bytes + indexed)
+        return len(found) * int((rank + (told.get("qk_rope_head_dim") or 0)) * dtype_bytes + indexed)
     return sum(-(-layer.heads // tensor_parallel) * layer.width * dtype_bytes for layer in found)
 
 
@@ -117,10 +117,10 @@ def _flag(extra_args: Sequence[str], name: str) -> str:
 
 def _loaded(told: dict[str, Any], width: int) -> int:
     """Bytes of the weight files once they are loaded; quantised ones stay as they are stored."""
-    stored, by_dtype = told.get("weights_bytes") or 0, told.get("weights_by_dtype")
+    stored, by_dtype = int(told.get("weights_bytes") or 0), told.get("weights_by_dtype")
     if not isinstance(by_dtype, dict) or told.get("quantization_config"):
         return stored
-    return sum(size * width // FLOATS[dtype] if dtype in FLOATS else size for dtype, size in by_dtype.items())
+    return sum(int(size * width // FLOATS.get(dtype, width)) for dtype, size in by_dtype.items())
 
 
 def _overhead(told: dict[str, Any]) -> int:

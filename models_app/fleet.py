@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 
 from gpus.models import GPU
-from models_app import lifecycle, snapshot
+from models_app import lifecycle, snapshot, sources
 from models_app.errors import IllegalTransition
 from models_app.models import Deployment, Replica
 from models_app.states import Goal
@@ -15,6 +15,7 @@ from models_app.states import Goal
 @transaction.atomic
 def deploy(deployment: Deployment, *, actor: str, gpu: GPU | None = None) -> None:
     """Bring the deployment to its number of replicas, and show how many are placed now."""
+    _look_at_the_files(deployment)
     lifecycle.deploy(deployment, actor=actor, gpu=gpu)
     snapshot.publish_deployment(deployment.pk, deployment.seq)
 
@@ -22,6 +23,7 @@ def deploy(deployment: Deployment, *, actor: str, gpu: GPU | None = None) -> Non
 @transaction.atomic
 def start(deployment: Deployment, *, actor: str) -> None:
     """As deploy, and replicas that sleep are woken."""
+    _look_at_the_files(deployment)
     for replica in lifecycle.deploy(deployment, actor=actor):
         if replica.goal == Goal.SLEEPING:
             lifecycle.wake(replica, actor=actor)
@@ -48,6 +50,12 @@ def delete(deployment: Deployment, *, actor: str) -> None:
     number, seq = deployment.pk, deployment.seq + 1
     lifecycle.delete(deployment, actor=actor)
     snapshot.publish_deployment(number, seq)
+
+
+def _look_at_the_files(deployment: Deployment) -> None:
+    """Before something is placed: a folder may have changed, or lost a shard, since the model was registered."""
+    if lifecycle.kept(deployment).count() < deployment.replicas:
+        sources.read_again(deployment.model)
 
 
 @transaction.atomic

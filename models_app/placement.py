@@ -89,6 +89,7 @@ def profile_about(deployment: Deployment) -> dict[str, Any]:
     return {
         "source": deployment.model.source,
         "revision": deployment.model.revision,
+        "stored_bytes": deployment.model.facts.get("weights_bytes"),  # other files in the same folder take other bytes
         "runtime": deployment.runtime.kind,
         "version": deployment.runtime.version,
         "max_model_len": deployment.max_model_len,
@@ -291,4 +292,5 @@ def _estimate(deployment: Deployment) -> estimate.Estimate | None:
         tensor_parallel=deployment.tensor_parallel,
         max_model_len=deployment.max_model_len,
         kind=deployment.runtime.kind,
+        extra_args=deployment.extra_args,
     )

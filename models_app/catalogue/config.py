@@ -76,7 +76,7 @@ def facts(config: dict[str, Any]) -> dict[str, Any]:
             found[name] = kept
     found |= {name: told[name] for name in _FLAGS if isinstance(told.get(name), bool)}
     found |= {name: clean(told[name]) for name in _TEXTS if isinstance(told.get(name), str)}
-    found |= {name: clean(told[name]) for name in _PATTERNS if told.get(name) is not None}
+    found |= {name: kept for name in _PATTERNS if (kept := clean(told.get(name))) is not None}
     if isinstance(told.get("quantization_config"), dict):
         found["quantization_config"] = clean(told["quantization_config"])
     if found.get("num_hidden_layers", 0) > MOST_LAYERS:

@@ -60,13 +60,15 @@ def _tensors(file: Path, header: dict[str, Any]) -> list[tuple[int, int, str]]:
         if name == "__metadata__":
             continue
         told = tensor if isinstance(tensor, dict) else {}
-        offsets, dtype = told.get("data_offsets"), told.get("dtype")
-        if not _are_offsets(offsets) or not isinstance(dtype, str) or len(dtype) > 16:
+        offsets, dtype = _offsets(told.get("data_offsets")), told.get("dtype")
+        if offsets is None or not isinstance(dtype, str) or len(dtype) > 16:
             raise Unusable(f"{file.name} has a header that is not safetensors'")
-        found.append((offsets[0], offsets[1], dtype))
+        found.append((*offsets, dtype))
     return found
 
 
-def _are_offsets(value: Any) -> bool:
-    whole = isinstance(value, list) and len(value) == 2 and all(type(each) is int for each in value)
-    return whole and 0 <= value[0] <= value[1]
+def _offsets(value: Any) -> tuple[int, int] | None:
+    if isinstance(value, list) and len(value) == 2 and all(type(each) is int for each in value):
+        begin, end = value
+        return (begin, end) if 0 <= begin <= end else None
+    return None

@@ -139,7 +139,7 @@ RULES: Final = (
         "model_missing",
         r"RepositoryNotFoundError|RevisionNotFoundError|is not a local folder|Invalid repository ID or local directory"
         r"|No such file or directory: '(?P<path>[^']*(?:config\.json|safetensors|tokenizer)[^']*)'"
-        r"|Cannot find any model weights|404 Client Error",
+        r"|Cannot find any model weights|Weight files referenced in index but missing|404 Client Error",
         "The model's files were not found[: {path}].",
         "Check the model's source and revision, or download it first.",
         True,

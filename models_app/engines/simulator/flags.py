@@ -1,12 +1,15 @@
 """vLLM's command line as far as we use it, plus the fault switches. Unknown flags are reported, not refused."""
 
 import argparse
-import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from models_app.catalogue.folder import facts, is_model
+from models_app.catalogue.reading import Unusable
+from models_app.estimate import kv_bytes_per_token
 
 GIB = 2**30
 _NUMBER = re.compile(r"^(\d+(?:\.\d+)?)([kKmMgGtT]?)(?:i?[bB])?$")
@@ -80,12 +83,13 @@ def parse(argv: list[str]) -> Options:
     """Read the command line, or leave with argparse's message and status 2."""
     parser = _parser()
     values, unknown = parser.parse_known_args([_dashed(arg) for arg in argv])
-    config = _config(values.model)
+    config = _facts(parser, values.model)
     if values.max_model_len is None:
         values.max_model_len = int(config.get("max_position_embeddings", 32_768))
     names = tuple(values.served_model_name or [values.model])
     tensor_parallel = values.tensor_parallel_size
-    weights = values.weights_bytes if values.weights_bytes is not None else _weights(values.model) // tensor_parallel
+    stored = config.get("weights_bytes") or _weights(values.model)
+    weights = values.weights_bytes if values.weights_bytes is not None else stored // tensor_parallel
     per_token = values.kv_bytes_per_token
     return Options(
         model=values.model,
@@ -210,29 +214,24 @@ def _dashed(arg: str) -> str:
     return name.replace("_", "-") + equals + value
 
 
-def _config(model: str) -> dict[str, Any]:
-    """The model's config.json where MODEL is a folder that has one."""
-    path = Path(model) / "config.json"
-    config: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    return config
+def _facts(parser: argparse.ArgumentParser, model: str) -> dict[str, Any]:
+    """What the folder tells where MODEL is one; what vLLM could not load ends here too."""
+    if not is_model(Path(model)):
+        return {}
+    try:
+        return facts(Path(model))
+    except Unusable as error:
+        parser.error(str(error))
 
 
 def _weights(model: str) -> int:
-    """Bytes of the weights: of the files, else two per parameter of a name such as `llama-8b`, else 1 GiB."""
-    folder = Path(model)
-    files = list(folder.glob("*.safetensors")) if folder.is_dir() else []
-    if files:
-        return sum(file.stat().st_size for file in files)
+    """Bytes of the weights: two per parameter of a name such as `llama-8b`, else 1 GiB."""
     named = _PARAMETERS.search(model)
     return int(float(named[1]) * 2e9) if named else GIB
 
 
 def _kv_bytes_per_token(config: dict[str, Any], tensor_parallel: int) -> int:
-    if "num_hidden_layers" not in config or "num_attention_heads" not in config:
-        return _DEFAULT_KV_BYTES_PER_TOKEN
-    heads = config.get("num_key_value_heads") or config["num_attention_heads"]
-    head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-    return int(2 * config["num_hidden_layers"] * -(-heads // tensor_parallel) * head_dim * 2)
+    return kv_bytes_per_token(config, tensor_parallel=tensor_parallel) or _DEFAULT_KV_BYTES_PER_TOKEN
 
 
 def _api_keys(given: list[str] | None) -> tuple[str, ...]:
