@@ -242,6 +242,21 @@ class Admission:
                 places.granted += 1
                 entry.place.set_result(None)
 
+    def queued(self) -> dict[int, dict[str, float | None]]:
+        """Who stands in a deployment's queue: how many, since which Unix time, and when the last may have its place."""
+        now, clock = time.time(), time.monotonic()
+        found: dict[int, dict[str, float | None]] = {}
+        for deployment_id, places in self._places.items():
+            route = self._router.table.by_deployment.get(deployment_id)
+            if (oldest := places.queue.oldest) is not None and route is not None:
+                eta = self._eta(route, places)
+                found[deployment_id] = {
+                    "queued": len(places.queue),
+                    "queued_since": now - (clock - oldest),
+                    "expected_at": None if eta is None else now + eta,
+                }
+        return found
+
     def demand(self) -> dict[int, Demand]:
         """What this process has and wants of every deployment that limits its places."""
         return {

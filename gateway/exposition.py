@@ -1,5 +1,6 @@
 """The gateway's numbers as Prometheus text, put together when asked for: counting costs an addition, no more."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from gateway import tally
@@ -7,7 +8,7 @@ from gateway.admission import Admission
 from gateway.metering import Meter
 from gateway.outage import Outage
 from gateway.routing import Router
-from gateway.tally import Histogram, Sums
+from gateway.tally import Histogram, Sums, Waits
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -21,13 +22,18 @@ _HISTOGRAMS = (
 _GAUGES = {
     "processes": "Gateway processes behind this port.",
     "in_flight": "Requests an engine works on.",
-    "waiting": "Requests held until a model is ready.",
+    "waiting": "Requests that wait for a model to be ready or less busy.",
     "waiting_bytes": "Their bodies.",
 }
 
 
 def sums(
-    router: Router, admission: Admission, meter: Meter, outages: Sequence[Outage], captures: Mapping[str, int]
+    router: Router,
+    admission: Admission,
+    meter: Meter,
+    outages: Sequence[Outage],
+    captures: Mapping[str, int],
+    waiting: Mapping[int, Mapping[str, float | None]],
 ) -> Sums:
     """What this process has to say."""
     return Sums(
@@ -41,7 +47,20 @@ def sums(
             "waiting": admission.waiting,
             "waiting_bytes": admission.waiting_bytes,
         },
+        waits=_waits(router, waiting),
     )
+
+
+def _waits(router: Router, waiting: Mapping[int, Mapping[str, float | None]]) -> dict[str, Waits]:
+    """Of every model there is, so that a series does not end when nobody waits."""
+    now = time.time()
+    found = {}
+    for route in router.table.routes:
+        held = waiting.get(route.deployment_id, {})
+        counts = {"ready": int(held.get("count") or 0), "queue": int(held.get("queued") or 0)}
+        oldest = [at for at in (held.get("since"), held.get("queued_since")) if at is not None]
+        found[route.served_name] = Waits(counts, max(0.0, now - min(oldest)) if oldest else 0.0)
+    return found
 
 
 def text(found: Sums) -> bytes:
@@ -50,9 +69,22 @@ def text(found: Sums) -> bytes:
     for gauge, about in _GAUGES.items():
         name = f"sardeenz_gateway_{gauge}"
         lines += [*_head(name, "gauge", about), _line(name, {}, found.gauges.get(gauge, 0))]
+    lines += _waiting(found)
     lines += _head("sardeenz_gateway_faults_total", "counter", "Failures of something the gateway needs.")
     lines += [_line("sardeenz_gateway_faults_total", {"what": what}, times) for what, times in found.faults.items()]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _waiting(found: Sums) -> Iterator[str]:
+    name = "sardeenz_gateway_waiting_calls"
+    yield from _head(name, "gauge", "Calls that wait for this model to be ready, or in its queue.")
+    for model, waits in found.waits.items():
+        for reason, count in waits.counts.items():
+            yield _line(name, {"model": model, "for": reason}, count)
+    name = "sardeenz_gateway_longest_wait_seconds"
+    yield from _head(name, "gauge", "How long the oldest of them has waited.")
+    for model, waits in found.waits.items():
+        yield _line(name, {"model": model}, waits.longest_seconds)
 
 
 def _calls(found: Sums) -> Iterator[str]:

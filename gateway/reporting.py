@@ -11,7 +11,7 @@ from gateway.targets import Target
 
 REPORT_SECONDS = 1.0
 
-Demand = Mapping[int, Mapping[str, float]]
+Demand = Mapping[int, Mapping[str, float | None]]
 Report = Callable[[str, Iterable[str], Mapping[str, int], Demand, float], Awaitable[None]]
 """Gateway id, markers routed, leases per marker, who waits per deployment, until when usage is in the database."""
 
@@ -38,6 +38,8 @@ class Reporter:
         self._used: set[int] = set()
         self._now = asyncio.Event()
         self._turn = asyncio.Lock()
+        self.queued: Callable[[], Demand] = dict
+        """Who stands in the queues, set by whoever has them."""
         router.announce = self.tell
         router.on_swap.append(self._now.set)
         holds.on_begin = self._now.set
@@ -48,6 +50,13 @@ class Reporter:
         if not routable:
             self._now.set()
 
+    def waiting(self) -> dict[int, dict[str, float | None]]:
+        """Who waits per deployment: for a ready replica, and in its queue."""
+        found: dict[int, dict[str, float | None]] = {key: {**held} for key, held in self._holds.demand().items()}
+        for deployment_id, queued in self.queued().items():
+            found.setdefault(deployment_id, {}).update(queued)
+        return found
+
     async def tell(self, routes: frozenset[str] | None = None) -> None:
         """Write what is true now, with `routes` instead of the table's when they are about to become true."""
         async with self._turn:
@@ -55,7 +64,7 @@ class Reporter:
             shown = self._router.table.markers if routes is None else routes
             try:
                 async with asyncio.timeout(REPORT_SECONDS):
-                    await self._report(self.gateway_id, shown, leases, self._holds.demand(), self._meter.written_until)
+                    await self._report(self.gateway_id, shown, leases, self.waiting(), self._meter.written_until)
             except FAULTS as error:
                 self.outage.began(error)
             else:

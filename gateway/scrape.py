@@ -105,6 +105,7 @@ def _bury(folder: Path, ended: Ended, gone: list[Path]) -> None:
         if path.stem not in ended.names:
             last = _read(path, Sums)
             last.gauges.clear()
+            last.waits.clear()
             ended.sums.add(last)
     ended.names = [path.stem for path in gone]
     _replace(folder / _ENDED, msgspec.msgpack.encode(ended))

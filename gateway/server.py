@@ -101,6 +101,7 @@ class Gateway:
         self.peers = Peers(self.gateway_id, needs.exchange, self.limiter, self._demand)
         self.admission = Admission(self.router, self.reporter, self.holds, self.room, limits, self.peers.allowed)
         self.peers.on_turn.append(self.admission.pump)
+        self.reporter.queued = self.admission.queued
         self.scrape = Scrape(metrics_dir, self.gateway_id, self._sums)
         self.stored = StoredResponses(needs.save_responses, needs.find_response)
         self.recorder = Recorder(needs.write_captures)
@@ -188,7 +189,8 @@ class Gateway:
         return self.admission.demand()
 
     def _sums(self) -> Sums:
-        return exposition.sums(self.router, self.admission, self.meter, self.outages, self.recorder.counts)
+        router, waiting = self.router, self.reporter.waiting()
+        return exposition.sums(router, self.admission, self.meter, self.outages, self.recorder.counts, waiting)
 
     @property
     def outages(self) -> tuple[Outage, ...]:

@@ -63,6 +63,19 @@ class Tally(msgspec.Struct):
             getattr(self, phase).add(getattr(other, phase))
 
 
+class Waits(msgspec.Struct):
+    """Calls of one model that wait now, by what for, and how long the oldest has."""
+
+    counts: dict[str, int] = msgspec.field(default_factory=dict)
+    longest_seconds: float = 0.0
+
+    def add(self, other: "Waits") -> None:
+        """Add those of another process."""
+        for reason, count in other.counts.items():
+            self.counts[reason] = self.counts.get(reason, 0) + count
+        self.longest_seconds = max(self.longest_seconds, other.longest_seconds)
+
+
 class Sums(msgspec.Struct):
     """All that one gateway process counts, and what it holds now."""
 
@@ -72,6 +85,7 @@ class Sums(msgspec.Struct):
     gauges: dict[str, float] = msgspec.field(default_factory=dict)
     captures: dict[str, int] = msgspec.field(default_factory=dict)
     """Captured calls, by what became of them."""
+    waits: dict[str, Waits] = msgspec.field(default_factory=dict)
 
     def add(self, other: "Sums") -> None:
         """Add another process's."""
@@ -83,4 +97,6 @@ class Sums(msgspec.Struct):
             self.gauges[name] = self.gauges.get(name, 0.0) + value
         for result, count in other.captures.items():
             self.captures[result] = self.captures.get(result, 0) + count
+        for name, waits in other.waits.items():
+            self.waits.setdefault(name, Waits()).add(waits)
         self.dropped += other.dropped

@@ -29,6 +29,17 @@ _identity = cache(processes.identity)
 
 
 @dataclass(frozen=True, slots=True)
+class Queued:
+    """Requests that wait for one deployment to be less busy."""
+
+    count: int
+    since: float
+    """Unix time of the oldest."""
+    expected_at: float | None
+    """Unix time at which the last of them is likely to have its turn."""
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayReport:
     """What one gateway process last said; replicas are named by marker `<id>:<generation>`."""
 
@@ -37,7 +48,9 @@ class GatewayReport:
     leases: Mapping[str, int]
     at: float
     waiting: Mapping[int, Demand] = field(default_factory=dict)
-    """By deployment: the requests it holds."""
+    """By deployment: the requests it holds until a replica is ready."""
+    queued: Mapping[int, Queued] = field(default_factory=dict)
+    """By deployment: the requests that stand in the queue of a ready one."""
     written_until: float = 0.0
     """Unix time until which the usage of what it ended is in the database."""
 
@@ -47,12 +60,13 @@ async def areport(
     gateway_id: str,
     routes: Iterable[str],
     leases: Mapping[str, int],
-    waiting: Mapping[int, Mapping[str, float]] | None = None,
+    waiting: Mapping[int, Mapping[str, float | None]] | None = None,
     written_until: float = 0.0,
 ) -> None:
     """Say which replicas this gateway may hand new requests to, how many each has in flight, and who waits.
 
-    `waiting` has `count`, `since` (Unix time of the oldest) and `priority` (the lowest number) by deployment.
+    By deployment, `waiting` has `count`, `since` (Unix time of the oldest) and `priority` (the lowest number) of those
+    who wait for a ready replica; `queued`, `queued_since` and `expected_at` of those who stand in its queue.
     """
     name = key("gateway", gateway_id)
     fields: dict[Any, Any] = {}
@@ -113,7 +127,8 @@ def read_reports() -> list[GatewayReport]:
             frozenset(json.loads(fields["routes"])),
             json.loads(fields["leases"]),
             float(fields["at"]),
-            _waiting(fields.get("waiting", "{}")),
+            _waiting(json.loads(fields.get("waiting", "{}"))),
+            _queued(json.loads(fields.get("waiting", "{}"))),
             float(fields.get("written_until", 0.0)),
         )
         for name, fields in found.items()
@@ -121,11 +136,19 @@ def read_reports() -> list[GatewayReport]:
     ]
 
 
-def _waiting(text: str) -> dict[int, Demand]:
-    found = json.loads(text)
+def _waiting(found: Mapping[str, Mapping[str, Any]]) -> dict[int, Demand]:
     return {
         int(deployment_id): Demand(int(held["count"]), float(held["since"]), int(held["priority"]))
         for deployment_id, held in found.items()
+        if held.get("count")
+    }
+
+
+def _queued(found: Mapping[str, Mapping[str, Any]]) -> dict[int, Queued]:
+    return {
+        int(deployment_id): Queued(int(held["queued"]), float(held["queued_since"]), held.get("expected_at"))
+        for deployment_id, held in found.items()
+        if held.get("queued")
     }
 
 

@@ -101,7 +101,7 @@ class LogConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     async def lifecycle_event(self, event: dict[str, Any]) -> None:
         """Change to the log of the new engine when this replica starts again; end when the replica is gone."""
         changed = event["payload"]
-        if (changed["kind"], changed["id"]) != ("replica", self.replica_id) or self.following is None:
+        if (changed["kind"], changed.get("id")) != ("replica", self.replica_id) or self.following is None:
             return
         row = changed["row"]
         if row is None:

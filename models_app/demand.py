@@ -26,7 +26,7 @@ from models_app.models import Replica
 from models_app.states import Goal, State
 from models_app.swap import Decision, Demand, Resident, Sleeper, Snapshot, Verdict
 
-WAITS = "waits_for_room"
+WAITS = swap.WAITS_FOR_ROOM
 DISPLACED = "displaced"
 
 logger = logging.getLogger(__name__)

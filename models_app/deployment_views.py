@@ -7,7 +7,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from models_app import fleet, rows, snapshot
+from models_app import fleet, rows, snapshot, waiting
 from models_app.intent import IntentSerializer
 from models_app.models import Deployment
 from models_app.serializers import DeploymentRowSerializer, PlaceSerializer, SleepSerializer
@@ -28,7 +28,8 @@ class DeploymentViewSet(viewsets.GenericViewSet[Deployment]):
         if name := request.query_params.get("name"):
             found = found.filter(name=name)
         page = self.paginate_queryset(found) or []
-        return self.get_paginated_response([rows.deployment_row(deployment) for deployment in page])
+        waits = waiting.by_deployment()
+        return self.get_paginated_response([rows.deployment_row(deployment, waits) for deployment in page])
 
     def retrieve(self, request: Request, pk: str) -> Response:
         """One deployment."""
@@ -58,7 +59,7 @@ class DeploymentViewSet(viewsets.GenericViewSet[Deployment]):
         snapshot.publish_deployment(written.pk, written.seq)
         if given.deploys:
             fleet.deploy(written, actor=actor(self.request), gpu=given.lead)
-        return Response(rows.deployment_row(written), status=status)
+        return Response(rows.deployment_row(written, waiting.by_deployment()), status=status)
 
     @extend_schema(responses={202: DeploymentRowSerializer, 204: None})
     def destroy(self, request: Request, pk: str) -> Response:
@@ -70,7 +71,7 @@ class DeploymentViewSet(viewsets.GenericViewSet[Deployment]):
 
     def _row(self, status: int = 200) -> Response:
         self.queryset = rows.deployments()
-        return Response(rows.deployment_row(self.get_object()), status=status)
+        return Response(rows.deployment_row(self.get_object(), waiting.by_deployment()), status=status)
 
     @extend_schema(request=PlaceSerializer, responses={202: DeploymentRowSerializer})
     @action(detail=True, methods=["post"])

@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import datetime
+from typing import Literal
 
 from django.utils import timezone
 
@@ -142,5 +143,16 @@ def _eta(state: RouteState, replicas: list[Replica]) -> float | None:
     name = {"sleeping": "wake_seconds", "starting": "load_seconds"}.get(state)
     if any(row.state in (State.WAKING, State.SLEEPING) for row in replicas):
         name = name and "wake_seconds"
-    known: list[Any] = [row.profile.get(name) for row in replicas if name and row.profile.get(name)]
-    return float(max(known)) if known else None
+    known = [_left(row, float(seconds), now) for row in replicas if name and (seconds := row.profile.get(name))]
+    left = max(known, default=0.0)
+    return left if left > 0 else None  # what takes longer than ever before is not expected at any time
+
+
+def _left(row: Replica, seconds: float, now: datetime) -> float:
+    """Of what its last wake or load took, counted from when this one began."""
+    return seconds - (now - row.state_at).total_seconds() if row.state in (State.WAKING, State.STARTING) else seconds
+
+
+def eta_seconds(replicas: list[Replica]) -> float | None:
+    """Seconds until one of a deployment's replicas is likely to be ready; None where that is not known."""
+    return _eta(_state(replicas), replicas)

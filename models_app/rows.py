@@ -17,6 +17,7 @@ from models_app.states import Goal, State
 
 HIDDEN = "(hidden)"
 _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|KEY", re.IGNORECASE)
+WaitReason = Literal["wake", "load", "room", "engine", "queue"]
 Verb = Literal["start", "stop", "restart", "sleep", "wake", "move", "cancel"]
 
 
@@ -52,6 +53,16 @@ class GPURow(TypedDict):
     present: bool
 
 
+class WaitingRow(TypedDict):
+    """Calls that wait for one deployment, at all gateways together; `since` is that of the oldest."""
+
+    count: int
+    since: str
+    expected_at: str | None
+    reason: WaitReason
+    message: str
+
+
 class DeploymentRow(TypedDict):
     """The intent, with how many replicas are placed for it."""
 
@@ -85,6 +96,7 @@ class DeploymentRow(TypedDict):
     kv_cap_bytes: int | None
     deleting: bool
     created_at: str
+    waiting: WaitingRow | None
 
 
 class ReservationRow(TypedDict):
@@ -217,8 +229,8 @@ def shown(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: HIDDEN if _SECRET.search(name) else value for name, value in environment.items()}
 
 
-def deployment_row(deployment: Deployment) -> DeploymentRow:
-    """One intent; the number of placed replicas is read when `deployments()` did not bring it."""
+def deployment_row(deployment: Deployment, waiting: Mapping[int, WaitingRow]) -> DeploymentRow:
+    """One intent and who waits for it; the number of placed replicas is read when `deployments()` did not bring it."""
     placed: int | None = getattr(deployment, "n_placed", None)
     return {
         "id": deployment.pk,
@@ -251,6 +263,7 @@ def deployment_row(deployment: Deployment) -> DeploymentRow:
         "kv_cap_bytes": deployment.kv_cap_bytes,
         "deleting": deployment.deleting,
         "created_at": deployment.created_at.isoformat(),
+        "waiting": waiting.get(deployment.pk),
     }
 
 

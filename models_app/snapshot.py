@@ -5,7 +5,7 @@ from typing import Literal, TypedDict
 
 from django.db import transaction
 
-from models_app import rows
+from models_app import rows, waiting
 from models_app.rows import DeploymentRow, GPURow, NodeRow, ReplicaRow
 from sardeenz import events
 
@@ -22,11 +22,12 @@ class Snapshot(TypedDict):
 
 def take() -> Snapshot:
     """All nodes, GPUs, deployments and replicas as they are now."""
+    waits = waiting.by_deployment()
     return {
         "type": "snapshot",
         "nodes": [rows.node_row(node) for node in rows.nodes()],
         "gpus": [rows.gpu_row(gpu) for gpu in rows.gpus()],
-        "deployments": [rows.deployment_row(deployment) for deployment in rows.deployments()],
+        "deployments": [rows.deployment_row(deployment, waits) for deployment in rows.deployments()],
         "replicas": [rows.replica_row(replica) for replica in rows.replicas()],
     }
 
@@ -38,7 +39,7 @@ def publish_deployment(deployment_id: int, seq: int) -> None:
 
 def _publish_deployment(deployment_id: int, seq: int) -> None:
     deployment = rows.deployments().filter(pk=deployment_id).first()
-    row = None if deployment is None else rows.deployment_row(deployment)
+    row = None if deployment is None else rows.deployment_row(deployment, waiting.by_deployment())
     newest = seq if row is None else row["seq"]
     events.publish(events.LIFECYCLE, {"kind": "deployment", "id": deployment_id, "seq": newest, "row": row})
     events.routes_changed()

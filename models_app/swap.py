@@ -18,6 +18,8 @@ from enum import Enum
 from itertools import combinations
 from typing import Any
 
+WAITS_FOR_ROOM = "waits_for_room"
+"""The reason of a sleeper that calls wait for and that finds no room yet."""
 EXACT = 10
 """Up to so many candidates every set is compared; beyond, the dearest are spared one by one."""
 UNMEASURED_SECONDS = 10.0

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from gpus.models import GPU
-from models_app import idle, queues
+from models_app import idle, queues, waiting
 from models_app.models import Transition
 from models_app.reconcile import Reconciler
 from sardeenz import heartbeats
@@ -28,10 +28,11 @@ def reconcile_gpu(uuid: str) -> None:
 
 @shared_task(name="models_app.tick")
 def tick() -> None:
-    """Poke every GPU, so that a lost message costs two seconds; put idle deployments to sleep."""
+    """Poke every GPU, so that a lost message costs two seconds; show who waits; put idle deployments to sleep."""
     heartbeats.say(heartbeats.TICKS)
     for uuid in GPU.objects.filter(present=True).values_list("uuid", flat=True):
         queues.poke(uuid)
+    waiting.publish()
     idle.sleep_idle()
 
 

@@ -19,6 +19,13 @@ ROUTES_CHANNEL = redis.key("events", "routes")
 logger = logging.getLogger(__name__)
 
 
+class WaitingEvent(TypedDict):
+    """Who waits, by deployment id: everybody, so that the next one makes up for one that was lost."""
+
+    kind: Literal["waiting"]
+    waiting: dict[str, Any]
+
+
 class LifecycleEvent(TypedDict):
     """One changed or removed row. The browser keeps the highest `seq` per (kind, id)."""
 

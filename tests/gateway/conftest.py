@@ -55,7 +55,7 @@ class World:
     redis_fault: BaseException | None = None
     wakes: list[int] = field(default_factory=list)
     reports: list[tuple[frozenset[str], dict[str, int]]] = field(default_factory=list)
-    demand: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    demand: Mapping[int, Mapping[str, float | None]] = field(default_factory=dict)
     said: dict[str, bytes] = field(default_factory=dict)
     responses: dict[str, str] = field(default_factory=dict)
     forgotten: list[str] = field(default_factory=list)
@@ -145,7 +145,7 @@ class World:
         gateway_id: str,
         routes: Iterable[str],
         leases: Mapping[str, int],
-        waiting: Mapping[int, Mapping[str, float]],
+        waiting: Mapping[int, Mapping[str, float | None]],
         written_until: float,
     ) -> None:
         if self.redis_fault:

@@ -1,22 +1,26 @@
 """/ws/lifecycle and /ws/logs: subscribe, snapshot, forward."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import connections
 
 from gateway.authentication import KeyUser
-from models_app import lifecycle, rows, snapshot
+from models_app import activity, lifecycle, rows, snapshot, waiting
 from models_app.engines import logs
 from models_app.models import Deployment, Replica
 from models_app.routing import websocket_urlpatterns
+from models_app.states import State
 from tests import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,6 +77,25 @@ async def test_a_page_begins_with_the_snapshot_and_is_sent_each_change() -> None
     await page.disconnect()
 
 
+async def test_a_page_is_told_who_waits_and_that_nobody_does_any_more() -> None:
+    replica: Replica = await in_database(lambda: factories.replica(State.SLEEPING))
+    page = await visit("/ws/lifecycle")
+    assert (await page.receive_json_from(timeout=SECONDS))["deployments"][0]["waiting"] is None
+    held: dict[str, float | None] = {"count": 3, "since": time.time(), "priority": 0}
+    async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as client:
+        await activity.areport(client, "one", [], {}, {replica.deployment_id: held})
+    await in_database(waiting.publish)
+    told = await page.receive_json_from(timeout=SECONDS)
+    assert (told["type"], told["kind"]) == ("event", "waiting")
+    assert told["waiting"][str(replica.deployment_id)]["count"] == 3
+    assert told["waiting"] == {str(number): row for number, row in (await in_database(waiting.by_deployment)).items()}
+    async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as client:
+        await activity.aforget(client, "one")
+    await in_database(waiting.publish)
+    assert (await page.receive_json_from(timeout=SECONDS))["waiting"] == {}
+    await page.disconnect()
+
+
 async def test_a_deployment_that_goes_is_sent_as_no_row() -> None:
     deployment: Deployment = await in_database(factories.deployment)
     page = await visit("/ws/lifecycle")
@@ -103,6 +126,16 @@ async def test_a_log_is_replayed_and_then_followed() -> None:
     with log.open("a") as file:
         file.write("f\nthree\n")
     assert await page.receive_json_from(timeout=SECONDS) == {"type": "lines", "lines": ["half", "three"]}
+    await page.disconnect()
+
+
+async def test_a_log_goes_on_when_open_pages_are_told_who_waits() -> None:
+    replica: Replica = await in_database(factories.replica)
+    page = await visit(f"/ws/logs/{replica.pk}")
+    await page.receive_json_from(timeout=SECONDS)
+    await in_database(waiting.publish)
+    log_of(replica).write_text("begun\n")
+    assert await page.receive_json_from(timeout=SECONDS) == {"type": "lines", "lines": ["begun"]}
     await page.disconnect()
 
 

@@ -46,6 +46,15 @@ describe("the fleet", () => {
     expect(applyLifecycle(begun, { ...event(9, null), kind: "window" as "replica" })).toBe(begun);
   });
 
+  it("is told who waits for which deployment, and that nobody does any more", () => {
+    const waiting = { count: 2, since: "2026-01-01T00:00:00+00:00", expected_at: null, reason: "wake" as const, message: "it wakes" };
+    const waits = applyLifecycle(begun, { type: "event", kind: "waiting", waiting: { "1": waiting } });
+    expect(waits.deployments.get(1)?.waiting).toEqual(waiting);
+    const none = applyLifecycle(waits, { type: "event", kind: "waiting", waiting: {} });
+    expect(none.deployments.get(1)?.waiting).toBeNull();
+    expect(applyLifecycle(none, { type: "event", kind: "waiting", waiting: {} })).toBe(none);
+  });
+
   it("leaves the old fleet as it was", () => {
     applyLifecycle(begun, event(6, null));
     expect(state(begun)).toBe("ready");

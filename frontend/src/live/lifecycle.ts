@@ -23,7 +23,14 @@ export interface EventFrame {
   row: NodeRow | GPURow | DeploymentRow | ReplicaRow | null;
 }
 
-export type LifecycleFrame = SnapshotFrame | EventFrame;
+/** Calls that wait, by deployment id: all of them, so that who is not named has none. */
+export interface WaitingFrame {
+  type: "event";
+  kind: "waiting";
+  waiting: Readonly<Record<string, NonNullable<DeploymentRow["waiting"]>>>;
+}
+
+export type LifecycleFrame = SnapshotFrame | EventFrame | WaitingFrame;
 
 type Table = "nodes" | "gpus" | "deployments" | "replicas";
 const TABLES = { node: "nodes", gpu: "gpus", deployment: "deployments", replica: "replicas" } as const;
@@ -40,6 +47,7 @@ export const NO_FLEET: Fleet = {
 /** The fleet after one more frame. A snapshot replaces all; an event that is older than what is known changes nothing. */
 export function applyLifecycle(fleet: Fleet, frame: LifecycleFrame): Fleet {
   if (frame.type === "snapshot") return fromSnapshot(frame);
+  if (frame.kind === "waiting") return withWaiting(fleet, frame.waiting);
   const table: Table | undefined = TABLES[frame.kind];
   if (table === undefined) return fleet; // of a newer server
   const name = `${frame.kind}:${frame.id}`;
@@ -57,6 +65,14 @@ export function applyLifecycle(fleet: Fleet, frame: LifecycleFrame): Fleet {
     removed.delete(name);
   }
   return { ...fleet, removed, [table]: rows };
+}
+
+function withWaiting(fleet: Fleet, waiting: WaitingFrame["waiting"]): Fleet {
+  const changed = [...fleet.deployments.values()].filter((row) => row.waiting !== null || waiting[row.id]);
+  if (changed.length === 0) return fleet;
+  const deployments = new Map(fleet.deployments);
+  for (const row of changed) deployments.set(row.id, { ...row, waiting: waiting[row.id] ?? null });
+  return { ...fleet, deployments };
 }
 
 function fromSnapshot(frame: SnapshotFrame): Fleet {

@@ -68,6 +68,7 @@ export function deployment(given: Partial<DeploymentRow> = {}): DeploymentRow {
     kv_floor_bytes: null,
     kv_cap_bytes: null,
     deleting: false,
+    waiting: null,
     created_at: "2026-01-01T00:00:00+00:00",
     ...given,
   };
