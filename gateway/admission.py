@@ -9,6 +9,7 @@ from gateway.errors import NoReplicaAnswers, QueueFull, QueueTimeout, ResponseNo
 from gateway.holds import Holds, Limits, Patience, Room, Waiting
 from gateway.peers import Demand
 from gateway.queueing import FairQueue
+from gateway.reach import Reach
 from gateway.reporting import Reporter
 from gateway.routing import Route, Router
 from gateway.targets import Target
@@ -69,6 +70,7 @@ class Admission:
         self._share = share
         self._places: dict[int, Places] = {}
         self._turn = 0
+        self.reach = Reach(router, holds.look)
         router.on_swap.append(self.pump)
 
     @property
@@ -103,6 +105,11 @@ class Admission:
             route = self._router.route(route.deployment_id)
             if route.targets:
                 return self._best(call, route, avoid, last)
+
+    async def until_reachable(self, call: Waiting, route: Route, spent_seconds: float) -> None:
+        """An engine refused the connection: wait for it, or for another, as for one that starts."""
+        if not route.reachable:
+            await self._holds.wait(call, route, spent_seconds)
 
     def give_back(self, call: Waiting, lease: "Lease") -> None:
         """The call is done with its place."""

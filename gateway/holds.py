@@ -91,12 +91,13 @@ class Room:
 class Patience:
     """One request's own: until when it waits, and when its client must hear of it again."""
 
-    def __init__(self, limits: Limits, call: Waiting, seconds: float | None = None) -> None:
+    def __init__(self, limits: Limits, call: Waiting, seconds: float | None = None, spent_seconds: float = 0.0) -> None:
         self._call = call
         self._time = asyncio.get_running_loop().time
         self.began = self._time()
-        self.seconds = min(limits.wait_seconds if call.streams_events else limits.quiet_seconds, seconds or 1e9)
-        self._deadline = self.began + self.seconds
+        most = limits.wait_seconds if call.streams_events else limits.quiet_seconds
+        self.seconds = most if seconds is None else min(most, seconds)
+        self._deadline = self.began + self.seconds - spent_seconds
         self._word_at = self.began + HEARTBEAT_SECONDS
 
     @property
@@ -142,20 +143,20 @@ class Holds:
         self._holds: dict[int, Hold] = {}
         self.waking = Outage("asking for a model to be made ready")
         self.on_begin: Callable[[], None] = lambda: None
-        router.on_swap.append(self._look)
+        router.on_swap.append(self.look)
 
-    async def wait(self, call: Waiting, route: Route) -> Route:
-        """Hold the request until its deployment has a ready replica."""
+    async def wait(self, call: Waiting, route: Route, spent_seconds: float = 0.0) -> Route:
+        """Hold the request until its deployment has a ready replica; of its patience so much was spent before."""
         _refuse(route)
-        patience = Patience(self._limits, call)
+        patience = Patience(self._limits, call, spent_seconds=spent_seconds)
         since = time.time()
         began = time.monotonic()
         try:
             with self._room.taken(call, route):
-                while not route.targets:
+                while not route.reachable:
                     await self._turn(call, route, patience, since)
                     route = self._router.route(route.deployment_id)
-                    if not route.targets:
+                    if not route.reachable:
                         _refuse(route)
                         if patience.over:
                             raise _late(route, patience.seconds)
@@ -218,11 +219,11 @@ class Holds:
                 del self._holds[deployment_id]
             hold.settle(None)
 
-    def _look(self) -> None:
-        """A new table: those who can go on, or need not wait any longer, are let go."""
+    def look(self) -> None:
+        """The table or a replica has changed: those who can go on, or need not wait any longer, are let go."""
         for deployment_id, hold in tuple(self._holds.items()):
             route = self._router.table.by_deployment.get(deployment_id)
-            if route is None or route.targets or route.state in REFUSED:
+            if route is None or route.reachable or route.state in REFUSED:
                 del self._holds[deployment_id]
                 hold.settle(None)
 

@@ -12,6 +12,7 @@ part of the places.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
@@ -31,12 +32,16 @@ Exchange = Callable[[str, bytes], Awaitable[Mapping[str, bytes]]]
 
 
 class Said(msgspec.Struct, array_like=True, frozen=True):
-    """What one process says; `turn` makes each word differ from the last. Demands and claims are by deployment."""
+    """What one process says; `turn` makes each word differ from the last.
+
+    Demands and claims are by deployment, what is in flight by a replica's marker.
+    """
 
     turn: int
     uses: Uses
     demands: dict[int, Demand]
     claims: dict[int, int]
+    in_flight: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class Heard(NamedTuple):
@@ -45,6 +50,10 @@ class Heard(NamedTuple):
     raw: bytes
     said: Said
     at: float
+
+
+def _nobody(_: Mapping[str, int]) -> None:
+    """Until a router listens."""
 
 
 class Peers:
@@ -70,6 +79,9 @@ class Peers:
         self._allowed: dict[int, int] = {}
         self.count = 1
         """How many processes there are, as far as known."""
+        self.in_flight: Callable[[], dict[str, int]] = dict
+        """What this process has in flight per replica, and, below, who is told what all others have."""
+        self.hear_in_flight: Callable[[Mapping[str, int]], None] = _nobody
         self.on_turn: list[Callable[[], None]] = []
         """Called after each exchange: places may have become ours, or be gone."""
         self.outage = Outage("sharing limits with other gateways")
@@ -100,7 +112,7 @@ class Peers:
         self._allowed = {number: min(target, self._allowed.get(number, 0)) for number, target in targets.items()}
         claims = {number: max(target, demands[number].in_flight) for number, target in targets.items()}
         self._turn += 1
-        said = Said(self._turn, self._limiter.said(), demands, claims)
+        said = Said(self._turn, self._limiter.said(), demands, claims, self.in_flight())
         try:
             async with asyncio.timeout(EXCHANGE_LIMIT_SECONDS):
                 fields = await self._exchange(self._gateway_id, msgspec.json.encode(said))
@@ -112,6 +124,10 @@ class Peers:
             self._hear(fields)
             self._raise(targets, demands)
         self._limiter.hear({name: other.uses for name, other in self._others.items()})
+        elsewhere: Counter[str] = Counter()
+        for other in self._others.values():
+            elsewhere.update(other.in_flight)
+        self.hear_in_flight(elsewhere)
         for call in self.on_turn:
             call()
 

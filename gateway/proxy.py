@@ -17,7 +17,7 @@ from gateway.routing import Plan, Route, Router
 from gateway.stored import StoredResponses
 from gateway.strip import Strip
 from gateway.targets import Target
-from gateway.upstream import Connection, NothingAnswered
+from gateway.upstream import Connection, NotConnected, NothingAnswered
 from models_app.errors import EngineRefused
 from sardeenz.errors import EngineError, SardeenzError, Unavailable
 
@@ -119,19 +119,27 @@ class Proxy:
                     raise
 
     async def _exchange(self, call: Call, route: Route, *, last: bool) -> None:
-        """Ask one replica; if the connection ends before the first byte, ask once more, elsewhere where possible."""
+        """Ask one replica; if the connection ends before the first byte, ask once more, elsewhere where possible.
+
+        Where there was no connection nothing was sent: that is tried as long as the call may wait.
+        """
         call.route = route
         if not route.targets and not call.reply.started:
             call.reply.state = route.state.encode("ascii", "replace")
-        admission = self._admission
+        admission, waited = self._admission, call.wake_seconds
         failed: Target | None = None
         while True:
             lease = admission.lease(call, route, failed, last) or await admission.wait(call, route, failed, last)
-            target, ended = lease.target, False
+            target, ended, refused = lease.target, False, False
             try:
                 await self._ask(call, route, target, last=last, fresh=failed is not None)
                 ended = True
                 return
+            except NotConnected:
+                admission.reach.lost(target)
+                if call.pinned or not (last or route.reachable):
+                    raise
+                refused = True
             except NothingAnswered:
                 target.health.failed(time.monotonic())
                 self._router.look_again()
@@ -147,6 +155,16 @@ class Proxy:
                     target.health.let_go()
                 admission.give_back(call, lease)
             route = self._router.route(route.deployment_id)
+            if refused:
+                await self._until_reachable(call, route, call.wake_seconds - waited)
+                route = self._router.route(route.deployment_id)
+
+    async def _until_reachable(self, call: Call, route: Route, waited: float) -> None:
+        """Hold a call that met an engine that accepts no connection, as one that meets a model that starts."""
+        call.leased = False
+        if not call.reply.started:
+            call.reply.state = b"starting"
+        await self._admission.until_reachable(call, route, waited)
 
     async def _ask(self, call: Call, route: Route, target: Target, *, last: bool, fresh: bool) -> None:
         """One request to one engine, and its answer to the client."""

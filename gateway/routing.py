@@ -7,9 +7,10 @@ handed out before it is reported as gone. So whoever reads "not in routes, no le
 import asyncio
 import json
 import random
+import time
 import zlib
 from bisect import bisect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -38,6 +39,11 @@ class Route:
         self.deployment_id = row.deployment_id
         self.served_name = row.served_name
         self.state = row.state
+
+    @property
+    def reachable(self) -> bool:
+        """Whether there is a replica to ask, as far as known."""
+        return any(not target.health.refuses for target in self.targets)
 
 
 class Plan:
@@ -188,6 +194,12 @@ class Router:
         self._retired = {marker: target for marker, target in self._retired.items() if target.in_flight}
         targets = (*self.table.targets.values(), *self._retired.values())
         return {target.marker: target.in_flight for target in targets if target.in_flight}
+
+    def hear(self, elsewhere: Mapping[str, int]) -> None:
+        """What other gateway processes have in flight per replica."""
+        now = time.monotonic()
+        for target in (*self.table.targets.values(), *self._retired.values()):
+            target.hear(elsewhere.get(target.marker, 0), now)
 
     def routable(self, target: Target) -> bool:
         """Whether this replica may be handed a new request."""

@@ -101,6 +101,7 @@ class Gateway:
         self.peers = Peers(self.gateway_id, needs.exchange, self.limiter, self._demand)
         self.admission = Admission(self.router, self.reporter, self.holds, self.room, limits, self.peers.allowed)
         self.peers.on_turn.append(self.admission.pump)
+        self.peers.in_flight, self.peers.hear_in_flight = self.router.leases, self.router.hear
         self.reporter.queued = self.admission.queued
         self.scrape = Scrape(metrics_dir, self.gateway_id, self._sums)
         self.stored = StoredResponses(needs.save_responses, needs.find_response)
@@ -245,6 +246,7 @@ class Gateway:
     async def end(self) -> None:
         """Stop the loops, write what is left, and take back our report."""
         await self._loops.end()
+        await self.admission.reach.end()
         await self._flush()
         await self.stored.flush()
         await self.recorder.flush()

@@ -12,16 +12,20 @@ EJECT_MOST_SECONDS = 60.0
 class Health:
     """Passive: what callers' own requests met. A 4xx is the caller's; a 5xx or a broken connection is the engine's."""
 
-    __slots__ = ("_times", "ejected_until", "failures", "probing")
+    __slots__ = ("_times", "ejected_until", "failures", "probing", "refuses")
 
     def __init__(self) -> None:
         self.failures = 0
         self.ejected_until = 0.0
         self._times = 0
         self.probing = False
+        self.refuses = False
+        """Whether its engine accepts no connection, as was seen a moment ago: see `reach`."""
 
     def usable(self, now: float) -> bool:
         """Whether it may be chosen. An ejected one may once, when its time is over: that request is the probe."""
+        if self.refuses:
+            return False
         return self.failures < EJECT_AFTER or (now >= self.ejected_until and not self.probing)
 
     def chosen(self) -> bool:
@@ -82,7 +86,7 @@ class Target:
         self.generation = row.generation
         self.deployment_id = deployment_id
         self.in_flight = 0
-        self.elsewhere = 0.0
+        self.elsewhere = 0
         self.health = Health()
         self.pool = Pool(row.url, idle_seconds=idle_seconds)
         self._key = row.api_key.encode()
@@ -90,6 +94,14 @@ class Target:
         self._gpus = gpus
         self._clock = 0.0
         self._changed_at = 0.0
+
+    def hear(self, elsewhere: int, now: float) -> None:
+        """So many calls are in flight there from other gateway processes: the GPUs are shared with them too."""
+        if elsewhere != self.elsewhere:
+            if self.in_flight:
+                self._clock += (now - self._changed_at) / (self.in_flight + self.elsewhere)
+            self._changed_at = now
+            self.elsewhere = elsewhere
 
     def enter(self, now: float) -> float:
         """One more in flight; returns the share clock, to be given to `leave`."""

@@ -24,6 +24,10 @@ class NothingAnswered(EngineUnreachable):
     """The connection ended before the first byte of the answer: asking once more is safe."""
 
 
+class NotConnected(NothingAnswered):
+    """There was no connection, so nothing was sent: the call has not reached an engine."""
+
+
 class Connection(asyncio.Protocol):
     """One connection to one engine. `ticks` counts seconds of silence; the pool's sweep advances it."""
 
@@ -53,7 +57,7 @@ class Connection(asyncio.Protocol):
     def request(self, head: bytes, body: bytes | memoryview, tail: bytes) -> asyncio.Future[None]:
         """Send a request; done when the answer's head is there. Then `release` the connection, come what may."""
         if self._error is not None:  # the engine hung up as soon as the connection was made
-            raise self._error
+            raise NotConnected("the engine accepts no connection") from self._error
         self.busy = True
         self.ticks = 0
         self.headers = []  # a kept connection's answer was read to its end: this is what it leaves behind
@@ -237,7 +241,7 @@ class Pool:
                     lambda: Connection(self), self.host, self.port
                 )
         except OSError as error:  # TimeoutError is one
-            raise NothingAnswered("the engine does not accept connections") from error
+            raise NotConnected("the engine accepts no connection") from error
         self._all.add(made)
         return made
 

@@ -35,17 +35,6 @@ async def test_two_dead_connections_are_a_bad_gateway(world: World, run, engine:
     assert (len(engine.seen), gateway.leases()) == (2, 0)
 
 
-async def test_an_engine_that_is_not_there_is_a_bad_gateway_without_its_address(
-    world: World, run, engine: Engine
-) -> None:
-    world.serve("m", engine)
-    gateway = await run()
-    await engine.stop()
-    answer = await gateway.chat("m")
-    assert answer.status_code == 502
-    assert str(engine.port) not in answer.text
-
-
 async def test_a_kept_connection_the_engine_closed_costs_nothing(world: World, run, engine: Engine) -> None:
     async def answer_and_leave(exchange: Exchange) -> None:
         await exchange.answer(b"{}")
