@@ -1,4 +1,8 @@
-"""Who is calling: a digest looked up in memory. The table of keys is read again every second, never on the path."""
+"""Who is calling: a digest looked up in memory. The table of keys is read again every second, never on the path.
+
+Only a good key is believed at once. Before a caller is told no, the table is read once more, as it may be older than
+the key or its rights: all who wait for that share one reading, and there are four a second at most, whoever asks.
+"""
 
 import asyncio
 import hashlib
@@ -11,7 +15,8 @@ from gateway.limits import KnownTeam, Quota
 from gateway.outage import FAULTS, Outage
 
 REFRESH_SECONDS = 1.0
-ASK_AGAIN_SECONDS = 0.25  # unknown keys cannot make us read the table more often than this
+ASK_AGAIN_SECONDS = 0.25
+"""From one reading to the next that a refusal may cause."""
 
 
 class KnownKey(NamedTuple):
@@ -38,7 +43,7 @@ class Keys:
         self._load_keys = load_keys
         self._known: dict[str, KnownKey] = {}
         self._seen: dict[bytes, KnownKey] = {}
-        self._loaded_at = 0.0
+        self._read_began = 0.0  # of the last reading that has ended
         self._turn = asyncio.Lock()
         self.outage = Outage("reading the API keys")
         self.loaded = False
@@ -63,24 +68,31 @@ class Keys:
             raise InvalidApiKey("an API key is needed: send `Authorization: Bearer <key>`")
         digest = hashlib.sha256(plain).hexdigest()
         key = self._known.get(digest)
+        if key is None or _expired(key):
+            await self._look()
+            key = self._known.get(digest, key)
+        if key is None and (self.outage.lasting or not self.loaded):
+            raise KeysUnavailable("API keys cannot be checked right now", retry_after_seconds=1.0)
         if key is None:
-            key = await self._ask_again(digest)
-        if key.expires_at is not None and key.expires_at <= time.time():
+            raise InvalidApiKey("this API key is unknown or revoked")
+        if _expired(key):
             raise InvalidApiKey("this API key has expired")
         if not key.inference:
             raise MissingScope("this API key has no inference scope")
         return key
 
-    async def _ask_again(self, digest: str) -> KnownKey:
-        """It may have been made a moment ago; a database that is away is never taken for a wrong key."""
+    async def newest(self, key: KnownKey) -> KnownKey:
+        """The key as a table says that was read after this was asked: its rights may have just been changed."""
+        await self._look()
+        return self._known.get(key.digest, key)
+
+    async def _look(self) -> None:
+        """Wait for a reading that begins after now; one that fails counts, too."""
+        asked_at = time.monotonic()
+        await asyncio.sleep(max(0.0, self._read_began + ASK_AGAIN_SECONDS - asked_at))
         async with self._turn:
-            if digest not in self._known and time.monotonic() - self._loaded_at > ASK_AGAIN_SECONDS:
+            if self._read_began < asked_at:
                 await self._read()
-        if digest in self._known:
-            return self._known[digest]
-        if self.outage.lasting or not self.loaded:
-            raise KeysUnavailable("API keys cannot be checked right now", retry_after_seconds=1.0)
-        raise InvalidApiKey("this API key is unknown or revoked")
 
     async def refresh(self) -> None:
         """Read the keys; on a fault the known ones stay good."""
@@ -88,6 +100,7 @@ class Keys:
             await self._read()
 
     async def _read(self) -> None:
+        began = time.monotonic()
         try:
             found = await self._load_keys()
         except FAULTS as error:
@@ -97,13 +110,17 @@ class Keys:
             self._seen = {}
             self.loaded = True
             self.outage.ended()
-        self._loaded_at = time.monotonic()
+        self._read_began = began
 
     async def keep_current(self) -> None:
         """Once a second: revoked keys end, new ones begin."""
         while True:
             await self.refresh()
             await asyncio.sleep(REFRESH_SECONDS)
+
+
+def _expired(key: KnownKey) -> bool:
+    return key.expires_at is not None and key.expires_at <= time.time()
 
 
 def _presented(headers: dict[bytes, bytes]) -> bytes | None:

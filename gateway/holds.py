@@ -147,6 +147,9 @@ class Holds:
 
     async def wait(self, call: Waiting, route: Route, spent_seconds: float = 0.0) -> Route:
         """Hold the request until its deployment has a ready replica; of its patience so much was spent before."""
+        if route.state in REFUSED:  # as far as known: it may have been started a moment ago
+            await self._router.look()
+            route = self._router.route(route.deployment_id)
         _refuse(route)
         patience = Patience(self._limits, call, spent_seconds=spent_seconds)
         since = time.time()

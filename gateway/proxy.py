@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from gateway.admission import Admission
@@ -53,6 +54,7 @@ class Proxy:
         meter: Meter,
         stored: StoredResponses,
         recorder: Recorder,
+        newest_key: Callable[[KnownKey], Awaitable[KnownKey]],
     ) -> None:
         self._router = router
         self._admission = admission
@@ -60,6 +62,7 @@ class Proxy:
         self._meter = meter
         self._stored = stored
         self._recorder = recorder
+        self._newest_key = newest_key
 
     async def carry(self, call: Call) -> None:
         """Answer one call; whatever happens is told to the client and accounted."""
@@ -67,10 +70,10 @@ class Proxy:
         if call.trace is not None:
             call.trace.begin(call)
         try:
-            name, key = call.fields.model, call.key
-            plan = self._router.plan(name)
-            if key.allowed_models and not key.may_ask_for(name) and not (call.pinned and self._by_an_alias(key, plan)):
-                raise ModelNotAllowed(f"this API key may not use the model `{name[:200]}`", param="model")
+            plan = self._router.table.plans.get(call.fields.model) or await self._router.newest_plan(call.fields.model)
+            if call.key.allowed_models:
+                await self._check_allowed(call, plan)
+            key = call.key
             routes = plan.order(call.session, call.marker)
             call.route = routes[0]
             if plan.captures:
@@ -99,6 +102,15 @@ class Proxy:
                     self._recorder.end(copy, call, record)
             if call.trace is not None:
                 call.trace.end(call)
+
+    async def _check_allowed(self, call: Call, plan: Plan) -> None:
+        """Raise ModelNotAllowed; before that the key is read once more, as its rights may have been changed."""
+        name = call.fields.model
+        if call.key.may_ask_for(name) or (call.pinned and self._by_an_alias(call.key, plan)):
+            return
+        call.key = await self._newest_key(call.key)
+        if not call.key.may_ask_for(name):
+            raise ModelNotAllowed(f"this API key may not use the model `{name[:200]}`", param="model")
 
     def _by_an_alias(self, key: KnownKey, plan: Plan) -> bool:
         """Whether this key may have made a response with this deployment by another of its names."""

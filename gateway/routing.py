@@ -24,6 +24,10 @@ LoadRoutes = Callable[[], Awaitable[Iterable[RouteRow]]]
 LoadAliases = Callable[[], Awaitable[Iterable[AliasRow]]]
 Announcements = Callable[[], AsyncIterator[None]]
 
+LOOK_SECONDS = 0.25
+"""From one reading of the table to the next that doubts about it may cause."""
+LOOK_LIMIT_SECONDS = 2.0
+
 LISTED = frozenset({"ready", "sleeping", "starting"})
 """States of a deployment that answers now or after a wait, and is therefore shown by /v1/models."""
 
@@ -148,6 +152,8 @@ class Router:
         self._stale = asyncio.Event()
         self._rows: tuple[tuple[RouteRow, ...], tuple[AliasRow, ...]] | None = None
         self._retired: dict[str, Target] = {}
+        self._read_began = 0.0  # of the last reading that has ended
+        self._read_ended: asyncio.Future[None] | None = None
         self.loading = Outage("reading the route table")
         self.listening = Outage("listening for route changes")
         self.table = RouteTable(())
@@ -172,6 +178,14 @@ class Router:
             raise ModelNotFound(f"the model `{name[:200]}` does not exist", param="model")
         return plan
 
+    async def newest_plan(self, name: str) -> Plan:
+        """The same; before it is said that there is none, the table is read once more: the name may be a new one."""
+        if name not in self.table.plans:
+            await self.look()
+            if name not in self.table.plans and self.loading.lasting:
+                raise RoutesUnavailable("it cannot be found out right now whether there is this model")
+        return self.plan(name)
+
     def route(self, deployment_id: int) -> Route:
         """The deployment as it is now. Raises ModelNotFound when it has gone."""
         route = self.table.by_deployment.get(deployment_id)
@@ -179,9 +193,9 @@ class Router:
             raise ModelNotFound("the model was removed", param="model")
         return route
 
-    def card(self, name: str, allowed: frozenset[str]) -> bytes:
+    async def card(self, name: str, allowed: frozenset[str]) -> bytes:
         """One model of /v1/models. Raises ModelNotFound, ModelNotAllowed."""
-        self.check_loaded()
+        await self.newest_plan(name)
         card = self.table.card(name)
         if card is None:
             raise ModelNotFound(f"the model `{name[:200]}` does not exist", param="model")
@@ -207,10 +221,37 @@ class Router:
 
     def look_again(self) -> None:
         """Read the table soon: somebody saw that it may be wrong."""
-        self._stale.set()
+        early = self._read_began + LOOK_SECONDS - time.monotonic()
+        if early <= 0:
+            self._stale.set()
+        else:
+            asyncio.get_running_loop().call_later(early, self._stale.set)
+
+    async def look(self) -> None:
+        """Wait for a table that is read after now. All who wait share one reading; there are four a second at most."""
+        asked_at = time.monotonic()
+        await asyncio.sleep(max(0.0, self._read_began + LOOK_SECONDS - asked_at))
+        try:
+            async with asyncio.timeout(LOOK_LIMIT_SECONDS):
+                while self._read_began < asked_at:
+                    self._stale.set()
+                    self._read_ended = self._read_ended or asyncio.get_running_loop().create_future()
+                    await asyncio.shield(self._read_ended)
+        except TimeoutError:
+            pass
 
     async def refresh(self) -> None:
         """Read the table and adopt it; on a fault the last good one stays."""
+        began = time.monotonic()
+        try:
+            await self._refresh()
+        finally:
+            self._read_began = began
+            if self._read_ended is not None and not self._read_ended.done():
+                self._read_ended.set_result(None)
+            self._read_ended = None
+
+    async def _refresh(self) -> None:
         try:
             rows = (tuple(await self._load_routes()), tuple(await self._load_aliases()))
         except FAULTS as error:

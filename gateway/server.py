@@ -106,7 +106,9 @@ class Gateway:
         self.scrape = Scrape(metrics_dir, self.gateway_id, self._sums)
         self.stored = StoredResponses(needs.save_responses, needs.find_response)
         self.recorder = Recorder(needs.write_captures)
-        self.proxy = Proxy(self.router, self.admission, self.limiter, self.meter, self.stored, self.recorder)
+        self.proxy = Proxy(
+            self.router, self.admission, self.limiter, self.meter, self.stored, self.recorder, self.keys.newest
+        )
         self._loops = Loops()
         self._flushing = asyncio.Lock()
         self._summing = Outage("reading what was spent")
@@ -157,17 +159,19 @@ class Gateway:
         elif path == "/v1/models" or path.startswith("/v1/models/"):
             _check_method(request, b"GET", b"HEAD")
             key = await self.keys.check(request.headers)
-            reply.whole(200, [_JSON], self._models(path.removeprefix("/v1/models").removeprefix("/"), key))
+            reply.whole(200, [_JSON], await self._models(path.removeprefix("/v1/models").removeprefix("/"), key))
         elif (stored := stored_response(path)) is not None:
             _check_method(request, *stored.methods)
             await self._stored(stored, request, reply)
         else:
             raise UnknownPath(f"there is nothing at {path[:200]}")
 
-    def _models(self, name: str, key: KnownKey) -> bytes:
+    async def _models(self, name: str, key: KnownKey) -> bytes:
         """The list, or one card; from the table, so asking wakes nothing."""
+        if name:
+            return await self.router.card(name, key.allowed_models)
         self.router.check_loaded()
-        return self.router.card(name, key.allowed_models) if name else self.router.table.listing(key.allowed_models)
+        return self.router.table.listing(key.allowed_models)
 
     async def _stored(self, stored: StoredResponse, request: Request, reply: Reply) -> None:
         """A stored response lives in one engine's memory: ask the one that made it."""
