@@ -121,16 +121,16 @@ export function until(at: string, now: number): string {
   return seconds <= 0 ? "over" : `in ${since(new Date(now).toISOString(), Date.parse(at))}`;
 }
 
-/** "31 Jan 2030, 14:05", in this browser's time zone. */
-export function moment(at: string | null | undefined): string {
-  if (!at) return UNKNOWN;
-  const shown = { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", hour12: false } as const;
-  return new Date(at).toLocaleString("en-GB", shown);
+/** The time zone of this browser, as "Europe/Berlin". */
+export function zone(): string {
+  return Intl.DateTimeFormat().resolvedOptions().timeZone;
 }
 
-/** "14:05:09", in this browser's time zone. */
-export function clock(at: string | null | undefined): string {
-  return at ? new Date(at).toLocaleTimeString("en-GB", { hour12: false }) : UNKNOWN;
+/** "31 Jan 2030, 14:05 CET", in this browser's time zone. */
+export function moment(at: string | null | undefined): string {
+  if (!at) return UNKNOWN;
+  const shown = { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", hour12: false, timeZoneName: "short" } as const;
+  return new Date(at).toLocaleString("en-GB", shown);
 }
 
 /** "31 Jan, 14:05:09", UTC. */

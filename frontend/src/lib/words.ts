@@ -2,6 +2,7 @@
 import type { ReplicaRow, Scope, State, Verb } from "../api/types";
 import type { Connection } from "../live/connection";
 import type { KeyState } from "./keys";
+import { plural } from "./format";
 import type { PartKind } from "./memory";
 
 export const STATES: Record<State, string> = {
@@ -19,7 +20,7 @@ export const STATES: Record<State, string> = {
 export const PARTS: Record<PartKind, string> = {
   static: "weights and overhead",
   used: "KV cache in use",
-  prealloc: "KV cache kept mapped",
+  prealloc: "KV cache kept in reserve",
   asleep: "kept while asleep",
   foreign: "other processes",
 };
@@ -27,7 +28,7 @@ export const PARTS: Record<PartKind, string> = {
 export const CONNECTIONS: Record<Connection, { word: string; about: string }> = {
   connecting: { word: "Connecting", about: "Waiting for the first rows." },
   live: { word: "Live", about: "Rows and readings arrive as they change." },
-  stale: { word: "Stale", about: "No reading for some seconds: is the sampler running? What you see may be old." },
+  stale: { word: "Stale", about: "No reading of the GPUs has come for some seconds. What you see may be old." },
   reconnecting: { word: "Reconnecting", about: "The connection was lost. What you see may be old." },
 };
 
@@ -50,6 +51,17 @@ export const SCOPES: Record<Scope, { word: string; about: string }> = {
 export const KEY_STATES: Record<KeyState, string> = { usable: "Usable", expired: "Expired", revoked: "Revoked" };
 
 export const NEEDS_STAFF = "this needs a staff account";
+
+/** A stable code as words, for where there is no sentence: "engine_exited" is "engine exited". */
+export function reasonWords(code: string): string {
+  return code ? code.replaceAll("_", " ") : "the reason is not known";
+}
+
+/** How often it failed of late; one that was never ready was not restarted. */
+export function failures(replica: Pick<ReplicaRow, "restarts" | "ready_at">): string | undefined {
+  if (replica.restarts === 0) return undefined;
+  return plural(replica.restarts, replica.ready_at === null ? "failed start" : "restart");
+}
 
 /** What the replica is on its way to, when that is not where it is. */
 export function heading(replica: ReplicaRow): string | undefined {

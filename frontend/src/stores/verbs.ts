@@ -1,27 +1,26 @@
 /** Asking for things. What happens then shows in rows; only refusals need words of their own. */
 import { ApiError, act, deleteDeployment, deploy } from "../api/client";
 import type { DeploymentRow, ReplicaRow, Verb } from "../api/types";
-import { bytes } from "../lib/format";
+import { doing, placedWords, whatHappens } from "../lib/answers";
 import { dialogs } from "./dialogs.svelte";
 import { live } from "./live.svelte";
 import { notices } from "./notices.svelte";
 import { session } from "./session.svelte";
 
-/** A refusal in words, with the arithmetic if there was any. */
+/** A refusal in words: the server's own, which name the GPU and give its arithmetic. */
 export function inWords(error: unknown): string {
   if (!(error instanceof ApiError)) throw error;
-  const { needed_bytes: needed, free_bytes: free } = error.fields;
-  if (typeof needed !== "number" || typeof free !== "number") return error.message;
-  const where = error.code === "host_memory_short" ? "The host's RAM has no room" : "No GPU has room";
-  return `${where}: ${bytes(needed)} are needed, ${bytes(free)} can be promised.`;
+  return error.message;
 }
 
-async function attempt(what: string, ask: () => Promise<unknown>): Promise<boolean> {
+/** Ask, and say what happens now or that it could not be done: `what` as in "stop chat". */
+async function attempt(what: string, ask: () => Promise<string | undefined>): Promise<boolean> {
   try {
-    await ask();
+    const told = await ask();
+    if (told !== undefined) notices.done(told);
     return true;
   } catch (error) {
-    notices.error(`${what}: ${inWords(error)}`);
+    notices.error(`Could not ${what}: ${inWords(error)}`);
     if (error instanceof ApiError && error.status === 401) await session.look();
     return false;
   }
@@ -36,16 +35,17 @@ export function ask(replica: ReplicaRow, verb: Verb, given: object = {}): void {
 
 /** Ask for a verb at once. */
 export async function request(replica: ReplicaRow, verb: Verb, given: object = {}): Promise<boolean> {
-  return attempt(`${replica.deployment_name}, ${verb}`, async () => {
-    live.take(await act(replica.id, verb, given));
-    notices.speak(`${replica.deployment_name}: ${verb} was asked for`);
+  return attempt(doing(verb, replica.deployment_name), async () => {
+    const row = await act(replica.id, verb, given);
+    live.take(row);
+    return whatHappens(verb, row);
   });
 }
 
 function confirmStop(replica: ReplicaRow): void {
   dialogs.confirm({
     title: `Stop ${replica.deployment_name}?`,
-    text: "Running requests may finish; then the engine ends and its memory is freed. New requests are refused while no replica of the deployment runs.",
+    text: "Calls that run may finish; then the engine ends and its memory is freed. New calls are refused while no replica of the deployment runs.",
     action: "Stop",
     run: async () => void (await request(replica, "stop")),
   });
@@ -53,7 +53,7 @@ function confirmStop(replica: ReplicaRow): void {
 
 /** Place what is missing of a deployment. */
 export async function deployAgain(deployment: DeploymentRow): Promise<void> {
-  await attempt(`${deployment.name}, deploy`, () => deploy(deployment.id));
+  await attempt(`deploy ${deployment.name}`, async () => placedWords(await deploy(deployment.id)));
 }
 
 /** Delete a deployment once somebody said yes. */
@@ -61,9 +61,12 @@ export function confirmDelete(deployment: DeploymentRow): void {
   dialogs.confirm({
     title: `Delete ${deployment.name}?`,
     text: deployment.placed
-      ? "Every replica is drained and stopped, then the deployment is forgotten. The model stays."
-      : "The deployment is forgotten. The model stays.",
+      ? "Calls that run may finish, then every replica stops and the deployment is forgotten. Its model stays, on the Models page."
+      : "The deployment is forgotten. Its model stays, on the Models page.",
     action: "Delete",
-    run: async () => void (await attempt(`${deployment.name}, delete`, () => deleteDeployment(deployment.id))),
+    run: async () =>
+      void (await attempt(`delete ${deployment.name}`, async () =>
+        (await deleteDeployment(deployment.id)) ? `${deployment.name} goes once its engines have ended.` : `${deployment.name} is deleted.`,
+      )),
   });
 }
