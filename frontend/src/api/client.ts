@@ -13,7 +13,6 @@ import type {
   KeyRequest,
   Me,
   Model,
-  ModelRequest,
   NewKey,
   ReplicaRow,
   Runtime,
@@ -112,7 +111,6 @@ export async function logIn(username: string, password: string): Promise<Me> {
 export const models = () => all<Model>("models");
 export const folders = () => call<string[]>("GET", "models/folders");
 export const runtimes = () => all<Runtime>("runtimes");
-export const createModel = (given: ModelRequest) => call<Model>("POST", "models", given);
 export const deleteModel = (id: number) => call<undefined>("DELETE", `models/${id}`);
 export const createDeployment = (given: DeploymentRequest) => call<DeploymentRow>("POST", "deployments", given);
 export const changeDeployment = (id: number, given: Partial<DeploymentRequest>) =>

@@ -60,6 +60,19 @@ describe("the deploy form", () => {
     expect(new URLSearchParams(fitQuery({ ...draft(row), weights_bytes: "2 GiB" }, row)).get("weights_bytes")).toBe(String(2 * GIB));
   });
 
+  it("asks for a new model and its placing in the same request, so that a refusal leaves nothing", () => {
+    const filled = { ...draft(), name: "chat", model: NEW, source: " org/name ", revision: "main", gpu: "GPU-1" };
+    expect(request(filled).request).toMatchObject({ source: "org/name", revision: "main", deploy: true, gpu: "GPU-1" });
+    expect(request(filled).request).not.toHaveProperty("model");
+    expect(request({ ...filled, source: " " }).wrong).toEqual({ source: "give a folder or an id" });
+  });
+
+  it("places what an edit adds, and only then", () => {
+    const row = deployment({ replicas: 1 });
+    expect(request({ ...draft(row), replicas: 3 }, row).request).toMatchObject({ replicas: 3, deploy: true });
+    expect(request({ ...draft(row), priority: 2 }, row).request).toMatchObject({ priority: 2, deploy: false });
+  });
+
   it("proposes a name", () => {
     expect(nameFrom("meta-llama/Llama 3.1/")).toBe("llama-3.1");
     expect(nameFrom("///")).toBe("");

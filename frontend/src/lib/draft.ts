@@ -73,7 +73,8 @@ export function request(given: Draft, of?: DeploymentRow): { request: Deployment
   const before = draft(of);
   const made: DeploymentRequest = {
     name: given.name.trim(),
-    model: Number(given.model),
+    ...modelOf(given, wrong),
+    ...placing(given, of),
     extra_args: splitWords(given.extra_args),
     replicas: given.replicas,
     tensor_parallel: given.tensor_parallel,
@@ -98,8 +99,23 @@ export function request(given: Draft, of?: DeploymentRow): { request: Deployment
   }
   Object.assign(made, queue(given, wrong));
   if (!made.name) wrong["name"] = "give it a name";
-  if (!given.model) wrong["model"] = "choose a model";
   return { request: made, wrong };
+}
+
+/** One there is, or the source of a new one, which comes to be together with the deployment or not at all. */
+function modelOf(given: Draft, wrong: Record<string, string>): Pick<DeploymentRequest, "model" | "source" | "revision"> {
+  if (given.model === NEW) {
+    if (!given.source.trim()) wrong["source"] = "give a folder or an id";
+    return { source: given.source.trim(), revision: given.revision.trim() };
+  }
+  if (!given.model) wrong["model"] = "choose a model";
+  return { model: Number(given.model) };
+}
+
+/** A new deployment is placed at once; so is one whose number of replicas changes. */
+function placing(given: Draft, of?: DeploymentRow): Pick<DeploymentRequest, "deploy" | "gpu"> {
+  if (of !== undefined) return { deploy: given.replicas !== of.replicas };
+  return given.gpu ? { deploy: true, gpu: given.gpu } : { deploy: true };
 }
 
 function queue(given: Draft, wrong: Record<string, string>): Pick<DeploymentRequest, "queue_limit" | "queue_seconds"> {
