@@ -8,7 +8,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,13 +21,15 @@ from redis import RedisError
 from gpus.models import GPU
 from models_app import activity, lifecycle, placement, swap
 from models_app.activity import GatewayReport
-from models_app.errors import CrashLoop, DeploymentStopped, HostMemoryShort, NoCapacity, ReplicaMoved
+from models_app.errors import CrashLoop, DeploymentStopped, HostMemoryShort, MemoryHeld, NoCapacity, ReplicaMoved
 from models_app.models import Replica
 from models_app.states import Goal, State
 from models_app.swap import Decision, Demand, Resident, Sleeper, Snapshot, Verdict
 
 WAITS = swap.WAITS_FOR_ROOM
 DISPLACED = "displaced"
+RECLAIM_SECONDS = 5.0
+REFUSED_SECONDS = 30.0
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ def request_ready(deployment_id: int, *, actor: str = "gateway") -> None:
     """
     placed = _placed(deployment_id)
     if _headed_for_ready(placed):
+        _seek_memory(placed, actor)
         return
     if _sleepers(placed):
         _seek_room(deployment_id, actor)
@@ -109,6 +112,36 @@ def _seek_room(deployment_id: int, actor: str) -> None:
             _carry_out(decision, row, seen, scene.rows, actor)
 
 
+def _seek_memory(placed: list[Replica], actor: str) -> None:
+    """The rows have room, the GPU has not: who holds more than was promised to him goes as one without room would.
+
+    Not before the worker has asked for it in vain: what an idle engine has too much comes back by itself.
+    """
+    wanted = next((row for row in placed if row.goal == Goal.READY and row.reason == MemoryHeld.code), None)
+    if wanted is None or any(row.state == State.READY for row in placed) or _waits_for(wanted) < RECLAIM_SECONDS:
+        return
+    traffic = _traffic()
+    with transaction.atomic():
+        scene = _Scene(placement.lock([wanted]), traffic)
+        row = next((row for row in scene.rows if row.pk == wanted.pk), None)
+        if row is None or row.goal != Goal.READY or row.reason != MemoryHeld.code:
+            return
+        seen = scene.short_of_memory(row)
+        decision = swap.decide(seen)
+        late = seen.now - seen.wanted.demand.since >= seen.rules.max_wait(seen.wanted.demand.priority)
+        if decision.verdict is Verdict.REFUSE and late:
+            stay = swap.kept(decision.residents)
+            raise NoCapacity(f"{row.message}; to stay: {stay}", retry_after_seconds=REFUSED_SECONDS)
+        if decision.verdict is Verdict.DISPLACE:
+            _evict(decision, seen, scene.rows, actor)
+
+
+def _waits_for(row: Replica) -> float:
+    """Seconds since its worker found that its GPU lacks memory."""
+    began = row.transitions.filter(reason=MemoryHeld.code).values_list("at", flat=True).first()
+    return (timezone.now() - began).total_seconds() if began is not None else 0.0
+
+
 def _traffic() -> Traffic:
     try:
         reports = activity.read_reports()
@@ -153,6 +186,21 @@ class _Scene:
             wanted=wanted,
             residents=tuple(self._residents(row, wanted)),
             rivals=tuple(rival for rival in others if rival.needs.keys() <= wanted.needs.keys()),
+        )
+
+    def short_of_memory(self, row: Replica) -> Snapshot:
+        """The same where the rows have room: of the bytes that lack, and those who hold more than their promise."""
+        waits_for = row.profile.get("waits_for", {})
+        wanted = replace(self._sleeper(row), needs=waits_for.get("short", {}))
+        excess = {int(pk): size for pk, size in waits_for.get("excess", {}).items()}
+        holders = [resident for resident in self._residents(row, wanted) if resident.id in excess]
+        frees = [{uuid: size + excess[one.id] for uuid, size in one.frees.items()} for one in holders]
+        return Snapshot(
+            now=self.now,
+            rules=self.rules,
+            free=dict.fromkeys(wanted.needs, 0),
+            wanted=wanted,
+            residents=tuple(replace(one, frees=freed) for one, freed in zip(holders, frees, strict=True)),
         )
 
     def _sleeper(self, row: Replica) -> Sleeper:
@@ -210,15 +258,22 @@ def _carry_out(decision: Decision, row: Replica, seen: Snapshot, rows: list[Repl
     if decision.verdict is Verdict.WAIT:
         _wait(row, told, swap.explain(seen, decision), actor)
         return
-    reproaches = {one.id: swap.reproach(seen, one) for one in decision.residents}  # a wake concerns nobody else
-    victims = [other for other in rows if other.pk in reproaches]
-    _hold([row, *victims])
+    _hold([row])
     fields = swap.explain(seen, decision)
-    for victim in victims:
-        _displace(victim, reproaches[victim.pk], fields, actor)
+    _evict(decision, seen, rows, actor)  # a wake concerns nobody else
     if put_off:
         told["restart_at"] = timezone.now()
     lifecycle.head_for_ready(row, actor=actor, fields=fields, **told)
+
+
+def _evict(decision: Decision, seen: Snapshot, rows: list[Replica], actor: str) -> None:
+    """Send those to sleep whom the decision names."""
+    reproaches = {one.id: swap.reproach(seen, one) for one in decision.residents}
+    victims = [other for other in rows if other.pk in reproaches]
+    _hold(victims)
+    fields = swap.explain(seen, decision)
+    for victim in victims:
+        _displace(victim, reproaches[victim.pk], fields, actor)
 
 
 def _wait(row: Replica, told: dict[str, Any], fields: dict[str, Any], actor: str) -> None:

@@ -18,13 +18,16 @@ from gpus.installation import engine_key, installation_id
 from gpus.models import GPU
 from models_app import lifecycle, observe, placement
 from models_app.engines import command, logs
-from models_app.engines.diagnose import KVCACHED_OFF, Diagnosis, diagnose
+from models_app.engines.diagnose import KVCACHED_OFF, OUT_OF_MEMORY, Diagnosis, diagnose
 from models_app.errors import EngineTimeout, NoPort
 from models_app.models import Deployment, MemoryProfile, Replica
 from models_app.observe import START_INTERRUPTED, Memory, World
 from models_app.states import Goal, State
 
 VERB_SECONDS = 10.0
+SHORT_SECONDS = 5.0
+LONGEST_SECONDS = 300
+_PASSING = ("waits_for", "short_starts")  # of a replica's profile: they end once it is ready
 STABLE_SECONDS = 600.0
 
 logger = logging.getLogger(__name__)
@@ -37,7 +40,7 @@ def prepare(replica: Replica) -> dict[str, Any]:
     if port is None:
         raise NoPort("every port of SARDEENZ_ENGINE_PORTS is taken; widen the range", node=settings.NODE)
     name = f"{observe.segment_prefix()}{replica.pk}_{replica.generation}"
-    return {"port": port, "ipc_name": name, "phase": "", "progress_ratio": 0.0}
+    return {"port": port, "ipc_name": name, "phase": "", "progress_ratio": 0.0, "progress_at": None}
 
 
 def _free(address: str, port: int) -> bool:
@@ -168,8 +171,12 @@ def failure(replica: Replica, reason: str, memory: Memory) -> Diagnosis:
         return Diagnosis(
             START_INTERRUPTED, "Its worker ended before it could start the engine.", "It is started again."
         )
+    if replica.state == State.PENDING:
+        return Diagnosis(reason, f"It could not begin to load in time: it {replica.message or 'waited'}.", _AGAIN)
     if reason in _EVIDENCE:
         found = diagnose(logs.tail(log_path(replica)), code)
+        if found.code in OUT_OF_MEMORY:
+            return found
         said = "" if found.code == "engine_exited" else f"{found.message} {found.hint}"
         return Diagnosis(reason, _EVIDENCE[reason], said.strip())
     if reason not in ("engine_exited", "start_timeout"):
@@ -184,6 +191,7 @@ _EVIDENCE = {
 }
 
 
+_AGAIN = "It is tried again."
 _WORDS = {
     "canary_mismatch": "after the wake the engine answered its test prompt differently; it is started afresh",
     "wake_timeout": "the engine did not wake in time; it is started afresh",
@@ -197,19 +205,31 @@ def backoff(replica: Replica, *, permanent: bool) -> dict[str, Any]:
     restarts = (0 if steady else replica.restarts) + 1
     if permanent or restarts > settings.RESTART_LIMIT:
         return {"restarts": restarts, "restart_at": None}
-    return {"restarts": restarts, "restart_at": now + timedelta(seconds=min(2 ** (restarts - 1), 300))}
+    seconds = min(2 ** (restarts - 1), LONGEST_SECONDS)
+    return {"restarts": restarts, "restart_at": now + timedelta(seconds=seconds)}
+
+
+def short_of_memory(replica: Replica) -> dict[str, Any]:
+    """When one whose memory a neighbour took starts again: 5, 10 ... 300 seconds, and no restart is counted."""
+    before = int(replica.profile.get("short_starts") or 0)
+    seconds = min(SHORT_SECONDS * 2**before, LONGEST_SECONDS)
+    profile = replica.profile | {"short_starts": before + 1}
+    return {"restart_at": timezone.now() + timedelta(seconds=seconds), "profile": profile}
 
 
 def became_ready(replica: Replica, around: World) -> dict[str, Any]:
     """What a load or a wake taught us: bytes held, seconds taken, and the answer to compare later ones with."""
     changes: dict[str, Any] = {"ready_at": around.now, "expected_at": None}
     changes |= {"progress_ratio": None, "phase": "", "message": ""}
+    profile = {name: value for name, value in replica.profile.items() if name not in _PASSING}
     if replica.state != State.STARTING:
-        return changes
+        return changes | {"profile": profile}
     facts = logs.progress(logs.tail(log_path(replica))).facts
     held = observe.own_bytes(replica, around)
     load_seconds = (around.now - replica.state_at).total_seconds()
-    profile = replica.profile | dict(facts) | {"held_bytes": held, "load_seconds": load_seconds}
+    profile |= dict(facts) | {"held_bytes": held, "load_seconds": load_seconds}
+    if segment := kvcached.read(settings.SEGMENT_DIR, replica.ipc_name):
+        profile["kv_limit_bytes"] = segment.limit_bytes
     _learn(replica, profile)
     if not _elastic(replica):
         changes["message"] = f"{KVCACHED_OFF.message} {KVCACHED_OFF.hint}"
@@ -250,7 +270,7 @@ def show_progress(replica: Replica) -> None:
     """Read the load's phase from its log and show it when it changed."""
     progress = logs.progress(logs.tail(log_path(replica)))
     if (progress.phase, progress.ratio) != (replica.phase, replica.progress_ratio):
-        lifecycle.note(replica, phase=progress.phase, progress_ratio=progress.ratio)
+        lifecycle.note(replica, phase=progress.phase, progress_ratio=progress.ratio, progress_at=timezone.now())
 
 
 def retire(replica: Replica) -> None:

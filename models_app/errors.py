@@ -45,6 +45,12 @@ class NoCapacity(Unavailable):
     code = "no_capacity"
 
 
+class MemoryHeld(NoCapacity):
+    """The rows have room, the GPU has not yet: neighbours hold it. Fields: needed_bytes, short, excess."""
+
+    code = "waits_for_memory"
+
+
 class HostMemoryShort(Unavailable):
     """Host RAM does not allow another level-1 sleeper; fields: needed_bytes, free_bytes, node."""
 

@@ -112,6 +112,7 @@ class Replica(models.Model):
     ipc_name = models.CharField(max_length=64, blank=True)
     phase = models.CharField(max_length=64, blank=True, help_text="what the load is doing, from the engine's log")
     progress_ratio = models.FloatField(null=True, blank=True)
+    progress_at = models.DateTimeField(null=True, blank=True, help_text="when the load last showed progress")
     restarts = models.PositiveSmallIntegerField(default=0, help_text="since it was last ready for a while")
     restart_at = models.DateTimeField(null=True, blank=True)
     canary = models.JSONField(null=True, blank=True, help_text="the answer at first ready, compared after each wake")

@@ -14,7 +14,7 @@ from redis import RedisError
 from gpus import devices, processes
 from gpus.installation import engine_key, installation_id
 from gpus.processes import EngineProcess
-from models_app import activity, lifecycle
+from models_app import activity, lifecycle, loads
 from models_app.activity import GatewayReport
 from models_app.engines.client import EngineClient
 from models_app.errors import ConnectionRefused, EngineRefused
@@ -93,7 +93,7 @@ def look(replica: Replica, around: World, memory: Memory) -> Seen:
         quiet=_quiet(replica, around) if alive and state == State.DRAINING and not engine.asleep else None,
         freed=_freed(replica, around, memory, asleep=bool(engine.asleep)),
         overdue=replica.deadline_at is not None and replica.deadline_at <= around.now,
-        may_start=state == State.PENDING and not cold_start_runs(replica.gpu.node_id),
+        may_start=state == State.PENDING and loads.hold(replica) is None,
         superseded=_superseded(replica, around),
         holds=state in (State.FAILED, State.STOPPED) and _holds(replica),
         restart_due=replica.restart_at is not None and replica.restart_at <= around.now,
@@ -149,7 +149,7 @@ def _worth_a_probe(marker: str, memory: Memory) -> bool:
 def _first_answer(engine: EngineClient, replica: Replica) -> bool:
     """Ask for one token and keep the answer: an engine that is healthy but cannot infer is not ready."""
     try:
-        replica.canary = {"answer": _canary(engine, replica)}
+        replica.canary = {"answer": one_token(engine, replica)}
     except EngineRefused as error:
         if error.fields["status"] >= 500:
             raise
@@ -161,13 +161,13 @@ def _same_answer(engine: EngineClient, replica: Replica) -> bool:
     if replica.canary is None:
         return True
     try:
-        return bool(_canary(engine, replica) == replica.canary["answer"])
+        return bool(one_token(engine, replica) == replica.canary["answer"])
     except EngineRefused:
         return False
 
 
-def _canary(engine: EngineClient, replica: Replica) -> str:
-    """The answer. The tokens it took are kept at once: the engine counts them, and no caller is to pay for them.
+def one_token(engine: EngineClient, replica: Replica) -> str:
+    """The canary's answer. Its tokens are kept at once: the engine counts them, and no caller is to pay for them.
 
     One that gets no answer in time has its request aborted before the first token, and the engine counts nothing.
     """
@@ -227,11 +227,6 @@ def own_bytes(replica: Replica, around: World) -> dict[str, int]:
         if len(sizes) == len(found) and found:
             held[uuid] = sum(sizes)
     return held
-
-
-def cold_start_runs(node_id: int) -> bool:
-    """Whether a model loads on the node: cold starts go one at a time, for they disturb each other and host RAM."""
-    return Replica.objects.filter(gpu__node=node_id, state=State.STARTING).exists()
 
 
 def _superseded(replica: Replica, around: World) -> bool:

@@ -19,9 +19,10 @@ from django.utils import timezone
 
 from gpus import processes
 from gpus.models import Node
-from models_app import effects, lifecycle, observe, placement, queues
-from models_app.engines.diagnose import Diagnosis, diagnose
-from models_app.errors import EngineRefused, NoCapacity, ReplicaMoved
+from models_app import effects, kv_limits, lifecycle, loads, observe, placement, queues, reclaim
+from models_app.engines.diagnose import OUT_OF_MEMORY, Diagnosis, diagnose
+from models_app.errors import EngineRefused, MemoryHeld, NoCapacity, ReplicaMoved
+from models_app.kv_limits import KvLimits
 from models_app.models import Replica
 from models_app.next_step import Effect, next_step
 from models_app.observe import Memory, World
@@ -33,8 +34,10 @@ SHORTEST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.1  # a load takes minutes: looking ten times a second costs little and misses nothing
 PROGRESS_SECONDS = 0.5
 NO_ROOM_SECONDS = 30.0
+TELL_SECONDS = 1.0
 ACTOR = "worker"
 BROKEN = "a step of its worker broke"
+WAITS_FOR_TURN = "waits_for_turn"
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +50,12 @@ class Reconciler:
     memory: Memory = field(default_factory=Memory)
     progress_at: dict[str, float] = field(default_factory=dict)
     setbacks: Setbacks = field(default_factory=Setbacks)
+    told_at: dict[str, float] = field(default_factory=dict)
     pause_seconds: float = SHORTEST_PAUSE_SECONDS
+    kv_limits: KvLimits = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.kv_limits = KvLimits(self.uuid)
 
     def run(self) -> None:
         """Step until nothing moves or a second has passed; what is still under way is poked again."""
@@ -55,8 +63,9 @@ class Reconciler:
             if not ours:
                 return
             until = time.monotonic() + BUDGET_SECONDS
-            if not self.setbacks.waits("cleaning"):
-                self.setbacks.attempt("cleaning", self.clean)
+            for name, chore in (("cleaning", self.clean), ("kv limits", self._settle_limits)):
+                if not self.setbacks.waits(name):
+                    self.setbacks.attempt(name, chore)
             while (moved := self.pass_once()) is not None and time.monotonic() < until:
                 self._pause(moved)
         if moved is not None:
@@ -113,7 +122,7 @@ class Reconciler:
     def _claim(self, replica: Replica, to: State, reason: str, around: World) -> bool:
         """The transition, with what has to be booked in the same transaction. False when there is no room now."""
         if to == State.FAILED:
-            self._fail(replica, effects.failure(replica, reason, self.memory), reason)
+            self._fail(replica, effects.failure(replica, reason, self.memory), reason, around)
             return True
         try:
             if replica.state == State.STOPPED:
@@ -124,24 +133,29 @@ class Reconciler:
                 if changes is None:
                     return False
                 lifecycle.transition(replica, to, reason=reason, actor=ACTOR, **changes)
+        except MemoryHeld as held:
+            self._memory_held(replica, held)
+            return False
         except NoCapacity as error:
             self._no_room(replica, error)
             return False
         return True
 
     def _book(self, replica: Replica, to: State, around: World) -> dict[str, Any] | None:
-        """What changes with the state; None when a cold start has to wait for another of its node."""
+        """What changes with the state; None when a cold start has to wait for another one."""
         old = State(replica.state)
         if to == State.PENDING:
             placement.hold_awake(replica)
             return {"generation": replica.generation + 1, "restart_at": None}
         if to == State.STARTING:
             Node.objects.select_for_update().get(pk=replica.gpu.node_id)
-            if observe.cold_start_runs(replica.gpu.node_id):
+            if loads.hold(replica) is not None:
                 return None
+            kv_limits.require(replica, around)
             return effects.prepare(replica)
         if to == State.WAKING:
             placement.hold_awake(replica)
+            kv_limits.require(replica, around)
         if to == State.SLEEPING:
             placement.hold_asleep(replica, observe.own_bytes(replica, around))
         if to == State.READY and old in (State.STARTING, State.WAKING):
@@ -165,16 +179,37 @@ class Reconciler:
         else:
             lifecycle.set_goal(replica, Goal.STOPPED, reason=error.code, actor=ACTOR, message=error.message)
 
-    def _fail(self, replica: Replica, found: Diagnosis, reason: str) -> None:
-        words = f"{found.message} {found.hint}".strip()
+    def _memory_held(self, replica: Replica, held: MemoryHeld) -> None:
+        """It waits and says for what; that it waits is what makes its neighbours give memory back."""
+        now = time.monotonic()
+        if replica.reason == held.code and now - self.told_at.get(replica.marker, -TELL_SECONDS) < TELL_SECONDS:
+            return
+        self.told_at[replica.marker] = now
+        told = {"message": held.message, "profile": replica.profile | {"waits_for": held.fields}}
+        if replica.reason != held.code:
+            goal = Goal(replica.goal)
+            lifecycle.set_goal(replica, goal, reason=held.code, actor=ACTOR, fields=held.fields, **told)
+        elif replica.message != held.message:
+            lifecycle.note(replica, **told)
+        kv_limits.poke_neighbours(replica, held.fields["excess"])
+
+    def _fail(self, replica: Replica, found: Diagnosis, reason: str, around: World) -> None:
+        """Out of memory beside neighbours with more than their promise is nobody's failure: it costs no restart."""
+        holders = kv_limits.over_floor(replica, around) if found.code in OUT_OF_MEMORY else []
+        words, changes = f"{found.message} {found.hint}", effects.backoff(replica, permanent=found.permanent)
+        if replica.state == State.PENDING:  # it waited, and nothing of it ever ran
+            changes = effects.short_of_memory(replica)
+        if holders:
+            words = f"{found.message} {reclaim.holders(holders)}; it starts again once there is room."
+            changes = effects.short_of_memory(replica)
         lifecycle.transition(
             replica,
             State.FAILED,
             reason=found.code,
             actor=ACTOR,
-            message=words,
+            message=words.strip(),
             fields={"step": reason},
-            **effects.backoff(replica, permanent=found.permanent),
+            **changes,
         )
 
     def _act(self, replica: Replica, effect: Effect, around: World) -> None:
@@ -184,7 +219,7 @@ class Reconciler:
             case Effect.SLEEP:
                 self._sleep(replica)
             case Effect.WAKE:
-                self._wake(replica)
+                self._wake(replica, around)
             case Effect.TERMINATE:
                 effects.terminate(replica, around, self.memory)
             case Effect.KILL:
@@ -206,16 +241,23 @@ class Reconciler:
         except EngineRefused as error:
             effects.give_up_sleep(replica, f"the engine refused to sleep: {error.message}")
 
-    def _wake(self, replica: Replica) -> None:
-        """An engine that fails to wake may have leaked memory: it is started afresh."""
+    def _wake(self, replica: Replica, around: World) -> None:
+        """An engine that fails to wake may have leaked memory: it starts afresh, unless a neighbour was the cause."""
         try:
             effects.wake(replica)
         except EngineRefused as error:
             found = diagnose([error.message], None)
-            self._fail(replica, found, "wake_refused")
+            holders = kv_limits.over_floor(replica, around) if found.code in OUT_OF_MEMORY else []
+            if not holders:
+                self._fail(replica, found, "wake_refused", around)
+                return
+            message = f"it could not wake for want of memory: {reclaim.holders(holders)}"
+            with transaction.atomic():
+                placement.hold_asleep(replica, observe.own_bytes(replica, around))
+                lifecycle.transition(replica, State.SLEEPING, reason=MemoryHeld.code, actor=ACTOR, message=message)
 
     def _idle(self, replica: Replica) -> None:
-        """Nothing to do: show a load's progress, forget what has served its purpose."""
+        """Nothing to do: show a load's progress or whose turn it is, forget what has served its purpose."""
         if replica.state == State.STOPPED and replica.goal == Goal.STOPPED and replica.disposable:
             lifecycle.forget(replica)
         elif replica.state == State.STARTING:
@@ -223,6 +265,18 @@ class Reconciler:
             if now - self.progress_at.get(replica.marker, -PROGRESS_SECONDS) >= PROGRESS_SECONDS:
                 self.progress_at[replica.marker] = now
                 effects.show_progress(replica)
+        elif replica.state == State.PENDING:
+            self._say_whose_turn(replica)
+
+    @staticmethod
+    def _say_whose_turn(replica: Replica) -> None:
+        hold = loads.hold(replica)
+        if hold is not None and (replica.reason, replica.message) != (WAITS_FOR_TURN, hold.message):
+            lifecycle.note(replica, reason=WAITS_FOR_TURN, message=hold.message)
+
+    def _settle_limits(self) -> bool:
+        self.kv_limits.settle(observe.world(self.memory))
+        return True
 
     def clean(self) -> bool:
         """End engines that no replica owns, and sweep their segments. The processes are read before the rows."""

@@ -36,7 +36,7 @@ ALLOWED: dict[State, frozenset[State]] = {
     State.READY: frozenset({State.DRAINING, State.STOPPING, State.STOPPED, State.FAILED}),
     State.DRAINING: frozenset({State.READY, State.SLEEPING, State.STOPPING, State.STOPPED, State.FAILED}),
     State.SLEEPING: frozenset({State.WAKING, State.STOPPING, State.STOPPED, State.FAILED}),
-    State.WAKING: frozenset({State.READY, State.STOPPING, State.STOPPED, State.FAILED}),
+    State.WAKING: frozenset({State.READY, State.SLEEPING, State.STOPPING, State.STOPPED, State.FAILED}),
     State.STOPPING: frozenset({State.STOPPED}),
     State.STOPPED: frozenset({State.PENDING}),
     State.FAILED: frozenset({State.PENDING, State.STOPPING}),

@@ -292,8 +292,14 @@ def words(seen: Snapshot, decision: Decision) -> str:
 def _refusal(seen: Snapshot, decision: Decision) -> str:
     needs = seen.wanted.needs
     uuid = max(needs, key=lambda uuid: needs[uuid] - seen.free[uuid])
-    kept = ", ".join(f"`{one.name}` ({'pinned' if one.pinned else 'no sleep mode'})" for one in decision.residents)
-    return f"{needs[uuid]} bytes are needed, GPU {uuid} has {seen.free[uuid]} bytes free; to stay: {kept or 'nobody'}"
+    kept_here = kept(decision.residents)
+    return f"{needs[uuid]} bytes are needed, GPU {uuid} has {seen.free[uuid]} bytes free; to stay: {kept_here}"
+
+
+def kept(residents: Iterable[Resident]) -> str:
+    """Who is never evicted, and why."""
+    named = (f"`{one.name}` ({'pinned' if one.pinned else 'no sleep mode'})" for one in residents)
+    return ", ".join(named) or "nobody"
 
 
 def reproach(seen: Snapshot, resident: Resident) -> str:

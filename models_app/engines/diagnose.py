@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+OUT_OF_MEMORY: Final = frozenset({"gpu_out_of_memory", "gpu_memory_short"})
+"""Codes that may be a neighbour's doing."""
 LAST_LINES: Final = 400
 """Two tracebacks, of the core and of the API server, fit; what a long-lived engine once met does not."""
 

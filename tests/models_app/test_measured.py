@@ -27,7 +27,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Replica:
     replica.spec |= {"weights_bytes": 15 * GIB, "overhead_bytes": GIB}
     replica.save()
     replica.reservations.update(awake_bytes=17 * GIB, asleep_bytes=GIB, held_bytes=17 * GIB)
-    segment = SimpleNamespace(mapped_bytes=GIB // 2)
+    segment = kvcached.Segment("srdz_test", limit_bytes=40 * GIB, used_bytes=GIB // 2, prealloc_bytes=0)
     monkeypatch.setattr(observe, "own_bytes", lambda *_: {gpu.uuid: 19 * GIB})
     monkeypatch.setattr(kvcached, "read", lambda folder, _: segment if folder == settings.SEGMENT_DIR else None)
     monkeypatch.setattr(logs, "progress", lambda _: SimpleNamespace(facts={"weights_bytes": 15 * GIB}))
