@@ -20,6 +20,7 @@ from django.utils import timezone
 from gpus import processes
 from gpus.models import Node
 from models_app import effects, kv_limits, lifecycle, loads, observe, placement, queues, reclaim
+from models_app.engines import logs
 from models_app.engines.diagnose import OUT_OF_MEMORY, Diagnosis, diagnose
 from models_app.errors import EngineRefused, MemoryHeld, NoCapacity, ReplicaMoved
 from models_app.kv_limits import KvLimits
@@ -33,6 +34,7 @@ BUDGET_SECONDS = 1.0
 SHORTEST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.1  # a load takes minutes: looking ten times a second costs little and misses nothing
 PROGRESS_SECONDS = 0.5
+PRUNE_SECONDS = 3600.0
 NO_ROOM_SECONDS = 30.0
 TELL_SECONDS = 1.0
 ACTOR = "worker"
@@ -52,6 +54,7 @@ class Reconciler:
     setbacks: Setbacks = field(default_factory=Setbacks)
     told_at: dict[str, float] = field(default_factory=dict)
     pause_seconds: float = SHORTEST_PAUSE_SECONDS
+    pruned_at: float = -PRUNE_SECONDS
     kv_limits: KvLimits = field(init=False)
 
     def __post_init__(self) -> None:
@@ -279,7 +282,7 @@ class Reconciler:
         return True
 
     def clean(self) -> bool:
-        """End engines that no replica owns, and sweep their segments. The processes are read before the rows."""
+        """End engines that no replica owns, sweep their segments, keep logs bounded. Processes are read before rows."""
         around = observe.world(self.memory)
         rows = list(Replica.objects.exclude(ipc_name="", state=State.STOPPED))
         known = {replica.marker for replica in rows}
@@ -287,6 +290,11 @@ class Reconciler:
             logger.warning("orphan ended: marker=%s pid=%s", engine.marker, engine.pid)
             processes.kill(engine)
         effects.sweep({replica.ipc_name for replica in rows})
+        for replica in self._replicas():
+            logs.bound(effects.log_path(replica), settings.ENGINE_LOG_BYTES)
+        if time.monotonic() - self.pruned_at >= PRUNE_SECONDS:
+            self.pruned_at = time.monotonic()
+            logs.prune(lambda: Replica.objects.values_list("pk", flat=True))
         return True
 
 

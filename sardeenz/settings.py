@@ -88,7 +88,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"repeats": {"()": "sardeenz.repeats.Repeats"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["repeats"]}},
     "root": {"handlers": ["console"], "level": env.text("SARDEENZ_LOG_LEVEL", "INFO")},
     "loggers": {
         "celery.app.trace": {"level": "WARNING"},
@@ -161,6 +162,7 @@ SLEEP_RAM_BYTES = env.size_bytes("SARDEENZ_SLEEP_RAM", "0")
 ENGINE_PORTS = env.port_range("SARDEENZ_ENGINE_PORTS", "18100-18999")
 MODELS_DIR = Path(env.text("SARDEENZ_MODELS_DIR", str(DATA_DIR / "models"))).resolve()
 LOG_DIR = DATA_DIR / "logs"
+ENGINE_LOG_BYTES = env.size_bytes("SARDEENZ_ENGINE_LOG", "64MiB")
 SEGMENT_DIR = Path(env.text("SARDEENZ_SEGMENT_DIR", "/dev/shm"))
 SIMULATED_DIR = DATA_DIR / "simulated"
 START_SECONDS = env.seconds("SARDEENZ_START_SECONDS", 1800)
