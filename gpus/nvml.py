@@ -130,11 +130,22 @@ def _memory(handle: Handle) -> tuple[int, int]:
     return int(memory.total), int(memory.total - memory.free)
 
 
-def _processes(handle: Handle) -> tuple[DeviceProcess, ...]:
-    """Compute and graphics processes; one that is both is one."""
+def _processes(handle: Handle) -> tuple[DeviceProcess, ...] | None:
+    """Compute and graphics processes; one that is both is one. None where the driver does not tell of the first.
+
+    An older driver lacks the newest call, and is asked the one before.
+    """
+    compute = _known(pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
+    if compute is None:
+        compute = _known(pynvml.nvmlDeviceGetComputeRunningProcesses_v2, handle)
+    if compute is None:
+        return None
+    graphics = _known(pynvml.nvmlDeviceGetGraphicsRunningProcesses, handle)
+    if graphics is None:
+        graphics = _known(pynvml.nvmlDeviceGetGraphicsRunningProcesses_v2, handle)
     found: dict[int, int | None] = {}
-    for question in (pynvml.nvmlDeviceGetComputeRunningProcesses, pynvml.nvmlDeviceGetGraphicsRunningProcesses):
-        for process in _known(question, handle) or []:
+    for listed in (compute, graphics or []):
+        for process in listed:
             sizes = [size for size in (found.get(process.pid), process.usedGpuMemory) if size is not None]
             found[process.pid] = max(sizes, default=None)
     return tuple(DeviceProcess(pid, size) for pid, size in sorted(found.items()))
@@ -149,6 +160,8 @@ def _known(question: Callable[..., T], *arguments: object) -> T | None:
     """The answer, or None when this device, driver or container does not tell."""
     try:
         return question(*arguments)
+    except pynvml.NVMLLibraryMismatchError:  # what pynvml makes of a call that this driver lacks; it is no NVMLError
+        return None
     except pynvml.NVMLError as error:
         if error.value not in _UNKNOWN:
             raise
@@ -165,6 +178,8 @@ def _border(uuid: str | None = None) -> Iterator[None]:
     try:
         _start()
         yield
+    except pynvml.NVMLLibraryMismatchError as error:
+        raise _unavailable(error) from error
     except pynvml.NVMLError as error:
         if uuid is not None and error.value in _GONE:
             raise DeviceLost(uuid) from error
@@ -181,5 +196,5 @@ def _start() -> None:
         _started_in.add(os.getpid())
 
 
-def _unavailable(error: pynvml.NVMLError) -> NvmlUnavailable:
+def _unavailable(error: Exception) -> NvmlUnavailable:
     return NvmlUnavailable(f"the NVIDIA driver does not answer: {error}", reason=str(error))

@@ -31,7 +31,8 @@ class DeviceReading:
     compute_capability: str
     parent_uuid: str
     simulated: bool
-    processes: tuple[DeviceProcess, ...]
+    processes: tuple[DeviceProcess, ...] | None
+    """None where the driver does not tell which processes there are."""
 
     @property
     def memory_free_bytes(self) -> int:

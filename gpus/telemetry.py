@@ -151,7 +151,7 @@ def _gpu(reading: DeviceReading, owners: Mapping[int, str]) -> GPUFrame:
         power_limit_watts=reading.power_limit_watts,
         processes=[
             ProcessFrame(pid=process.pid, memory_bytes=process.memory_bytes, marker=owners.get(process.pid))
-            for process in reading.processes
+            for process in reading.processes or ()
         ],
     )
 
@@ -186,7 +186,7 @@ def _memory(engine: EngineProcess, readings: Iterable[DeviceReading]) -> dict[st
     """Bytes the engine holds on each device it is on; one unknown process makes the sum unknown."""
     held: dict[str, int | None] = {}
     for reading in readings:
-        sizes = [process.memory_bytes for process in reading.processes if process.pid in engine.pids]
+        sizes = [process.memory_bytes for process in reading.processes or () if process.pid in engine.pids]
         if sizes:
             known = [size for size in sizes if size is not None]
             held[reading.uuid] = sum(known) if len(known) == len(sizes) else None

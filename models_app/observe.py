@@ -211,7 +211,9 @@ def _freed(replica: Replica, around: World, memory: Memory, *, asleep: bool) -> 
         readings = [devices.read(uuid) for uuid in replica.spec.get("gpu_uuids", [])]
     except DeviceError:
         return None
-    return not any(process.pid in ghosts for reading in readings for process in reading.processes)
+    if any(reading.processes is None for reading in readings):
+        return None
+    return not any(process.pid in ghosts for reading in readings for process in reading.processes or ())
 
 
 def own_bytes(replica: Replica, around: World) -> dict[str, int]:
@@ -220,7 +222,8 @@ def own_bytes(replica: Replica, around: World) -> dict[str, int]:
     held: dict[str, int] = {}
     for uuid in replica.spec.get("gpu_uuids", []) if engine else []:
         try:
-            found = [process for process in devices.read(uuid).processes if engine and process.pid in engine.pids]
+            listed = devices.read(uuid).processes or ()
+            found = [process for process in listed if engine and process.pid in engine.pids]
         except DeviceError:
             continue
         sizes = [process.memory_bytes for process in found if process.memory_bytes is not None]

@@ -124,7 +124,7 @@ class Rig:
         """What the device says the engine's processes hold; None where it does not tell."""
         found = self.process(engine)
         pids = set(found.pids) if found else set()
-        sizes = [each.memory_bytes for each in self.read().processes if each.pid in pids]
+        sizes = [each.memory_bytes for each in self.read().processes or () if each.pid in pids]
         known = [size for size in sizes if size is not None]
         return sum(known) if known else None
 

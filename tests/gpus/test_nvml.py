@@ -35,6 +35,8 @@ GIVEN: dict[str, Any] = {
     "nvmlDeviceGetEnforcedPowerLimit": 700_000,
     "nvmlDeviceGetComputeRunningProcesses": [],
     "nvmlDeviceGetGraphicsRunningProcesses": [],
+    "nvmlDeviceGetComputeRunningProcesses_v2": [],
+    "nvmlDeviceGetGraphicsRunningProcesses_v2": [],
 }
 
 
@@ -53,7 +55,7 @@ class Library:
     def _question(self, name: str) -> Callable[..., Any]:
         def ask(chip: Chip, *_: object) -> Any:
             answer = chip.answers.get(name, GIVEN[name])
-            if isinstance(answer, pynvml.NVMLError):
+            if isinstance(answer, Exception):
                 raise answer
             return answer
 
@@ -148,12 +150,13 @@ def test_what_a_device_does_not_tell_is_none(install: Callable[..., Library]) ->
     asked = ("UtilizationRates", "Temperature", "PowerUsage", "EnforcedPowerLimit")
     refusals = {f"nvmlDeviceGet{name}": error(pynvml.NVML_ERROR_NOT_SUPPORTED) for name in asked}
     refusals["nvmlDeviceGetCudaComputeCapability"] = error(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
-    refusals["nvmlDeviceGetComputeRunningProcesses"] = error(pynvml.NVML_ERROR_NO_PERMISSION)
+    for call in ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetComputeRunningProcesses_v2"):
+        refusals[call] = error(pynvml.NVML_ERROR_NO_PERMISSION)
     install(Chip("GPU-a", answers=refusals))
     (reading,) = nvml.read_all()
     assert (reading.utilization_ratio, reading.temperature_celsius) == (None, None)
     assert (reading.power_watts, reading.power_limit_watts) == (None, None)
-    assert (reading.compute_capability, reading.processes) == ("", ())
+    assert (reading.compute_capability, reading.processes) == ("", None)
 
 
 def test_a_process_of_unknown_memory_is_listed_without_it(install: Callable[..., Library]) -> None:
@@ -163,6 +166,40 @@ def test_a_process_of_unknown_memory_is_listed_without_it(install: Callable[...,
     install(Chip("GPU-a", answers=answers))
     (reading,) = nvml.read_all()
     assert reading.processes == (DeviceProcess(2, None), DeviceProcess(5, 100), DeviceProcess(9, 30))
+
+
+def test_a_driver_without_the_newest_process_call_is_asked_the_older_one(install: Callable[..., Library]) -> None:
+    """pynvml raises no NVMLError then."""
+    older = [SimpleNamespace(pid=7, usedGpuMemory=70)]
+    mismatch = pynvml.NVMLLibraryMismatchError("Unversioned function called")
+    answers = {
+        "nvmlDeviceGetComputeRunningProcesses": mismatch,
+        "nvmlDeviceGetGraphicsRunningProcesses": mismatch,
+        "nvmlDeviceGetComputeRunningProcesses_v2": older,
+    }
+    install(Chip("GPU-1", answers=answers))
+    (reading,) = nvml.read_all()
+    assert reading.processes == (DeviceProcess(7, 70),)
+
+
+def test_a_driver_without_any_process_call_is_read_all_the_same(install: Callable[..., Library]) -> None:
+    mismatch = pynvml.NVMLLibraryMismatchError("Unversioned function called")
+    absent = pynvml.NVMLError(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+    kinds = ("Compute", "Graphics")
+    newest = {f"nvmlDeviceGet{kind}RunningProcesses": mismatch for kind in kinds}
+    older = {f"nvmlDeviceGet{kind}RunningProcesses_v2": absent for kind in kinds}
+    install(Chip("GPU-1", answers=newest | older))
+    (reading,) = nvml.read_all()
+    assert (reading.memory_total_bytes, reading.utilization_ratio, reading.processes) == (1000, 0.25, None)
+    assert nvml.read("GPU-1") == reading
+
+
+def test_a_library_that_does_not_match_is_a_fault_with_a_code_wherever_it_shows(
+    install: Callable[..., Library],
+) -> None:
+    install(Chip("GPU-1", answers={"nvmlDeviceGetName": pynvml.NVMLLibraryMismatchError("too old")}))
+    with pytest.raises(NvmlUnavailable):
+        nvml.read_all()
 
 
 def test_slices_stand_for_the_device_they_divide(install: Callable[..., Library]) -> None:
