@@ -4,7 +4,8 @@ import json
 import re
 from typing import Any, Literal
 
-from gateway.errors import ModelFailed, ModelStopped
+from gateway.errors import ModelFailed
+from models_app.errors import DeploymentStopped
 from sardeenz.errors import LimitExceeded, Refused, SardeenzError, Unavailable
 
 Dialect = Literal["openai", "anthropic"]
@@ -73,6 +74,6 @@ def headers(error: SardeenzError) -> Headers:
 
 
 def _permanent(error: SardeenzError) -> bool:
-    if isinstance(error, ModelStopped | ModelFailed):
+    if isinstance(error, DeploymentStopped | ModelFailed):
         return True
     return isinstance(error, Refused) and not isinstance(error, LimitExceeded)

@@ -157,12 +157,6 @@ class ResponsesUnavailable(Unavailable):
     code = "responses_unavailable"
 
 
-class ModelStopped(Unavailable):
-    """The deployment is stopped; only an operator or a window starts it."""
-
-    code = "model_stopped"
-
-
 class ModelFailed(Unavailable):
     """The deployment's engines failed."""
 

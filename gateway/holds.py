@@ -11,16 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gateway.errors import ModelFailed, ModelStopped, WaitLimit, WakeTimeout
+from gateway.errors import ModelFailed, WaitLimit, WakeTimeout
 from gateway.limits import KnownTeam
 from gateway.outage import FAULTS, Outage
 from gateway.routing import Route, Router
 from gateway.tracing import Trace
+from models_app.errors import DeploymentStopped
 from sardeenz.errors import Conflict, SardeenzError
 
 ASK_SECONDS = 2.0
 HEARTBEAT_SECONDS = 5.0
-REFUSED = {"stopped": ModelStopped, "failed": ModelFailed}
+REFUSED = {"stopped": DeploymentStopped, "failed": ModelFailed}
 
 
 @dataclass(frozen=True, slots=True)

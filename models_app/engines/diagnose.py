@@ -219,7 +219,7 @@ RULES: Final = (
         True,
     ),
     Rule(
-        "start_interrupted",
+        "engine_core_timeout",
         r"Timed out waiting for engine (?:core )?processes|EngineCore.*did not start within",
         "The engine's own processes took too long to start.",
         "A busy disk or host is the usual cause; VLLM_ENGINE_READY_TIMEOUT_S in the environment waits longer.",
@@ -231,7 +231,7 @@ RULES: Final = (
         "The kernel may have killed it for want of host RAM: look at dmesg and the sleepers' budget.",
     ),
     Rule(
-        "engine_error",
+        "engine_exception",
         r"(?:^|[\s.])(?P<text>[A-Z]\w*(?:Error|Exception): .+)",
         "[{text}]",
         "The engine's log tells more.",

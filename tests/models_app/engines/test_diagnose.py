@@ -174,7 +174,7 @@ CASES = [
         "The runtime's environment is broken: No module named 'vllm'.",
     ),
     (
-        "start_interrupted",
+        "engine_core_timeout",
         "TimeoutError: Timed out waiting for engine core processes to start. This is often slow weight loading",
         "The engine's own processes took too long to start.",
     ),
@@ -186,7 +186,7 @@ CASES = [
         ),
         "One of the engine's processes died without a word.",
     ),
-    ("engine_error", "AssertionError: page size {0} is odd", "AssertionError: page size {0} is odd"),
+    ("engine_exception", "AssertionError: page size {0} is odd", "AssertionError: page size {0} is odd"),
 ]
 
 
