@@ -70,6 +70,8 @@ class Use(msgspec.Struct, array_like=True, frozen=True):
     in_flight: int
     requests_full_in: float
     tokens_full_in: float
+    guessed: int = 0
+    """Tokens of calls nobody has counted yet: taken from the minute, no part of a budget."""
 
 
 NEW = Use(0, 0, 0, 0.0, 0, 0, 0.0, 0.0)
@@ -106,7 +108,7 @@ class Account:
     """What one key or team used: here, and elsewhere as last heard."""
 
     __slots__ = (
-        "at_once", "born", "elsewhere", "gpu_base", "gpu_heard", "gpu_seconds", "gpu_until", "in_flight",
+        "at_once", "born", "elsewhere", "gpu_base", "gpu_heard", "gpu_seconds", "gpu_until", "guessed", "in_flight",
         "marked", "marked_heard", "quota", "requests", "requests_per_minute", "reserved", "reserved_elsewhere",
         "spent", "tokens", "tokens_base", "tokens_heard", "tokens_per_minute", "tokens_until", "used_at",
         "whose",
@@ -119,7 +121,7 @@ class Account:
         self.used_at = 0.0
         self.requests_per_minute = Bucket("requests")
         self.tokens_per_minute = Bucket("tokens")
-        self.requests = self.tokens = self.reserved = self.in_flight = 0
+        self.requests = self.tokens = self.guessed = self.reserved = self.in_flight = 0
         self.elsewhere = self.reserved_elsewhere = 0
         self.gpu_seconds = 0.0
         self.tokens_heard, self.gpu_heard = self.marked_heard = (0, 0.0)
@@ -175,13 +177,16 @@ class Account:
         self.requests_per_minute.take(-1, now)
         self.tokens_per_minute.take(-tokens, now)
 
-    def settle(self, reserved: int, tokens: int, gpu_seconds: float, now: float) -> None:
-        """It has ended, and took so much."""
+    def settle(self, reserved: int, tokens: int | None, gpu_seconds: float, now: float) -> None:
+        """It has ended, and took so much. Without `tokens` the estimate stays taken from this minute."""
         self.in_flight -= 1
         self.reserved -= reserved
-        self.tokens += tokens
         self.gpu_seconds += gpu_seconds
         self.used_at = now
+        if tokens is None:
+            self.guessed += reserved
+            return
+        self.tokens += tokens
         bucket, more = self.tokens_per_minute, tokens - reserved
         if more > 0 and bucket.full_at < now:
             bucket.full_at = now
@@ -255,6 +260,7 @@ class Account:
             self.in_flight,
             self.requests_per_minute.full_in(now),
             self.tokens_per_minute.full_in(now),
+            self.guessed,
         )
 
     def forget_others(self) -> None:
@@ -279,7 +285,7 @@ class Account:
             before = NEW
         if self.born:
             self.requests_per_minute.take(use.requests - before.requests, now)
-            self.tokens_per_minute.take(use.tokens + use.reserved - before.tokens - before.reserved, now)
+            self.tokens_per_minute.take(_taken(use) - _taken(before), now)
         self.tokens_heard += use.tokens - before.tokens
         self.gpu_heard += use.gpu_seconds - before.gpu_seconds
 
@@ -291,6 +297,10 @@ class Account:
             and now - self.used_at > IDLE_SECONDS
             and all(bucket.full_at <= now for bucket in buckets)
         )
+
+
+def _taken(use: Use) -> int:
+    return use.tokens + use.reserved + use.guessed
 
 
 def _left(limit: float | None, spent: float) -> float:

@@ -6,14 +6,17 @@ from typing import Any
 
 from gateway import holds, openai
 from gateway.auth import KnownKey
+from gateway.errors import AnswerIncomplete
 from gateway.http import Reply, Request
 from gateway.limits import KnownTeam
-from gateway.metering import NOTHING, Record, Tap, Usage
+from gateway.metering import Record
 from gateway.openai import Fields
 from gateway.paths import Endpoint
 from gateway.routing import Route
+from gateway.tap import StreamTap, WholeTap
 from gateway.targets import Target
 from gateway.tracing import Trace, Tracing
+from gateway.usage import NOTHING, UNKNOWN, Usage
 
 BYTES_PER_TOKEN = 4
 MOST_ESTIMATED_TOKENS = 4096  # a picture is many bytes and few tokens
@@ -36,6 +39,10 @@ class Call:
     route: Route | None = None
     replica: Target | None = None
     leased = False
+    sent = False
+    """Whether the engine that was asked last has the request."""
+    expects_end = False
+    """Whether the answer is a stream that has an end of its own."""
     outcome = "ok"
     wake_seconds = 0.0
     queue_seconds = 0.0
@@ -75,7 +82,7 @@ class Call:
         if fields.priority is not None and fields.priority > self.priority:
             self.priority = fields.priority
         self.force_usage = stream and endpoint.usage_option and not _asks_for_usage(fields)
-        self.tap = Tap()
+        self.tap = self._tap()
         if request.query:
             self.path = endpoint.engine_path + b"?" + request.query
         if tracing is not None:  # before the head is made: it takes the caller's trace headers out of the request
@@ -113,6 +120,9 @@ class Call:
             self._reminder.cancel()
             self._reminder = None
 
+    def _tap(self) -> StreamTap | WholeTap:
+        return StreamTap() if self.streams_events or (self.stream and self.endpoint.multipart) else WholeTap()
+
     # --- what the engine is sent --------------------------------------------------------------------------------
     def outgoing(self, route: Route) -> tuple[bytes | memoryview, bytes]:
         """The body for this deployment's engines, in two pieces: as it came, and what had to be set at its end."""
@@ -125,7 +135,9 @@ class Call:
         if name != fields.model and not self.pinned:
             changes["model"] = name
         if self.force_usage:
-            changes["stream_options"] = {**(fields.stream_options or {}), "include_usage": True}
+            # Usage on every piece too would reach the caller, who gets none by asking for that alone.
+            options = {**(fields.stream_options or {}), "include_usage": True, "continuous_usage_stats": False}
+            changes["stream_options"] = options if fields.stream_options else {"include_usage": True}
         if self.endpoint.takes_priority:
             wanted = self.priority if route.row.schedules_by_priority else 0
             if wanted != (fields.priority or 0):
@@ -138,11 +150,36 @@ class Call:
         return b"%b%b%bcontent-length: %d\r\n\r\n" % (first, self._head, more, size)
 
     # --- what became of it --------------------------------------------------------------------------------------
-    def usage(self) -> Usage:
+    def judge(self) -> None:
+        """The answer came to its end: whether it says itself that it failed.
+
+        Raises AnswerIncomplete for a stream that lacks its end, for its client cannot know.
+        """
+        if self.reply.status != 200 and self.reply.started:
+            return
+        failure = self.tap.end(expected=self.expects_end)
+        if failure is not None:
+            self.outcome = failure
+        if self.tap.lacks_end:
+            raise AnswerIncomplete("the engine ended the stream before its answer was complete")
+
+    def forget_answer(self) -> None:
+        """Somebody else is asked instead."""
+        self.outcome = "ok"
+        self.tap = self._tap()
+
+    @property
+    def used(self) -> Usage:
         """Tokens by the engine's own count; unknown where it could not say it."""
-        if not self.leased or 400 <= self.reply.status < 500:
+        if not self.sent or 400 <= self.reply.status < 500:
             return NOTHING
-        return self.tap.usage() if self.outcome == "ok" else Usage()
+        return self.tap.usage if self.outcome == "ok" else UNKNOWN
+
+    def owed(self, usage: Usage) -> int | None:
+        """Tokens to be charged: none for what an engine failed at, unknown while nobody has counted."""
+        if self.outcome not in ("ok", "cancelled"):
+            return 0
+        return usage.total
 
     def record(self, route: Route, usage: Usage) -> Record:
         """For the books."""

@@ -115,9 +115,15 @@ class NoReplicaAnswers(Unavailable):
 
 
 class EngineFailed(EngineError):
-    """The engine answered with a 5xx and another deployment is to be asked; field: status."""
+    """The engine answered with a 5xx, or with 200 and then said that it failed; field: status."""
 
     code = "engine_failed"
+
+
+class AnswerIncomplete(EngineError):
+    """The engine ended its answer in good order, but before it was complete."""
+
+    code = "answer_incomplete"
 
 
 class MethodNotAllowed(Refused):

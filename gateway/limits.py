@@ -96,15 +96,14 @@ class Limiter:
         return Charge(mine, ours, tokens, lines(one, other, now))
 
     def settle(self, charge: Charge, tokens: int | None, gpu_seconds: float) -> None:
-        """A call has ended: exactly once for each charge. Without `tokens` the estimate stays."""
+        """A call has ended: exactly once for each charge. Without `tokens` the estimate stays, for this minute only."""
         if charge is FREE:
             return
         now = self._clock()
-        used = charge.tokens if tokens is None else tokens
         if charge.key is not None:
-            charge.key.settle(charge.tokens, used, gpu_seconds, now)
+            charge.key.settle(charge.tokens, tokens, gpu_seconds, now)
         if charge.team is not None:
-            charge.team.settle(charge.tokens, used, gpu_seconds, now)
+            charge.team.settle(charge.tokens, tokens, gpu_seconds, now)
 
     def _turn(self) -> None:
         """Begin a new day, and maybe month."""

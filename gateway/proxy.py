@@ -10,13 +10,15 @@ from gateway.auth import KnownKey
 from gateway.call import Call
 from gateway.envelopes import Headers
 from gateway.errors import EngineFailed, ModelNotAllowed, ModelNotFound
+from gateway.http import EVENT_STREAM
 from gateway.limits import Limiter
-from gateway.metering import Meter, Usage
+from gateway.metering import Meter
 from gateway.recorder import Recorder
 from gateway.relay import Relay
 from gateway.routing import Plan, Route, Router
 from gateway.stored import StoredResponses
-from gateway.strip import Strip
+from gateway.strip import HELD_BYTES, Strip
+from gateway.tap import first_failure, has_event
 from gateway.targets import Target
 from gateway.upstream import Connection, NotConnected, NothingAnswered
 from models_app.errors import EngineRefused
@@ -93,9 +95,9 @@ class Proxy:
         finally:
             if call.route is not None:
                 # In the same turn as the lease's return: who sees no lease may rely on the record being noted.
-                usage = call.usage()
+                usage = call.used
                 if charge is not None:
-                    self._limiter.settle(charge, _total(usage), call.gpu_seconds)
+                    self._limiter.settle(charge, call.owed(usage), call.gpu_seconds)
                 record = call.record(call.route, usage)
                 self._meter.note(record)
                 if (copy := call.reply.copy) is not None:
@@ -129,6 +131,7 @@ class Proxy:
             except (Unavailable, EngineError, ModelNotFound):
                 if last or call.reply.committed:
                     raise
+                call.forget_answer()
 
     async def _exchange(self, call: Call, route: Route, *, last: bool) -> None:
         """Ask one replica; if the connection ends before the first byte, ask once more, elsewhere where possible.
@@ -181,6 +184,7 @@ class Proxy:
     async def _ask(self, call: Call, route: Route, target: Target, *, last: bool, fresh: bool) -> None:
         """One request to one engine, and its answer to the client."""
         call.leased = True
+        call.sent = False
         call.replica = target
         body, tail = call.outgoing(route)
         attempt = None if call.trace is None else call.trace.attempt(route, target)
@@ -190,17 +194,18 @@ class Proxy:
             call.await_first_piece()
         try:
             answer = (None if fresh else pool.idle()) or await pool.connect()
+            call.sent = True
             await answer.request(head, body, tail)
             if answer.status >= 500:
                 self._failed(target, answer, last)
             elif target.health.failures:
                 target.health.answered()
             if answer.complete and answer.status == 200 and not call.stream and not call.reply.started:
-                self._whole(call, target, answer, answer.take() or b"")
+                self._whole(call, target, answer, answer.take() or b"", last)
             else:
-                await self._relay(call, target, answer)
-            if target.health.failures and answer.status < 500:
-                target.health.succeeded()
+                await self._relay(call, target, answer, last)
+            if answer.status < 500:
+                self._ended(target, call)
         finally:
             call.heard()
             if answer is not None:
@@ -208,57 +213,90 @@ class Proxy:
             if attempt is not None:
                 attempt.end(0 if answer is None else answer.status)
 
+    def _ended(self, target: Target, call: Call) -> None:
+        """An answer came to its end: a failure, if it said so itself."""
+        if call.outcome == EngineFailed.code:
+            target.health.failed(time.monotonic())
+        elif target.health.failures:
+            target.health.succeeded()
+
     def _failed(self, target: Target, answer: Connection, last: bool) -> None:
         """A 5xx counts against the replica, and sends the call on where there is somewhere to go."""
         target.health.failed(time.monotonic())
         if not last:
             raise EngineFailed(f"the engine answered with status {answer.status}", status=answer.status)
 
-    def _whole(self, call: Call, target: Target, answer: Connection, data: bytes) -> None:
+    def _whole(self, call: Call, target: Target, answer: Connection, data: bytes, last: bool) -> None:
         """All of the answer at once."""
-        call.tap.see(data, stream=False)
+        call.tap.see(data)
+        if answer.status == 200:
+            call.judge()
+            if not last and call.outcome != "ok":
+                self._ask_elsewhere(target, call.outcome)
         if call.endpoint.stored:
             self._remember(call, target)
         call.reply.whole(answer.status, _headers(answer.headers, call.reply.state), data)
 
-    async def _relay(self, call: Call, target: Target, answer: Connection) -> None:
+    async def _relay(self, call: Call, target: Target, answer: Connection, last: bool) -> None:
         reply = call.reply
         if answer.status != 200:
             call.heard()
         if answer.status >= 400:
-            call.outcome = EngineRefused.code
+            call.outcome = EngineFailed.code if answer.status >= 500 else EngineRefused.code
             if answer.status == 401:  # between us and the engine; the caller's key was good
+                call.outcome = EngineRefused.code
                 raise EngineRefused("the engine refused the gateway's key", status=401)
         if reply.started and answer.status != 200:
             await self._late_refusal(call, answer)
         elif call.stream:
-            await self._pass_on(call, target, answer)
+            data = b"" if last or answer.status != 200 else await self._first_event(call, target, answer)
+            await self._pass_on(call, target, answer, data)
         else:
             data = await answer.read()
             if answer.drained and not reply.started:
-                self._whole(call, target, answer, data)
+                self._whole(call, target, answer, data, last)
             else:
-                call.tap.see(data, stream=False)
                 await self._pass_on(call, target, answer, data)
 
-    async def _pass_on(self, call: Call, target: Target, answer: Connection, data: bytes = b"") -> None:
+    async def _first_event(self, call: Call, target: Target, answer: Connection) -> bytes:
+        """The beginning of a stream, before its client hears any: if it is an error, or nothing, another is asked."""
+        data = b""
+        while not has_event(data) and len(data) < HELD_BYTES:
+            more = await answer.read()
+            if not more:
+                break
+            data += more
+        if call.streams_events:
+            nothing = answer.drained and not has_event(data) and _has_events(answer.headers)
+            self._ask_elsewhere(target, EngineFailed.code if nothing else first_failure(data))
+        return data
+
+    def _ask_elsewhere(self, target: Target, failure: str | None) -> None:
+        """An error inside a 200 sends the call on, too; one that is the caller's fault does not count."""
+        if failure == EngineFailed.code:
+            target.health.failed(time.monotonic())
+        if failure is not None:
+            raise EngineFailed("the engine answered that it failed", status=200)
+
+    async def _pass_on(self, call: Call, target: Target, answer: Connection, data: bytes) -> None:
         """Piece by piece, as fast as the client takes it."""
         reply = call.reply
         strip = Strip() if call.force_usage and answer.status == 200 else None
         if not reply.started:
             reply.start(answer.status, _headers(answer.headers, reply.state), None if strip else _size(answer.headers))
-        if data:
-            reply.write(data)
+        call.expects_end = call.streams_events and answer.status == 200 and _has_events(answer.headers)
         relay = Relay(call, strip, partial(self._remember, call, target) if call.endpoint.stored else None)
         try:
+            if data:
+                relay(data)
             while not answer.complete:
-                await answer.flow(relay)
                 if reply.crowded:
                     await reply.room()
+                await answer.flow(relay)
+            relay.end(answer.take() or b"")
         except EngineError:  # a stream that breaks between two events can still say why
             reply.held_open = call.streams_events and answer.status == 200 and call.tap.between_events
             raise
-        relay.end(answer.take() or b"")
 
     async def _late_refusal(self, call: Call, answer: Connection) -> None:
         """The engine refused after 200 was said: its own words, as an event."""
@@ -278,11 +316,9 @@ def _headers(given: Headers, state: bytes) -> Headers:
     return kept
 
 
+def _has_events(given: Headers) -> bool:
+    return any(name == b"content-type" and value.startswith(EVENT_STREAM) for name, value in given)
+
+
 def _size(given: Headers) -> int | None:
     return next((int(value) for name, value in given if name == b"content-length"), None)
-
-
-def _total(usage: Usage) -> int | None:
-    if usage.prompt_tokens is None and usage.completion_tokens is None:
-        return None
-    return (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)

@@ -18,11 +18,12 @@ from gateway.call import Call
 from gateway.errors import InternalError
 from gateway.export import Export, from_environment
 from gateway.http import Request
-from gateway.metering import FREE, Usage
+from gateway.metering import FREE
 from gateway.outage import Outage
 from gateway.routing import Route
 from gateway.targets import Target
 from gateway.tracing import Attempt, Trace, Tracing
+from gateway.usage import Usage
 from sardeenz.errors import SardeenzError
 
 NAME_LENGTH = 200
@@ -177,7 +178,7 @@ class EngineSpan:
 def _facts(call: Call, outcome: str) -> dict[str, Any]:
     """What is known of a call at its end; nothing that is not known."""
     route, target, team = call.route, call.replica, call.key.team
-    usage = Usage() if call.endpoint.path in FREE else call.usage()
+    usage = Usage() if call.endpoint.path in FREE else call.used
     ttft = call.tap.content_at - call.began if call.tap.content_at is not None else None
     facts = {
         "http.response.status_code": call.reply.status or None,

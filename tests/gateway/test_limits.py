@@ -46,9 +46,9 @@ class World:
         self.limiter.said()
 
     def call(self, caller: Key, tokens: int = 0, used: int | None = None, gpu_seconds: float = 0.0) -> Charge:
-        """A call that ends at once."""
+        """A call that ends at once, and used what was estimated unless told otherwise."""
         charge = self.limiter.admit(caller, tokens)
-        self.limiter.settle(charge, used, gpu_seconds)
+        self.limiter.settle(charge, tokens if used is None else used, gpu_seconds)
         return charge
 
     def calls(self, caller: Key, at_most: int = 1000) -> int:
@@ -164,10 +164,21 @@ def test_tokens_are_charged_as_estimated_and_corrected_at_the_end(world: World) 
     assert headers(world.limiter.admit(caller, 200))["remaining-tokens"] == "300"
 
 
-def test_without_a_count_the_estimate_stays(world: World) -> None:
-    caller = key(tokens_per_minute=600)
-    world.call(caller, 500)
+def test_without_a_count_the_estimate_stays_for_the_minute_but_not_for_the_day(world: World) -> None:
+    caller = key(tokens_per_minute=600, tokens_per_day=500)
+    world.limiter.settle(world.limiter.admit(caller, 500), None, 0.0)
     assert headers(world.call(caller, 50))["remaining-tokens"] == "50"
+    world.later(60)
+    world.call(caller, 449)
+    assert world.call(caller, 1)
+    assert world.refusal(caller).code == "budget_exceeded"
+
+
+def test_what_was_not_used_is_given_back_to_the_minute_and_the_day(world: World) -> None:
+    caller = key(tokens_per_minute=600, tokens_per_day=500)
+    for _ in range(5):
+        world.call(caller, 500, used=0)
+    assert headers(world.call(caller, 1))["remaining-tokens"] == "599"
 
 
 def test_more_than_estimated_is_debt(world: World) -> None:

@@ -7,7 +7,8 @@ import pytest
 from django.db import DataError
 
 from gateway import metering
-from gateway.metering import DROPPED, NOTHING, Meter, Record, Tap, Usage
+from gateway.metering import DROPPED, Meter, Record
+from gateway.usage import NOTHING, Usage
 from tests.gateway.conftest import World, until
 from tests.gateway.engines import Engine, Exchange
 
@@ -47,84 +48,6 @@ async def test_a_whole_answer_is_accounted(world: World, run, engine: Engine) ->
     await until(lambda: bool(world.usage))
     assert world.usage[0].usage == Usage(7, 5, 3)
     assert world.usage[0].ttft_seconds is None
-
-
-@pytest.mark.parametrize(
-    "chunk",
-    [
-        b'{"choices":[{"text":"a"}]}',
-        b'{"delta":{"reasoning_content":"a"}}',
-        b'{"type":"content_block_delta","delta":{"type":"text_delta","text":"a"}}',
-        b'{"type":"response.output_text.delta","delta":"a"}',
-        b'{"delta":{"tool_calls":[{"function":{"arguments":"{"}}]}}',
-    ],
-)
-def test_each_dialects_first_content_is_seen(chunk: bytes) -> None:
-    tap = Tap()
-    tap.see(ROLE, stream=True)
-    assert tap.content_at is None
-    tap.see(chunk, stream=True)
-    assert tap.content_at is not None
-
-
-def test_anthropics_usage_is_read() -> None:
-    tap = Tap()
-    tap.see(b'data: {"type":"message_delta","usage":{"input_tokens":3,"output_tokens":4}}\n\n', stream=True)
-    assert tap.usage() == Usage(3, 4, None)
-    said = b'"usage":{"input_tokens":3,"cache_creation_input_tokens":5,"cache_read_input_tokens":16,"output_tokens":4}'
-    tap.see(b'data: {"type":"message_delta",' + said + b"}\n\n", stream=True)
-    assert tap.usage() == Usage(24, 4, 16)
-
-
-def test_gaps_and_pieces_of_content_are_counted_and_other_events_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    moments = iter((10.0, 10.5, 10.6, 12.0))
-    monkeypatch.setattr(metering.time, "monotonic", lambda: next(moments))
-    tap = Tap()
-    for piece in (ROLE, WORD, WORD, ROLE, WORD, ROLE + WORD, USAGE, DONE):
-        tap.see(piece, stream=True)
-    assert (tap.pieces, tap.content_at) == (4, 10.0)
-    assert (tap.gap_seconds, tap.longest_gap_seconds) == (pytest.approx(2 / 3), pytest.approx(1.4))
-
-
-def test_a_piece_cut_after_the_quote_is_no_content() -> None:
-    tap = Tap()
-    tap.see(b'data: {"choices":[{"delta":{"content":"', stream=True)
-    assert tap.pieces == 0
-
-
-def test_one_piece_has_no_gap() -> None:
-    tap = Tap()
-    tap.see(WORD, stream=True)
-    tap.see(USAGE, stream=True)
-    assert (tap.pieces, tap.gap_seconds, tap.longest_gap_seconds) == (1, None, None)
-
-
-@pytest.mark.parametrize(
-    ("said", "usage"),
-    [
-        (b'{"prompt_tokens":9,"total_tokens":9,"completion_tokens":0}', Usage(9, 0)),
-        (b'{"prompt_tokens":9,"total_tokens":9}', Usage(9, 0)),
-        (b'{"total_tokens": 9}', Usage(9, 0)),
-        (b'{"type":"duration","seconds":3}', Usage()),
-    ],
-)
-def test_usage_of_what_completes_nothing(said: bytes, usage: Usage) -> None:
-    tap = Tap()
-    tap.see(b'{"data":[],"usage":' + said + b"}", stream=False)
-    assert tap.usage() == usage
-
-
-def test_usage_split_between_two_pieces_is_found() -> None:
-    tap = Tap()
-    for piece in (USAGE[:40], USAGE[40:], DONE):
-        tap.see(piece, stream=True)
-    assert tap.usage() == Usage(7, 5, None)
-
-
-def test_text_that_speaks_of_usage_is_not_usage() -> None:
-    tap = Tap()
-    tap.see(WORD, stream=True)
-    assert tap.usage() == Usage()
 
 
 async def test_records_are_kept_while_the_database_is_away_and_dropped_only_beyond_a_limit(

@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.metering import Meter, Record, Usage
+from gateway.metering import Meter, Record
 from gateway.scrape import Scrape
 from gateway.tally import E2E, Sums
+from gateway.usage import Usage
 
 CHILD = """
 import asyncio, sys

@@ -16,10 +16,11 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.metering import DROPPED, NOTHING, Usage
+from gateway.metering import DROPPED
 from gateway.models import EngineAccount, UsageHour, UsageRecord
 from gateway.settlement import Settlement, shares
 from gateway.tasks import prune_usage
+from gateway.usage import NOTHING, Usage
 from gateway.usage_rows import write_usage
 from models_app import activity
 from models_app.models import Replica

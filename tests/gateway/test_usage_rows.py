@@ -12,8 +12,9 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import Sum
 
 from gateway.limits import Spent
-from gateway.metering import DROPPED, NOTHING, Record, Usage
+from gateway.metering import DROPPED, Record
 from gateway.models import ApiKey, EngineAccount, UsageHour, UsageRecord
+from gateway.usage import NOTHING, Usage
 from gateway.usage_rows import spent, write_usage
 from tests import factories
 
