@@ -16,7 +16,7 @@ from gateway.routing import Route
 from gateway.tap import StreamTap, WholeTap
 from gateway.targets import Target
 from gateway.tracing import Trace, Tracing
-from gateway.usage import NOTHING, UNKNOWN, Usage
+from gateway.usage import CHARGED, NOTHING, UNKNOWN, Usage
 
 BYTES_PER_TOKEN = 4
 MOST_ESTIMATED_TOKENS = 4096  # a picture is many bytes and few tokens
@@ -165,6 +165,7 @@ class Call:
 
     def forget_answer(self) -> None:
         """Somebody else is asked instead."""
+        self.sent = False
         self.outcome = "ok"
         self.tap = self._tap()
 
@@ -177,7 +178,7 @@ class Call:
 
     def owed(self, usage: Usage) -> int | None:
         """Tokens to be charged: none for what an engine failed at, unknown while nobody has counted."""
-        if self.outcome not in ("ok", "cancelled"):
+        if self.outcome not in CHARGED:
             return 0
         return usage.total
 
@@ -207,8 +208,9 @@ class Call:
             gpu_seconds=self.gpu_seconds,
             generation=target.generation if target else None,
             pieces=tap.pieces,
-            choices=self.fields.choices,
+            choices=self.fields.choices if self.endpoint.several_answers else 1,
             body_bytes=self.size_bytes,
+            apart=self.fields.beams and self.endpoint.several_answers,
         )
 
 

@@ -54,6 +54,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     pieces: int = 0
     choices: int = 1
     body_bytes: int = 0
+    apart: bool = False
+    """The engine counts for it what nobody used: the next difference of its account is nobody's."""
 
 
 class Meter:
@@ -94,6 +96,13 @@ class Meter:
         began = record.at - record.e2e_seconds
         if began < self._oldest:
             self._oldest = began
+
+    def doubt(self, record: Record) -> None:
+        """An engine may have counted for a call that somebody else answered in the end. To be called like `note`."""
+        if record.replica_id is not None:
+            place = record.replica_id, record.generation
+            self._doubts[place] = msgspec.structs.replace(record, outcome=DROPPED, usage=NOTHING, asked_name="")
+            self._oldest = min(self._oldest, record.at - record.e2e_seconds)
 
     @property
     def tallies(self) -> dict[str, Tally]:
@@ -149,9 +158,7 @@ class Meter:
     def _drop(self, record: Record) -> None:
         """Its row is lost; that there was one is remembered for the account of its engine."""
         self.dropped += record.outcome != DROPPED
-        if record.replica_id is not None:
-            place = record.replica_id, record.generation
-            self._doubts[place] = msgspec.structs.replace(record, outcome=DROPPED, usage=NOTHING, asked_name="")
+        self.doubt(record)
 
 
 def _count(counted: Tally, record: Record) -> None:

@@ -23,6 +23,8 @@ class Fields(msgspec.Struct, frozen=True):
     session: str | None = None
     stream_options: dict[str, Any] | None = None
     choices: int = 1
+    beams: bool = False
+    """Whether answers are searched for: the engine then counts many times what usage says."""
 
 
 class _Body(msgspec.Struct):
@@ -33,8 +35,10 @@ class _Body(msgspec.Struct):
     prompt_cache_key: str | None = None
     stream_options: dict[str, Any] | None = None
     n: int | float | None = None
+    use_beam_search: Any = None
 
 
+_NOT_SAID = (None, False, 0, "false", "0")
 _decode = msgspec.json.Decoder(_Body).decode
 _encode = msgspec.json.encode
 
@@ -59,6 +63,7 @@ def read_json(body: bytes) -> Fields:
         found.prompt_cache_key,
         found.stream_options,
         int(found.n or 1),
+        found.use_beam_search not in _NOT_SAID,
     )
 
 

@@ -21,6 +21,8 @@ class Endpoint:
     usage_option: bool = False
     """Whether a stream tells its usage only when `stream_options` asks for it."""
     takes_priority: bool = False
+    several_answers: bool = False
+    """Whether `n` answers may be asked for, or a beam search."""
 
 
 def _same(path: str, dialect: Dialect = "openai", **traits: bool) -> Endpoint:
@@ -35,8 +37,8 @@ def _at_root(name: str) -> Endpoint:
 ENDPOINTS = {
     endpoint.path: endpoint
     for endpoint in (
-        _same("/v1/chat/completions", streams=True, usage_option=True, takes_priority=True),
-        _same("/v1/completions", streams=True, usage_option=True, takes_priority=True),
+        _same("/v1/chat/completions", streams=True, usage_option=True, takes_priority=True, several_answers=True),
+        _same("/v1/completions", streams=True, usage_option=True, takes_priority=True, several_answers=True),
         _same("/v1/embeddings", takes_priority=True),
         _same("/v1/responses", streams=True, stored=True, takes_priority=True),
         _same("/v1/messages", "anthropic", streams=True),

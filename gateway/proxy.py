@@ -21,6 +21,7 @@ from gateway.strip import HELD_BYTES, Strip
 from gateway.tap import first_failure, has_event
 from gateway.targets import Target
 from gateway.upstream import Connection, NotConnected, NothingAnswered
+from gateway.usage import NOTHING
 from models_app.errors import EngineRefused
 from sardeenz.errors import EngineError, SardeenzError, Unavailable
 
@@ -131,7 +132,7 @@ class Proxy:
             except (Unavailable, EngineError, ModelNotFound):
                 if last or call.reply.committed:
                     raise
-                call.forget_answer()
+                self._leave(call, route)
 
     async def _exchange(self, call: Call, route: Route, *, last: bool) -> None:
         """Ask one replica; if the connection ends before the first byte, ask once more, elsewhere where possible.
@@ -160,6 +161,7 @@ class Proxy:
                 self._router.look_again()
                 if failed is not None:
                     raise
+                self._leave(call, route)
                 failed = target
             except EngineError as error:
                 if not isinstance(error, EngineFailed | EngineRefused):
@@ -181,6 +183,12 @@ class Proxy:
             call.reply.state = b"starting"
         await self._admission.until_reachable(call, route, waited)
 
+    def _leave(self, call: Call, route: Route) -> None:
+        """Somebody else is asked instead. What this engine counted for it meanwhile nobody will know."""
+        if call.sent:
+            self._meter.doubt(call.record(route, NOTHING))
+        call.forget_answer()
+
     async def _ask(self, call: Call, route: Route, target: Target, *, last: bool, fresh: bool) -> None:
         """One request to one engine, and its answer to the client."""
         call.leased = True
@@ -194,8 +202,9 @@ class Proxy:
             call.await_first_piece()
         try:
             answer = (None if fresh else pool.idle()) or await pool.connect()
+            said = answer.request(head, body, tail)
             call.sent = True
-            await answer.request(head, body, tail)
+            await said
             if answer.status >= 500:
                 self._failed(target, answer, last)
             elif target.health.failures:

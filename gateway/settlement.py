@@ -2,8 +2,9 @@
 
 An answer that does not come to its end has no usage object: its record is open. When an engine is quiet (no gateway
 holds a lease on it, it runs and queues nothing) and every record of what it did is written, the difference between its
-counters and the records is what the open ones used; it is divided among them. Where anybody else may have caused the
-difference (a gateway was killed with records unwritten, records had to be dropped) it is nobody's, and they are lost.
+counters and the records is what the open ones used; it is divided among them. What falls to a call that its engine
+failed is charged to nobody. Where anybody else may have caused the difference (a gateway was killed with records
+unwritten, records had to be dropped, a beam search counted far more than it used) it is nobody's, and they are lost.
 """
 
 import logging
@@ -18,6 +19,7 @@ from django.utils import timezone
 from redis import RedisError
 
 from gateway.models import EngineAccount, Told, UsageRecord
+from gateway.usage import CHARGED
 from gpus import gauges
 from models_app import activity
 from models_app.activity import GatewayReport
@@ -46,6 +48,9 @@ class Counters(NamedTuple):
 
     prompt_tokens: int
     completion_tokens: int
+
+
+NOBODY = Counters(0, 0)
 
 
 class Settlement:
@@ -124,16 +129,18 @@ def agree(account: EngineAccount, counters: Counters, own: Counters) -> None:
     )
     found = _open(held)
     records = list(found.order_by("pk"))
-    if records and not held.doubtful and prompt >= 0 and completion >= 0:
-        _divide(records, prompt, completion)
-        held.told_prompt_tokens += prompt
-        held.told_completion_tokens += completion
+    if held.doubtful or prompt < 0 or completion < 0:
+        charged = NOBODY
     else:
-        if prompt or completion:
-            logger.warning("%s: %d prompt and %d completion tokens are nobody's", held, prompt, completion)
-        held.other_prompt_tokens += prompt
-        held.other_completion_tokens += completion
-        held.lost += found.update(told=Told.LOST)
+        charged = _divide(records, prompt, completion)
+    other = Counters(prompt - charged.prompt_tokens, completion - charged.completion_tokens)
+    if any(other):
+        logger.warning("%s: %d prompt and %d completion tokens are nobody's", held, *other)
+    held.told_prompt_tokens += charged.prompt_tokens
+    held.told_completion_tokens += charged.completion_tokens
+    held.other_prompt_tokens += other.prompt_tokens
+    held.other_completion_tokens += other.completion_tokens
+    held.lost += found.update(told=Told.LOST)
     held.doubtful = False
     held.settled = True
     held.save()
@@ -151,24 +158,30 @@ def _open(account: EngineAccount) -> QuerySet[UsageRecord]:
     return UsageRecord.objects.filter(replica_id=account.replica_id, generation=account.generation, told=Told.OPEN)
 
 
-def _divide(records: Sequence[UsageRecord], prompt: int, completion: int) -> None:
+def _divide(records: Sequence[UsageRecord], prompt: int, completion: int) -> Counters:
+    """Give each its share, and tell what was charged: what its engine failed costs a caller nothing."""
     prompts = shares(prompt, [record.body_bytes for record in records])
     completions = _completions(completion, records)
+    charged: list[UsageRecord] = []
     hours: defaultdict[tuple[datetime, int | None, int | None, str], list[int]] = defaultdict(lambda: [0, 0])
     for record, prompt_tokens, completion_tokens in zip(records, prompts, completions, strict=True):
+        if record.outcome not in CHARGED:
+            continue
         record.prompt_tokens, record.completion_tokens = prompt_tokens, completion_tokens
         record.told, record.prompt_copies = Told.COUNTERS, 1
+        charged.append(record)
         hour = record.at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         sums = hours[hour, record.key_id, record.team_id, record.served_name]
         sums[0] += prompt_tokens
         sums[1] += completion_tokens
     UsageRecord.objects.bulk_update(
-        records, ["prompt_tokens", "completion_tokens", "told", "prompt_copies"], batch_size=500
+        charged, ["prompt_tokens", "completion_tokens", "told", "prompt_copies"], batch_size=500
     )
     # In the order in which gateways add to them.
     places = sorted(hours, key=lambda place: (place[0], place[1] or 0, place[2] or 0, place[3]))
     with connection.cursor() as cursor:
         cursor.executemany(_ADD_TO_HOUR, [(*place, *hours[place]) for place in places])
+    return Counters(sum(sums[0] for sums in hours.values()), sum(sums[1] for sums in hours.values()))
 
 
 def _completions(total: int, records: Sequence[UsageRecord]) -> list[int]:
@@ -187,6 +200,8 @@ def _engine_milliseconds(record: UsageRecord) -> int:
 
 def shares(total: int, weights: Sequence[int]) -> list[int]:
     """`total` in whole parts as the weights are to each other; what does not divide goes to the heaviest."""
+    if not weights:
+        return []
     if not any(weights):
         weights = [1] * len(weights)
     whole = sum(weights)

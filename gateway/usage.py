@@ -24,6 +24,8 @@ class Usage(NamedTuple):
 NOTHING = Usage(0, 0, 0)
 """Of a call that is known to have used no tokens: it never reached a model."""
 UNKNOWN = Usage()
+CHARGED = ("ok", "cancelled")
+"""The outcomes of calls that cost what they used: what an engine failed at costs nothing."""
 
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 

@@ -30,7 +30,7 @@ _WRITE = f"""
             status int, outcome text, stream bool, told text, pieces int, prompt_copies int, body_bytes bigint,
             prompt_tokens int, cached_tokens int, completion_tokens int, wake_seconds float8, queue_seconds float8,
             ttft_seconds float8, gap_seconds float8, longest_gap_seconds float8, e2e_seconds float8,
-            gpu_seconds float8, ended float8)
+            gpu_seconds float8, ended float8, apart bool)
         LEFT JOIN gateway_apikey k ON k.id = r.key
         LEFT JOIN gateway_team t ON t.id = r.team
     ), records AS (
@@ -41,7 +41,7 @@ _WRITE = f"""
             told_completion_tokens, other_prompt_tokens, other_completion_tokens, written_at, settled, doubtful, lost,
             closed)
         SELECT replica_id, generation, coalesce(sum(prompt_tokens::bigint * prompt_copies), 0),
-            coalesce(sum(completion_tokens), 0), 0, 0, now(), false, bool_or(outcome = '{DROPPED}'), 0, false
+            coalesce(sum(completion_tokens), 0), 0, 0, now(), false, bool_or(apart OR outcome = '{DROPPED}'), 0, false
         FROM rows WHERE replica_id IS NOT NULL AND generation IS NOT NULL
         GROUP BY replica_id, generation ORDER BY replica_id, generation
         ON CONFLICT (replica_id, generation) DO UPDATE SET
@@ -107,6 +107,7 @@ def _row(record: Record) -> dict[str, Any]:
         "e2e_seconds": record.e2e_seconds,
         "gpu_seconds": record.gpu_seconds,
         "ended": record.at,
+        "apart": record.apart,
     }
 
 

@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
 from gateway.accounts import Quota
+from gateway.metering import DROPPED
 from gateway.usage import NOTHING, Usage
 from tests.gateway.behaviours import events, hang_up, status
-from tests.gateway.conftest import KEY, World, known, until
+from tests.gateway.conftest import KEY, LIMITS, World, known, until
 from tests.gateway.engines import Behaviour, Engine, Exchange
 
 WORD = b'data: {"choices":[{"delta":{"content":"half"}}]}\n\n'
@@ -184,9 +186,10 @@ async def test_an_engines_failure_costs_no_tokens(
 
 
 async def test_a_refused_connection_used_nothing(world: World, run, engine: Engine) -> None:
+    world.limits = replace(LIMITS, quiet_seconds=0.3)
     world.serve("m", engine)
     await engine.stop()
-    assert (await (await run()).chat("m")).status_code == 502
+    assert (await (await run()).chat("m")).status_code >= 500
     await until(lambda: bool(world.usage))
     assert world.usage[0].usage == NOTHING
 
@@ -210,6 +213,47 @@ async def test_a_call_that_was_left_is_no_part_of_a_budget_until_it_is_counted(
         await client.leave()
         await until(lambda left=number + 1: len(world.usage) == left)
     assert {(each.outcome, each.usage) for each in world.usage} == {("cancelled", Usage())}
+
+
+async def test_what_was_asked_of_an_engine_in_vain_makes_its_account_doubtful(
+    world: World, run, engine: Engine, other_engine: Engine
+) -> None:
+    world.serve("one", engine)
+    world.serve("two", other_engine)
+    world.alias("a", one=1, two=0)
+    gateway = await run()
+    for bad in (status(500), stream(ERROR, DONE), hang_up):
+        engine.behaviour = bad
+        await gateway.chat("a", stream=True)
+        await until(lambda: len(world.usage) >= 2)
+        said = {(each.replica_id, each.outcome) for each in world.usage}
+        assert said == {(10, DROPPED), (20, "ok")}
+        world.usage.clear()
+    assert gateway.app.meter.dropped == 0
+    await engine.stop()  # it gets no request at all
+    await gateway.chat("a", stream=True)
+    await until(lambda: bool(world.usage))
+    assert {(each.replica_id, each.outcome) for each in world.usage} == {(20, "ok")}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "choices", "apart"),
+    [
+        ("/v1/chat/completions", {"n": 3}, 3, False),
+        ("/v1/completions", {"n": 3, "use_beam_search": True}, 3, True),
+        ("/v1/completions", {"use_beam_search": False}, 1, False),
+        ("/v1/embeddings", {"n": 3, "use_beam_search": True}, 1, False),
+        ("/v1/messages", {"n": 3}, 1, False),
+        ("/v1/responses", {"n": 3}, 1, False),
+    ],
+)
+async def test_only_where_several_answers_are_made_their_prompts_count_for_each(
+    world: World, run, engine: Engine, path: str, body: dict[str, object], choices: int, apart: bool
+) -> None:
+    world.serve("m", engine)
+    await (await run()).client.post(path, json={"model": "m", **body})
+    await until(lambda: bool(world.usage))
+    assert (world.usage[0].choices, world.usage[0].apart) == (choices, apart)
 
 
 async def test_usage_on_every_piece_is_not_asked_for_in_the_callers_name(world: World, run, engine: Engine) -> None:

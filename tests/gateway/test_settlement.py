@@ -217,6 +217,52 @@ def test_a_difference_without_open_records_is_nobodys(engine: Engine) -> None:
     assert rows()[1] == (30, 12, "counters")
 
 
+def test_what_a_beam_search_makes_the_engine_count_is_nobodys(engine: Engine) -> None:
+    report()
+    engine.cancelled(30, 12)
+    engine.used(Usage(5, 10), counted=Usage(580, 46), choices=2, apart=True)
+    passes()
+    assert rows() == [(None, None, "lost"), (5, 10, "answer")]
+    assert (engine.account.other_prompt_tokens, engine.account.other_completion_tokens) == (600, 48)
+    engine.cancelled(7, 8)  # what comes after is not touched
+    passes()
+    assert rows()[2] == (7, 8, "counters")
+
+
+def test_a_failure_is_charged_to_nobody_and_least_of_all_to_others(engine: Engine) -> None:
+    report()
+    key_, _ = factories.api_key()
+    engine.cancelled(30, 12, body_bytes=300, pieces=12)
+    for outcome in ("engine_failed", "engine_unreachable", "answer_incomplete"):
+        engine.used(Usage(), counted=Usage(10, 4), outcome=outcome, body_bytes=100, pieces=4, key_id=key_.pk)
+    passes()
+    assert rows() == [(30, 12, "counters"), *[(None, None, "lost")] * 3]
+    hour = UsageHour.objects.get(key=key_)
+    assert (hour.prompt_tokens, hour.completion_tokens, hour.failed) == (0, 0, 3)
+    assert (engine.account.other_prompt_tokens, engine.account.other_completion_tokens) == (30, 12)
+    assert (engine.account.told_prompt_tokens, engine.account.lost) == (30, 3)
+
+
+def test_a_failure_alone_is_settled_too(engine: Engine) -> None:
+    report()
+    engine.used(Usage(), counted=Usage(10, 0), outcome="engine_failed")
+    passes()
+    assert rows() == [(None, None, "lost")]
+    assert (engine.account.settled, engine.account.other_prompt_tokens) == (True, 10)
+
+
+def test_a_negative_difference_is_nobodys_once(engine: Engine) -> None:
+    report()
+    engine.used(Usage(10, 5), counted=Usage(4, 5))
+    engine.cancelled(3, 2)
+    passes()
+    assert rows() == [(10, 5, "answer"), (None, None, "lost")]
+    assert (engine.account.other_prompt_tokens, engine.account.other_completion_tokens) == (-3, 2)
+    engine.cancelled(30, 12)
+    passes()
+    assert rows()[2] == (30, 12, "counters")
+
+
 def test_after_a_gateway_was_killed_the_difference_is_nobodys(engine: Engine) -> None:
     report("killed")
     report()
