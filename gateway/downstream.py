@@ -16,6 +16,7 @@ import httptools
 from gateway import envelopes
 from gateway.errors import BadRequest, BodyTooLarge, HeadTooLarge, InternalError, RequestTimeout, WaitLimit
 from gateway.http import Reply, Request
+from sardeenz import sizes
 from sardeenz.errors import SardeenzError
 
 KEEP_SECONDS = 75.0
@@ -140,7 +141,7 @@ class Client(asyncio.Protocol):
             if not head_bytes:
                 self._since = self._loop.time()
             if self._head_bytes > HEAD_BYTES and self._spoilt is None:
-                self._reject(HeadTooLarge(f"the request's headers are larger than {HEAD_BYTES} bytes"))
+                self._reject(HeadTooLarge(f"the request's headers are larger than {sizes.shown(HEAD_BYTES)}"))
 
     def pause_writing(self) -> None:
         self.full = True
@@ -173,7 +174,9 @@ class Client(asyncio.Protocol):
             return
         self._head_bytes += len(name) + len(value)  # after the last chunk: too late to change anything
         if self._head_bytes > HEAD_BYTES:
-            self._turn_away(self._reading, HeadTooLarge(f"the fields after the body exceed {HEAD_BYTES} bytes"))
+            self._turn_away(
+                self._reading, HeadTooLarge(f"the fields after the body are larger than {sizes.shown(HEAD_BYTES)}")
+            )
 
     def on_headers_complete(self) -> None:
         self._head_bytes = 0
@@ -203,7 +206,7 @@ class Client(asyncio.Protocol):
         if request.size_bytes > bounds.body_bytes:
             self._refuse_body(request)
         elif bounds.held_bytes > bounds.bodies_bytes:
-            self._turn_away(request, WaitLimit("the gateway holds too many bytes of requests already"))
+            self._turn_away(request, WaitLimit("the gateway holds as much of waiting requests as it may already"))
 
     def on_message_complete(self) -> None:
         request = self._reading
@@ -228,7 +231,7 @@ class Client(asyncio.Protocol):
 
     def _refuse_body(self, request: Request) -> None:
         limit = self._bounds.body_bytes
-        self._turn_away(request, BodyTooLarge(f"the body is larger than {limit} bytes", limit_bytes=limit))
+        self._turn_away(request, BodyTooLarge(f"the body is larger than {sizes.shown(limit)}", limit_bytes=limit))
 
     def _turn_away(self, request: Request, error: SardeenzError) -> None:
         self._release(request)

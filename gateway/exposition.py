@@ -68,51 +68,51 @@ def text(found: Sums) -> bytes:
     lines = [*_calls(found), *_tokens(found), *_seconds(found)]
     for gauge, about in _GAUGES.items():
         name = f"sardeenz_gateway_{gauge}"
-        lines += [*_head(name, "gauge", about), _line(name, {}, found.gauges.get(gauge, 0))]
+        lines += [*head(name, "gauge", about), line(name, {}, found.gauges.get(gauge, 0))]
     lines += _waiting(found)
-    lines += _head("sardeenz_gateway_faults_total", "counter", "Failures of something the gateway needs.")
-    lines += [_line("sardeenz_gateway_faults_total", {"what": what}, times) for what, times in found.faults.items()]
+    lines += head("sardeenz_gateway_faults_total", "counter", "Failures of something the gateway needs.")
+    lines += [line("sardeenz_gateway_faults_total", {"what": what}, times) for what, times in found.faults.items()]
     return ("\n".join(lines) + "\n").encode()
 
 
 def _waiting(found: Sums) -> Iterator[str]:
     name = "sardeenz_gateway_waiting_calls"
-    yield from _head(name, "gauge", "Calls that wait for this model to be ready, or in its queue.")
+    yield from head(name, "gauge", "Calls that wait for this model to be ready, or in its queue.")
     for model, waits in found.waits.items():
         for reason, count in waits.counts.items():
-            yield _line(name, {"model": model, "for": reason}, count)
+            yield line(name, {"model": model, "for": reason}, count)
     name = "sardeenz_gateway_longest_wait_seconds"
-    yield from _head(name, "gauge", "How long the oldest of them has waited.")
+    yield from head(name, "gauge", "How long the oldest of them has waited.")
     for model, waits in found.waits.items():
-        yield _line(name, {"model": model}, waits.longest_seconds)
+        yield line(name, {"model": model}, waits.longest_seconds)
 
 
 def _calls(found: Sums) -> Iterator[str]:
     name = "sardeenz_gateway_calls_total"
-    yield from _head(name, "counter", "Finished calls.")
+    yield from head(name, "counter", "Finished calls.")
     for model, counted in found.tallies.items():
         for (path, status, outcome), count in counted.calls.items():
-            yield _line(name, {"model": model, "path": path, "status": str(status), "outcome": outcome}, count)
-    yield from _head("sardeenz_gateway_usage_dropped_total", "counter", "Usage records that could not be kept.")
-    yield _line("sardeenz_gateway_usage_dropped_total", {}, found.dropped)
+            yield line(name, {"model": model, "path": path, "status": str(status), "outcome": outcome}, count)
+    yield from head("sardeenz_gateway_usage_dropped_total", "counter", "Usage records that could not be kept.")
+    yield line("sardeenz_gateway_usage_dropped_total", {}, found.dropped)
     name = "sardeenz_gateway_captures_total"
-    yield from _head(name, "counter", "Calls to be captured: kept, missed (no room to copy), dropped (Redis away).")
+    yield from head(name, "counter", "Calls to be captured: kept, missed (no room to copy), dropped (Redis away).")
     for result, count in found.captures.items():
-        yield _line(name, {"result": result}, count)
+        yield line(name, {"result": result}, count)
 
 
 def _tokens(found: Sums) -> Iterator[str]:
     name = "sardeenz_gateway_tokens_total"
-    yield from _head(name, "counter", "Tokens as the engines counted them in their answers.")
+    yield from head(name, "counter", "Tokens as the engines counted them in their answers.")
     for model, counted in found.tallies.items():
         for kind in ("prompt", "cached", "completion"):
-            yield _line(name, {"model": model, "kind": kind}, getattr(counted, kind))
+            yield line(name, {"model": model, "kind": kind}, getattr(counted, kind))
 
 
 def _seconds(found: Sums) -> Iterator[str]:
     for phase, bounds, about in _HISTOGRAMS:
         name = f"sardeenz_gateway_{phase}_seconds"
-        yield from _head(name, "histogram", about)
+        yield from head(name, "histogram", about)
         for model, counted in found.tallies.items():
             yield from _buckets(name, model, bounds, getattr(counted, phase))
 
@@ -121,16 +121,18 @@ def _buckets(name: str, model: str, bounds: Sequence[float], histogram: Histogra
     count = 0
     for bound, inside in zip([*map(str, bounds), "+Inf"], histogram.counts, strict=True):
         count += inside
-        yield _line(f"{name}_bucket", {"model": model, "le": bound}, count)
-    yield _line(f"{name}_sum", {"model": model}, histogram.total)
-    yield _line(f"{name}_count", {"model": model}, count)
+        yield line(f"{name}_bucket", {"model": model, "le": bound}, count)
+    yield line(f"{name}_sum", {"model": model}, histogram.total)
+    yield line(f"{name}_count", {"model": model}, count)
 
 
-def _head(name: str, kind: str, about: str) -> list[str]:
+def head(name: str, kind: str, about: str) -> list[str]:
+    """What stands above the samples of one metric."""
     return [f"# HELP {name} {about}", f"# TYPE {name} {kind}"]
 
 
-def _line(name: str, labels: dict[str, str], value: float) -> str:
+def line(name: str, labels: dict[str, str], value: float) -> str:
+    """One sample."""
     inside = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
     return f"{name}{{{inside}}} {value}" if inside else f"{name} {value}"
 

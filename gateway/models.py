@@ -123,6 +123,7 @@ class UsageRecord(models.Model):
 
     class Meta:
         ordering = ("-id",)
+        verbose_name = "call"
         indexes = (
             models.Index(fields=["key", "at"], name="usage_of_key"),
             models.Index(fields=["replica_id", "generation"], condition=Q(told="open"), name="usage_open"),
@@ -178,6 +179,8 @@ class UsageHour(models.Model):
 
     class Meta:
         ordering = ("-hour",)
+        verbose_name = "hour of usage"
+        verbose_name_plural = "usage by the hour"
         constraints = (
             models.UniqueConstraint(
                 fields=["hour", "key", "team", "served_name"], nulls_distinct=False, name="usage_hour_once"

@@ -128,6 +128,7 @@ def _card(plan: Plan) -> dict[str, Any] | None:
         "max_model_len": route.row.max_model_len,
         "capabilities": list(route.row.capabilities),
         "state": route.state,
+        "simulated": route.row.simulated,
     }
     return card if plan.name == route.served_name else card | {"alias_of": [one.served_name for one in plan.routes]}
 

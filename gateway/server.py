@@ -40,6 +40,8 @@ from sardeenz.errors import SardeenzError
 
 TICK_SECONDS = 1.0
 SUM_SECONDS = 5.0
+FLEET_SECONDS = 2.0
+"""Rows and frames are waited for so long; a scrape does not hang with the database."""
 
 _JSON = (b"content-type", b"application/json")
 
@@ -64,6 +66,7 @@ class Needs:
     save_responses: Callable[[Mapping[str, str]], Awaitable[None]]
     find_response: Callable[[str], Awaitable[str | None]]
     write_captures: WriteCaptures
+    fleet_metrics: Callable[[], Awaitable[bytes]]
 
 
 class Gateway:
@@ -106,6 +109,8 @@ class Gateway:
         self.scrape = Scrape(metrics_dir, self.gateway_id, self._sums)
         self.stored = StoredResponses(needs.save_responses, needs.find_response)
         self.recorder = Recorder(needs.write_captures)
+        self._fleet_metrics = needs.fleet_metrics
+        self._reading_fleet = Outage("reading GPUs and replicas for the metrics")
         self.proxy = Proxy(
             self.router, self.admission, self.limiter, self.meter, self.stored, self.recorder, self.keys.newest
         )
@@ -155,7 +160,7 @@ class Gateway:
         if path == "/health":
             reply.whole(200, [_JSON], b'{"status":"ok"}')
         elif path == "/metrics":
-            reply.whole(200, [(b"content-type", exposition.CONTENT_TYPE)], await self.scrape.page())
+            reply.whole(200, [(b"content-type", exposition.CONTENT_TYPE)], await self._page())
         elif path == "/v1/models" or path.startswith("/v1/models/"):
             _check_method(request, b"GET", b"HEAD")
             key = await self.keys.check(request.headers)
@@ -165,6 +170,18 @@ class Gateway:
             await self._stored(stored, request, reply)
         else:
             raise UnknownPath(f"there is nothing at {path[:200]}")
+
+    async def _page(self) -> bytes:
+        """The metrics: the gateway's own, then what rows and devices say, as long as they can be read."""
+        own = await self.scrape.page()
+        try:
+            async with asyncio.timeout(FLEET_SECONDS):
+                fleet = await self._fleet_metrics()
+        except FAULTS as error:
+            self._reading_fleet.began(error)
+            return own
+        self._reading_fleet.ended()
+        return own + fleet
 
     async def _models(self, name: str, key: KnownKey) -> bytes:
         """The list, or one card; from the table, so asking wakes nothing."""
@@ -212,6 +229,7 @@ class Gateway:
             self.peers.outage,
             self.scrape.outage,
             self._summing,
+            self._reading_fleet,
             *(() if self.tracing is None else (self.tracing.outage,)),
         )
 

@@ -1,5 +1,6 @@
 """What can go wrong with the machine. The tree's roots are in `sardeenz.errors`; no Django is needed here."""
 
+from sardeenz import sizes
 from sardeenz.errors import DeviceError, InvalidSpec, Unavailable
 
 
@@ -31,7 +32,7 @@ class SimulatedOutOfMemory(DeviceError):
 
     def __init__(self, needed_bytes: int, free_bytes: int, *, uuid: str = "") -> None:
         super().__init__(
-            f"simulated out of memory: tried to allocate {needed_bytes} bytes, {free_bytes} are free",
+            f"simulated out of memory: {sizes.needed(needed_bytes)} were asked for, {sizes.free(free_bytes)} are free",
             needed_bytes=needed_bytes,
             free_bytes=free_bytes,
             gpu=uuid,

@@ -3,6 +3,7 @@
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from sardeenz import sizes
 from sardeenz.celery import gpu_queue
 
 
@@ -51,7 +52,9 @@ class GPU(models.Model):
     def clean(self) -> None:
         """The headroom is a part of the device."""
         if not 0 <= self.headroom_bytes <= self.memory_bytes:
-            raise ValidationError({"headroom_bytes": f"must be between 0 and the GPU's {self.memory_bytes} bytes"})
+            raise ValidationError(
+                {"headroom_bytes": f"must be between 0 and the GPU's {sizes.shown(self.memory_bytes)}"}
+            )
 
     @property
     def queue(self) -> str:

@@ -274,7 +274,9 @@ def sleep(replica: Replica, *, actor: str, level: int = 1) -> Replica:
     """Drain, then weights to host RAM (level 1) or dropped (level 2). Raises SleepDisabled, HostMemoryShort."""
     replica = _locked(replica)
     if not replica.spec.get("sleep_enabled"):
-        raise SleepDisabled(f"{replica} runs without sleep mode; set sleep_enabled and restart it", replica=replica.pk)
+        raise SleepDisabled(
+            f"{replica} was started without sleep mode: let the deployment sleep, and restart it", replica=replica.pk
+        )
     if replica.goal == Goal.SLEEPING and replica.sleep_level == level:
         return replica
     if replica.state not in (State.READY, State.DRAINING, State.WAKING) or replica.goal == Goal.STOPPED:
@@ -329,7 +331,9 @@ def move(replica: Replica, gpu: GPU, *, actor: str) -> Replica:
         raise IllegalTransition(f"a {replica.state} replica cannot move", state=replica.state, wanted="move")
     _refuse_mid_move(replica)
     if gpu.pk == replica.gpu_id:
-        raise IllegalTransition(f"{replica} is on GPU {gpu.uuid} already", state=replica.state, wanted="move")
+        raise IllegalTransition(
+            f"{replica} is on GPU {gpu.index} of {gpu.node} already", state=replica.state, wanted="move"
+        )
     deployment = Deployment.objects.select_related("model", "runtime").get(pk=replica.deployment_id)
     return _place(deployment, actor=actor, gpu=gpu, replaces=replica)
 

@@ -6,6 +6,7 @@ from django.db.models import Q
 
 from gpus.models import GPU
 from models_app.states import SETTLED, TRANSIENT, Goal, State
+from sardeenz import sizes
 
 SLUG = RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "use 1 to 63 letters, digits, '.', '_' or '-'")
 SERVED_NAME = RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._/:-]{0,199}$", "use up to 200 of A-Z a-z 0-9 . _ / : -")
@@ -44,6 +45,7 @@ class EngineRuntime(models.Model):
 
     class Meta:
         ordering = ("name",)
+        verbose_name = "runtime"
 
     def __str__(self) -> str:
         return self.name
@@ -113,7 +115,7 @@ class Replica(models.Model):
     phase = models.CharField(max_length=64, blank=True, help_text="what the load is doing, from the engine's log")
     progress_ratio = models.FloatField(null=True, blank=True)
     progress_at = models.DateTimeField(null=True, blank=True, help_text="when the load last showed progress")
-    restarts = models.PositiveSmallIntegerField(default=0, help_text="since it was last ready for a while")
+    restarts = models.PositiveSmallIntegerField(default=0, help_text="failed starts since it last served for a while")
     restart_at = models.DateTimeField(null=True, blank=True)
     canary = models.JSONField(null=True, blank=True, help_text="the answer at first ready, compared after each wake")
     canary_use = models.JSONField(default=dict, blank=True, help_text="tokens of its canaries in one generation")
@@ -173,7 +175,7 @@ class Reservation(models.Model):
         constraints = (models.UniqueConstraint(fields=["replica", "gpu"], name="reservation_once_per_gpu"),)
 
     def __str__(self) -> str:
-        return f"{self.replica} holds {self.held_bytes} bytes of {self.gpu}"
+        return f"{self.replica} holds {sizes.shown(self.held_bytes)} of {self.gpu}"
 
 
 class Transition(models.Model):
@@ -195,6 +197,8 @@ class Transition(models.Model):
 
     class Meta:
         ordering = ("-id",)
+        verbose_name = "event"
+        verbose_name_plural = "history"
 
     def __str__(self) -> str:
         return f"{self.deployment_name}/{self.replica_id}: {self.old} -> {self.new}"

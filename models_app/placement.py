@@ -63,7 +63,7 @@ def need(deployment: Deployment) -> Need:
     weights = deployment.weights_bytes or (profile and profile.weights_bytes) or (guess and guess.weights_bytes)
     if not weights:
         raise InvalidSpec(
-            "weights_bytes: the model's files are not readable here, so its size is unknown; declare weights_bytes",
+            "the model's files cannot be read here, so its size is unknown: say how large its weights are, as 16GiB",
             field="weights_bytes",
         )
     overhead = deployment.overhead_bytes or (profile and profile.overhead_bytes) or (guess and guess.overhead_bytes)
@@ -225,11 +225,12 @@ def hold_awake(replica: Replica) -> None:
 def check_room(replica: Replica) -> None:
     """Lock its GPUs. Raises NoCapacity unless every reservation of the replica can grow to its awake bytes."""
     free = free_bytes(lock([replica]), besides=replica)
-    for reservation in replica.reservations.select_related("gpu"):
+    for reservation in replica.reservations.select_related("gpu__node"):
         more = reservation.awake_bytes - reservation.held_bytes
         if more > free[reservation.gpu_id]:
+            room = f"{_named(reservation.gpu)} has {sizes.free(free[reservation.gpu_id])} free"
             raise NoCapacity(
-                f"{more} bytes are needed, GPU {reservation.gpu.uuid} has {free[reservation.gpu_id]} bytes free",
+                f"{sizes.needed(more)} more are needed, {room}",
                 needed_bytes=more,
                 free_bytes=max(free[reservation.gpu_id], 0),
                 gpu=reservation.gpu.uuid,
@@ -272,8 +273,8 @@ def check_host_memory(replica: Replica, *, level: int) -> None:
     needed, free = _host_bytes(replica), max(node.sleep_budget_bytes - taken, 0)
     if needed > free:
         raise HostMemoryShort(
-            f"{needed} bytes of host RAM are needed on {node.name}, {free} of its sleep budget are free; "
-            "sleep at level 2, stop a sleeper, or raise SARDEENZ_SLEEP_RAM",
+            f"{sizes.needed(needed)} of host RAM are needed on {node.name}, and of what sleepers may hold there "
+            f"{sizes.free(free)} are free; sleep at level 2, stop a sleeper, or raise SARDEENZ_SLEEP_RAM",
             needed_bytes=needed,
             free_bytes=free,
             node=node.name,

@@ -8,7 +8,7 @@ from typing import Literal
 from django.utils import timezone
 
 from gpus.installation import engine_key
-from models_app.models import Deployment, Replica
+from models_app.models import Deployment, EngineRuntime, Replica
 from models_app.states import Goal, State
 
 RouteState = Literal["ready", "sleeping", "starting", "failed", "stopped"]
@@ -53,6 +53,8 @@ class Route:
     gpus: int = 1
     """GPUs one replica computes on."""
     capabilities: tuple[str, ...] = ()
+    simulated: bool = False
+    """Whether its engines only pretend to be a model."""
 
 
 def load_routes() -> list[Route]:
@@ -60,7 +62,7 @@ def load_routes() -> list[Route]:
     placed: dict[int, list[Replica]] = defaultdict(list)
     for replica in Replica.objects.order_by("pk"):
         placed[replica.deployment_id].append(replica)
-    deployments = Deployment.objects.filter(deleting=False).select_related("model")
+    deployments = Deployment.objects.filter(deleting=False).select_related("model", "runtime")
     return [_route(deployment, placed[deployment.pk]) for deployment in deployments]
 
 
@@ -89,6 +91,7 @@ def _route(deployment: Deployment, replicas: list[Replica]) -> Route:
         schedules_by_priority=bool(ready) and all(_by_priority(row) for row in ready),
         gpus=deployment.tensor_parallel,
         capabilities=capabilities(deployment),
+        simulated=deployment.runtime.kind == EngineRuntime.Kind.SIMULATOR,
     )
 
 

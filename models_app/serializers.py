@@ -240,7 +240,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
     def validate_name(self, name: str) -> str:
         """Logs and engines carry the name, so it stays."""
         if self.instance is not None and name != self.instance.name:
-            raise serializers.ValidationError("a deployment keeps its name; served_name may change")
+            raise serializers.ValidationError("a deployment keeps its name; its served name may change")
         return name
 
     def validate_environment(self, environment: dict[str, str]) -> dict[str, str]:
@@ -325,7 +325,7 @@ def _check_engine(instance: Deployment | None, attrs: dict[str, Any]) -> None:
     try:
         reserved.check_extra_args(extra_args, runtime.kind)
     except InvalidSpec as error:
-        raise serializers.ValidationError({"extra_args": error.message.removeprefix("extra_args: ")}) from error
+        raise serializers.ValidationError({"extra_args": error.message}) from error
     degree = attrs.get("tensor_parallel", instance.tensor_parallel if instance is not None else 1)
     if degree > 1 and runtime.kind == EngineRuntime.Kind.VLLM_CPU:
         raise serializers.ValidationError({"tensor_parallel": "vLLM on a CPU runs on one device"})
@@ -335,7 +335,7 @@ def _check_kv(instance: Deployment | None, attrs: dict[str, Any]) -> None:
     floor = attrs.get("kv_floor_bytes", getattr(instance, "kv_floor_bytes", None))
     cap = attrs.get("kv_cap_bytes", getattr(instance, "kv_cap_bytes", None))
     if floor is not None and cap is not None and cap < floor:
-        raise serializers.ValidationError({"kv_cap_bytes": "must not be below kv_floor_bytes"})
+        raise serializers.ValidationError({"kv_cap_bytes": "must not be below the KV floor"})
 
 
 class PlaceSerializer(serializers.Serializer[Any]):

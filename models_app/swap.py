@@ -18,6 +18,8 @@ from enum import Enum
 from itertools import combinations
 from typing import Any
 
+from sardeenz import sizes
+
 WAITS_FOR_ROOM = "waits_for_room"
 """The reason of a sleeper that calls wait for and that finds no room yet."""
 EXACT = 10
@@ -292,8 +294,8 @@ def words(seen: Snapshot, decision: Decision) -> str:
 def _refusal(seen: Snapshot, decision: Decision) -> str:
     needs = seen.wanted.needs
     uuid = max(needs, key=lambda uuid: needs[uuid] - seen.free[uuid])
-    kept_here = kept(decision.residents)
-    return f"{needs[uuid]} bytes are needed, GPU {uuid} has {seen.free[uuid]} bytes free; to stay: {kept_here}"
+    room = f"{sizes.needed(needs[uuid])} are needed, its GPU has {sizes.free(seen.free[uuid])} free"
+    return f"{room}; what has to stay: {kept(decision.residents)}"
 
 
 def kept(residents: Iterable[Resident]) -> str:

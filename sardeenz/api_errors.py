@@ -8,6 +8,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_handler
 
 from sardeenz.errors import SardeenzError
+from sardeenz.labels import label
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -18,7 +19,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         wait = error.retry_after_seconds
         return Response(body, status=error.status, headers={"Retry-After": str(int(wait + 0.999))} if wait else {})
     if isinstance(error, Http404):
-        error = exceptions.NotFound(str(error) or None)
+        error = exceptions.NotFound(_missing(context))
     response = drf_handler(error, context)
     if response is not None and isinstance(error, exceptions.APIException):
         response.data = _body(error, request_id)
@@ -29,13 +30,27 @@ def _body(error: exceptions.APIException, request_id: str | None) -> dict[str, A
     """The same shape for DRF's own errors; a validation error lists its fields."""
     if isinstance(error, exceptions.ValidationError):
         detail = error.detail if isinstance(error.detail, dict) else {"non_field_errors": error.detail}
-        message = "; ".join(f"{field}: {' '.join(map(str, _flat(texts)))}" for field, texts in detail.items())
+        message = "; ".join(_sentence(field, texts) for field, texts in detail.items())
         return {"code": "invalid_spec", "message": message, "fields": detail, "request_id": request_id}
     code = {401: "unauthorized", 403: "forbidden", 404: "not_found"}.get(error.status_code, error.default_code)
     return {"code": code, "message": str(error.detail), "fields": {}, "request_id": request_id}
 
 
+def _missing(context: dict[str, Any]) -> str:
+    """What there is not, as people name it."""
+    model = getattr(getattr(context.get("view"), "queryset", None), "model", None)
+    number = (context.get("kwargs") or {}).get("pk")
+    if model is None or number is None:
+        return "there is nothing at this address"
+    return f"there is no {model._meta.verbose_name} {number}"
+
+
+def _sentence(field: str, texts: Any) -> str:
+    named, said = label(field), " ".join(map(str, _flat(texts)))
+    return f"{named}: {said}" if named else said
+
+
 def _flat(texts: Any) -> list[Any]:
     if isinstance(texts, dict):
-        return [f"{name}: {text}" for name, inner in texts.items() for text in _flat(inner)]
+        return [f"{label(name)}: {text}" for name, inner in texts.items() for text in _flat(inner)]
     return list(texts) if isinstance(texts, list) else [texts]

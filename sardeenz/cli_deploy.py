@@ -6,7 +6,7 @@ import typer
 
 from sardeenz import cli_names, cli_wait, sizes
 from sardeenz.cli_client import call, rows
-from sardeenz.cli_output import examples, fail
+from sardeenz.cli_output import examples, fail, say
 from sardeenz.cli_times import ahead
 from sardeenz.cli_verbs import tell
 from sardeenz.cli_wait import DEFAULT_SECONDS, Timeout, Wait
@@ -126,6 +126,7 @@ def deploy(
         row = call("PATCH", f"deployments/{found[0]['id']}", json=said)
     else:
         row = call("POST", "deployments", json={"name": name} | said)
+    say(f"{row['name']}: {row['placed']} of {row['replicas']} replicas placed")
     tell(row)
     if wait:
         done, find = cli_wait.arrived("ready", row["replicas"]), cli_wait.of(row["id"])

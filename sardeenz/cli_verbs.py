@@ -112,6 +112,7 @@ def _act(name: str, verb: str, state: str, body: dict[str, Any] | None = None, *
 
 def tell(row: dict[str, Any]) -> None:
     """What becomes of each replica of a deployment, after a verb."""
-    say(f"{row['name']}: {row['placed']} of {row['replicas']} replicas placed")
     for each in rows("replicas", deployment=row["id"]):
-        say(f"  {describe(each)}")
+        say(describe(each))
+    if row["placed"] < row["replicas"]:
+        say(f"{row['name']} has {row['placed']} of {row['replicas']} replicas")

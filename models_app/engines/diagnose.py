@@ -44,15 +44,15 @@ RULES: Final = (
         r"(?:.*?(?:of which |GPU \d+ has )(?P<free>[\d.]+ \w+) (?:is )?free)?"
         r"|OutOfMemoryError|CUDA error: out of memory|CUDA_ERROR_OUT_OF_MEMORY|CUBLAS_STATUS_ALLOC_FAILED",
         "The GPU ran out of memory[: {size} more were needed][, {free} were free].",
-        "Something else holds the GPU, or overhead_bytes is too low: look at its memory bar, move a neighbour, or "
-        "lower max_model_len or --max-num-batched-tokens.",
+        "Something else holds the GPU, or the overhead is set too low: look at its memory bar, move a neighbour, or "
+        "lower the longest context (--max-model-len) or --max-num-batched-tokens.",
     ),
     Rule(
         "gpu_memory_short",
         r"Free memory on device \S* ?\((?P<free>[\d.]+)/(?P<total>[\d.]+) GiB\) on startup is less than desired GPU "
         r"memory utilization \((?P<share>[\d.]+)",
         "Only[ {free} of {total}] GiB of the GPU were free; without kvcached the engine claims a fixed[ {share}].",
-        "Use a runtime with kvcached, or put a lower --gpu-memory-utilization into extra_args.",
+        "Use a runtime with kvcached, or put a lower --gpu-memory-utilization into the extra arguments.",
     ),
     Rule(
         "sleep_raced",
@@ -88,15 +88,15 @@ RULES: Final = (
         r"(?:.*?estimated maximum model length is (?P<fits>\d+))?"
         r"|No available memory for the cache blocks",
         "One request of full length[ ({given} tokens)] does not fit in the KV cache[; {fits} tokens would].",
-        "Lower max_model_len, or raise kv_cap_bytes.",
+        "Lower the longest context (--max-model-len), or raise the KV cap.",
         True,
     ),
     Rule(
         "max_model_len_too_long",
         r"User-specified max_model_len \((?P<given>\d+)\) is greater than the derived max_model_len "
         r"\(?(?:\w+=)?(?P<limit>\d*)",
-        "max_model_len[ {given}] is longer than the model allows[ ({limit})].",
-        "Lower max_model_len.",
+        "The longest context[ of {given} tokens] is more than the model allows[ ({limit})].",
+        "Lower the longest context (--max-model-len).",
         True,
     ),
     Rule(
@@ -104,7 +104,7 @@ RULES: Final = (
         r"number of attention heads \((?P<heads>\d+)\) must be divisible by tensor parallel size \((?P<degree>\d+)\)"
         r"|must be divisible by (?:the )?tensor[ _]parallel",
         "The model's[ {heads}] attention heads cannot be divided over[ {degree}] GPUs.",
-        "Set tensor_parallel to a divisor of the number of heads.",
+        "Set tensor parallel to a divisor of the number of heads.",
         True,
     ),
     Rule(
@@ -119,7 +119,7 @@ RULES: Final = (
         "remote_code_refused",
         r"trust_remote_code=True",
         "The model brings Python code of its own, which is not run unless you say so.",
-        "Read that code; if you trust it, put --trust-remote-code into extra_args.",
+        "Read that code; if you trust it, put --trust-remote-code into the extra arguments.",
         True,
     ),
     Rule(
@@ -208,7 +208,7 @@ RULES: Final = (
         "bad_argument",
         r"error: (?P<text>unrecognized arguments.*|argument .*|ambiguous option.*|the following arguments.*)",
         "The engine does not accept its arguments[: {text}].",
-        "Correct the deployment's extra_args.",
+        "Correct the deployment's extra arguments.",
         True,
     ),
     Rule(

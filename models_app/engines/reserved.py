@@ -24,11 +24,11 @@ FLAGS: Final = {
     "--config": "a file could set any of the reserved flags; write its flags into extra_args",
     "--model": "it is the deployment's model",
     "--revision": "set it on the model",
-    "--served-model-name": "set served_name",
-    "--max-model-len": "set max_model_len",
+    "--served-model-name": "set the served name",
+    "--max-model-len": "set the longest context",
     "--api-key": "every engine gets a key of its own",
     "--hf-token": "every user of the host can read a command line; set HF_TOKEN in the runtime's environment",
-    "--tensor-parallel-size": "set tensor_parallel",
+    "--tensor-parallel-size": "set tensor parallel",
     "--pipeline-parallel-size": _ONE_NODE,
     "--data-parallel-size": _ONE_NODE,
     "--data-parallel-size-local": _ONE_NODE,
@@ -37,8 +37,8 @@ FLAGS: Final = {
     "--nnodes": _ONE_NODE,
     "--node-rank": _ONE_NODE,
     "--device-ids": _ONE_NODE,
-    "--enable-sleep-mode": "set sleep_enabled",
-    "--kv-cache-memory-bytes": "set kv_cap_bytes",
+    "--enable-sleep-mode": "set whether it may sleep",
+    "--kv-cache-memory-bytes": "set the KV cap",
     "--shutdown-timeout": "Sardeenz drains and stops engines itself",
     "--disable-log-stats": "without statistics nothing can be drained or shown",
     "--disable-uvicorn-access-log": "Sardeenz sets it: the gateway keeps the record of requests",
@@ -69,14 +69,14 @@ def check_extra_args(args: Sequence[str], kind: str = CUDA) -> None:
     """Refuse flags that are Sardeenz's own, abbreviated or negated ones too. Raises InvalidSpec naming the flag."""
     for arg in args:
         if not arg or "\0" in arg:
-            raise InvalidSpec("extra_args: every entry must be a non-empty text", field="extra_args")
+            raise InvalidSpec("every extra argument must be a non-empty text", field="extra_args")
         flag = reserved_flag(arg, FLAGS | CPU_FLAGS if kind == CPU else FLAGS)
         if flag is None:
             continue
         given = arg.partition("=")[0]
         meant = "" if given == flag else f" (vLLM may read it as {flag})"
         fix = FLAGS.get(flag) or CPU_FLAGS[flag]
-        raise InvalidSpec(f"extra_args: {given}{meant} is reserved: {fix}", field="extra_args", flag=given)
+        raise InvalidSpec(f"{given}{meant} is reserved: {fix}", field="extra_args", flag=given)
 
 
 def reserved_flag(arg: str, flags: Mapping[str, str] = FLAGS) -> str | None:

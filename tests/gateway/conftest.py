@@ -185,6 +185,9 @@ class World:
             raise self.fault
         self.usage += records
 
+    async def fleet_metrics(self) -> bytes:
+        return b""
+
     async def write_captures(self, captures: Sequence[Capture]) -> None:
         if self.redis_fault:
             raise self.redis_fault
@@ -206,6 +209,7 @@ class World:
             save_responses=self.save_responses,
             find_response=self.find_response,
             write_captures=self.write_captures,
+            fleet_metrics=self.fleet_metrics,
         )
         return Gateway(
             needs,

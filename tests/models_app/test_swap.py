@@ -82,7 +82,8 @@ def test_who_may_not_be_displaced_is_named_in_the_refusal(fields: dict[str, bool
     scene = seen(resident(**fields), wanted=waited(9999))
     decision = swap.decide(scene)
     assert (decision.verdict, decision.residents) == (Verdict.REFUSE, scene.residents)
-    assert "60 bytes are needed, GPU GPU-0 has 10 bytes free; to stay: `model-2`" in swap.words(scene, decision)
+    scene = replace(scene, wanted=replace(scene.wanted, needs={GPU: 60 << 30}), free={GPU: 10 << 30})
+    assert "60 GiB are needed, its GPU has 10 GiB free; what has to stay: `model-2`" in swap.words(scene, decision)
 
 
 def test_what_is_larger_than_the_gpu_is_refused() -> None:

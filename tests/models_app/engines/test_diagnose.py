@@ -79,7 +79,7 @@ CASES = [
             "  Value error, User-specified max_model_len (262144) is greater than the derived max_model_len "
             "(max_position_embeddings=131072 or model_max_length=None in model's config.json)."
         ),
-        "max_model_len 262144 is longer than the model allows (131072).",
+        "The longest context of 262144 tokens is more than the model allows (131072).",
     ),
     (
         "tensor_parallel_invalid",

@@ -1,0 +1,33 @@
+"""What the fields of requests are called where people read of them, as on the page's forms. Programs read the keys."""
+
+from typing import Final
+
+LABELS: Final = {
+    "allowed_models": "models",
+    "capture_until": "capturing",
+    "concurrent_requests": "requests at once",
+    "environment": "environment",
+    "expires_at": "end",
+    "extra_args": "extra arguments",
+    "gpu": "GPU",
+    "gpu_seconds_per_day": "GPU seconds per day",
+    "gpu_seconds_per_month": "GPU seconds per month",
+    "group_by": "grouping",
+    "headroom_bytes": "headroom",
+    "idle_sleep_seconds": "sleep when idle",
+    "kv_cap_bytes": "KV cap",
+    "kv_floor_bytes": "KV floor",
+    "max_concurrency": "requests at once",
+    "max_model_len": "longest context",
+    "non_field_errors": "",
+    "overhead_bytes": "overhead",
+    "queue_seconds": "longest wait in the queue",
+    "sleep_budget_bytes": "host RAM for sleepers",
+    "sleep_enabled": "may sleep",
+    "weights_bytes": "weights",
+}
+
+
+def label(field: str) -> str:
+    """What people call a field; a name without a label reads as it is, with spaces."""
+    return LABELS.get(field, field.replace("_", " "))
