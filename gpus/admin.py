@@ -6,10 +6,11 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 
 from gpus.models import GPU, Node
+from sardeenz.admin_sizes import Readable
 
 
 @admin.register(Node)
-class NodeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class NodeAdmin(Readable, admin.ModelAdmin):  # type: ignore[type-arg]
     """Nodes come from discovery; a node without GPUs may be removed."""
 
     list_display = ("name", "address", "simulated", "memory_bytes", "sleep_budget_bytes", "seen_at")
@@ -20,10 +21,10 @@ class NodeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(GPU)
-class GPUAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class GPUAdmin(Readable, admin.ModelAdmin):  # type: ignore[type-arg]
     """GPUs come from discovery; `enabled` and `headroom_bytes` are the operator's."""
 
-    list_display = ("uuid", "node", "index", "name", "memory_bytes", "headroom_bytes", "enabled", "present")
+    list_display = ("index", "node", "name", "memory_bytes", "headroom_bytes", "enabled", "present", "uuid")
     list_filter = ("node", "enabled", "present", "simulated")
     list_select_related = ("node",)
     search_fields = ("uuid", "name", "node__name")

@@ -3,13 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
-from django.db.models import F, QuerySet
-from django.forms import ModelForm
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from models_app import fleet, lifecycle, snapshot
+from models_app import edits, fleet, lifecycle, snapshot
+from models_app.admin_forms import DeploymentForm, RuntimeForm, WeightsForm
 from models_app.models import Deployment, EngineRuntime, MemoryProfile, Model, Replica, Reservation, Transition
+from models_app.rows import shown
+from models_app.serializers import DeploymentSerializer
+from sardeenz.admin_sizes import Readable
 from sardeenz.errors import SardeenzError
 
 
@@ -46,8 +50,10 @@ class ActOnly(ReadOnly):
 
 
 @admin.register(Model)
-class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ModelAdmin(Readable, admin.ModelAdmin):  # type: ignore[type-arg]
     """Weights; folders are checked by the API, so rows are made there."""
+
+    form = WeightsForm
 
     list_display = ("name", "source", "revision", "created_at")
     search_fields = ("name", "source")
@@ -58,8 +64,10 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(EngineRuntime)
-class EngineRuntimeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class EngineRuntimeAdmin(Readable, admin.ModelAdmin):  # type: ignore[type-arg]
     """Which executable runs an engine."""
+
+    form = RuntimeForm
 
     list_display = ("name", "kind", "version", "kvcached", "executable")
     list_filter = ("kind",)
@@ -77,14 +85,16 @@ class ReplicaInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(Deployment)
-class DeploymentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """The intent. The API validates more than a form can, so the words engines see are changed there."""
+class DeploymentAdmin(Readable, admin.ModelAdmin):  # type: ignore[type-arg]
+    """The intent. A change is judged as the API judges it, acts as it does there, and is in the history."""
+
+    form = DeploymentForm
 
     list_display = ("name", "served_name", "model", "runtime", "replicas", "priority", "pinned", "deleting")
     list_select_related = ("model", "runtime")
     list_filter = ("runtime", "pinned")
     search_fields = ("name", "served_name")
-    readonly_fields = ("name", "served_name", "extra_args", "environment", "deleting", "created_at", "seq")
+    readonly_fields = ("name", "variables", "deleting", "created_at", "seq")
     inlines = (ReplicaInline,)
     actions = ("deploy", "stop", "remove")
 
@@ -95,11 +105,18 @@ class DeploymentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Only the action deletes, for it stops the engines first."""
         return False
 
-    def save_model(self, request: HttpRequest, obj: Deployment, form: ModelForm, change: bool) -> None:  # type: ignore[type-arg]
-        """Write the changed fields only, and tell open pages."""
-        changed = {field: form.cleaned_data[field] for field in form.changed_data}
-        Deployment.objects.filter(pk=obj.pk).update(**changed, seq=F("seq") + 1)
-        snapshot.publish_deployment(obj.pk, obj.seq + 1)
+    def save_model(self, request: HttpRequest, obj: Deployment, form: forms.ModelForm, change: bool) -> None:  # type: ignore[type-arg]
+        """Write the changed fields only, tell open pages, and note who changed what."""
+        given: DeploymentSerializer = form.given  # type: ignore[attr-defined]
+        before = edits.values(Deployment.objects.select_for_update().get(pk=obj.pk))
+        written = given.save()
+        edits.record(written, before, actor=request.user.get_username())
+        snapshot.publish_deployment(written.pk, written.seq)
+
+    @admin.display(description="environment")
+    def variables(self, deployment: Deployment) -> str:
+        """Its variables, those that look like secrets hidden."""
+        return ", ".join(f"{name}={value}" for name, value in shown(deployment.environment).items()) or "-"
 
     @admin.action(description="Deploy: bring to the number of replicas", permissions=["change"])
     def deploy(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
@@ -117,7 +134,7 @@ class DeploymentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         attempt(request, queryset, fleet.delete, "being deleted")
 
 
-class ReservationInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+class ReservationInline(Readable, ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     """What is counted against the replica."""
 
     model = Reservation
@@ -125,7 +142,7 @@ class ReservationInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg
 
 
 @admin.register(Replica)
-class ReplicaAdmin(ActOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class ReplicaAdmin(Readable, ActOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """Placed copies and where they stand."""
 
     list_display = ("id", "deployment", "gpu", "state", "goal", "generation", "reason", "state_at")
@@ -167,7 +184,7 @@ class ReplicaAdmin(ActOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Reservation)
-class ReservationAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class ReservationAdmin(Readable, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """Bytes promised."""
 
     list_display = ("replica", "gpu", "held_bytes", "awake_bytes", "asleep_bytes")
@@ -175,17 +192,17 @@ class ReservationAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Transition)
-class TransitionAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class TransitionAdmin(Readable, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """What happened."""
 
-    list_display = ("at", "deployment_name", "replica_id", "old", "new", "goal", "reason", "actor", "message")
+    list_display = ("at", "deployment_name", "replica_id", "old", "new", "goal", "reason", "message", "actor")
     list_filter = ("new", "reason")
     search_fields = ("deployment_name", "actor", "message")
     date_hierarchy = "at"
 
 
 @admin.register(MemoryProfile)
-class MemoryProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class MemoryProfileAdmin(Readable, admin.ModelAdmin):  # type: ignore[type-arg]
     """Bytes measured at loads; removing one makes the next load estimate anew."""
 
     list_display = ("__str__", "weights_bytes", "overhead_bytes", "load_seconds", "measured_at")

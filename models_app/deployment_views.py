@@ -7,7 +7,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from models_app import fleet, rows, snapshot, waiting
+from models_app import edits, fleet, rows, snapshot, waiting
 from models_app.intent import IntentSerializer
 from models_app.models import Deployment
 from models_app.serializers import DeploymentRowSerializer, PlaceSerializer, SleepSerializer
@@ -55,7 +55,10 @@ class DeploymentViewSet(viewsets.GenericViewSet[Deployment]):
         return self._written(given, 200)
 
     def _written(self, given: IntentSerializer, status: int) -> Response:
+        before = None if given.instance is None else edits.values(given.instance)
         written = given.save()
+        if before is not None:
+            edits.record(written, before, actor=actor(self.request))
         snapshot.publish_deployment(written.pk, written.seq)
         if given.deploys:
             fleet.deploy(written, actor=actor(self.request), gpu=given.lead)

@@ -257,11 +257,16 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
             check(self.instance, attrs)
         return attrs
 
+    def refuse_rename(self, validated_data: dict[str, Any]) -> None:
+        """Raise DeploymentLive where engines would still answer to the old served name."""
+        row: Deployment = self.instance  # type: ignore[assignment]
+        renamed = validated_data.get("served_name", row.served_name) != row.served_name
+        if renamed and row.placed.exclude(state=State.STOPPED).exists():
+            raise DeploymentLive("engines still answer to the old served name; stop them first", field="served_name")
+
     def update(self, instance: Deployment, validated_data: dict[str, Any]) -> Deployment:
         """Write what was given. Live engines answer to the old served name, so it waits for them to stop."""
-        renamed = validated_data.get("served_name", instance.served_name) != instance.served_name
-        if renamed and instance.placed.exclude(state=State.STOPPED).exists():
-            raise DeploymentLive("engines still answer to the old served name; stop them first", field="served_name")
+        self.refuse_rename(validated_data)
         _write(instance, validated_data | {"seq": instance.seq + 1} if validated_data else {})
         return instance
 

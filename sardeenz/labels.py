@@ -28,6 +28,8 @@ LABELS: Final = {
 }
 
 
-def label(field: str) -> str:
-    """What people call a field; a name without a label reads as it is, with spaces."""
+def label(field: str | int) -> str:
+    """What people call a field; a name without a label reads as it is, with spaces; entries of a list are counted."""
+    if isinstance(field, int):
+        return f"entry {field + 1}"
     return LABELS.get(field, field.replace("_", " "))

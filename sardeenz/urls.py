@@ -6,6 +6,10 @@ from drf_spectacular.views import SpectacularAPIView
 
 from sardeenz import pages
 
+admin.site.site_header = admin.site.site_title = "Sardeenz"
+admin.site.index_title = "Every row, and the verbs over them"
+admin.site.enable_nav_sidebar = False  # its width is the tables'
+
 handler404 = "sardeenz.pages.not_found"
 
 urlpatterns: list[URLPattern | URLResolver] = [

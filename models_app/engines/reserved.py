@@ -12,7 +12,7 @@ from sardeenz.errors import InvalidSpec
 CUDA, CPU, SIMULATOR = "vllm-cuda", "vllm-cpu", "simulator"
 
 _LISTEN = "Sardeenz chooses where engines listen"
-_ONE_NODE = "an engine runs on the GPUs it was placed on; use tensor_parallel and replicas"
+_ONE_NODE = "an engine runs on the GPUs it was placed on; use tensor parallel and replicas"
 _PLAIN = "engines listen on private addresses, in plain HTTP"
 
 FLAGS: Final = {
@@ -21,7 +21,7 @@ FLAGS: Final = {
     "--uds": _LISTEN,
     "--grpc": "the gateway speaks HTTP to engines",
     "--headless": "an engine without an API server cannot be routed to",
-    "--config": "a file could set any of the reserved flags; write its flags into extra_args",
+    "--config": "a file could set any of the reserved flags; write its flags into the extra arguments",
     "--model": "it is the deployment's model",
     "--revision": "set it on the model",
     "--served-model-name": "set the served name",

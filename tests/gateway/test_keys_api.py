@@ -149,7 +149,7 @@ def test_a_wrong_limit_is_named(staff: Client, field: str, value: object) -> Non
 def test_a_name_that_does_not_exist_is_refused_with_those_that_do(staff: Client) -> None:
     factories.alias("gpt-4", (factories.deployment(name="chat"), 1))
     text = make(staff, allowed_models=["gpt-5"]).json()["message"]
-    assert text == "allowed_models: there is no gpt-5; there is: chat, gpt-4"
+    assert text == "models: there is no gpt-5; there is: chat, gpt-4"
 
 
 def test_a_key_outlives_its_models_and_its_end(staff: Client) -> None:
