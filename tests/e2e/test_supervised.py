@@ -74,6 +74,11 @@ class Up:
         answer.raise_for_status()
         return answer.json()
 
+    def cli(self, *words: str) -> None:
+        """A verb of the command line."""
+        argv = [sys.executable, "-m", "sardeenz.cli", *words]
+        subprocess.run(argv, cwd=ROOT, env=self.environment, check=True, stdout=subprocess.DEVNULL)
+
     def replicas(self) -> list[dict[str, Any]]:
         """Every replica's row."""
         found = self.get("replicas")
@@ -175,3 +180,47 @@ def test_ctrl_c_ends_everything_and_leaves_nothing(up: Up) -> None:
     assert up.process.wait(90) == 0, up.said
     assert leftovers.find(up.data_dir) == []
     assert up.engines() == {}
+
+
+def ask(up: Up, model: str) -> tuple[int, float]:
+    """A short call to this model: its status, and the seconds it took."""
+    told = json.loads((up.data_dir / "cli.json").read_text())
+    body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
+    headers = {"Authorization": f"Bearer {told['api_key']}"}
+    began = time.monotonic()
+    url = f"{told['gateway_url']}/v1/chat/completions"
+    answer = httpx2.post(url, json=body, headers=headers, timeout=120, trust_env=False)
+    return answer.status_code, time.monotonic() - began
+
+
+def row(up: Up, name: str) -> dict[str, Any]:
+    """The row of this deployment's replica."""
+    return next(each for each in up.replicas() if each["deployment_name"] == name)
+
+
+def test_after_ctrl_c_who_served_serves_again_first_and_sleepers_load_when_they_are_asked_for(
+    up: Up, capsys: pytest.CaptureFixture[str]
+) -> None:
+    up.cli("sleep", "summariser")
+    until(lambda: row(up, "summariser")["state"] == "sleeping", "the sleeper", 60)
+    assert up.process is not None
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(90) == 0, up.said
+    began = time.monotonic()
+    up.start()
+    started = time.monotonic() - began
+    assert [status for status, _ in (ask(up, "chat"), ask(up, "code"))] == [200, 200]
+    served = time.monotonic() - began
+    asleep = row(up, "summariser")
+    assert (asleep["state"], asleep["goal"]) == ("stopped", "sleeping")
+    assert "it loads at its first request" in asleep["message"]
+    status, waited = ask(up, "summariser")
+    assert status == 200
+    assert row(up, "summariser")["state"] == "ready"
+    history = up.get("transitions?limit=200")["results"]
+    assert [each for each in history if each["new"] == "failed"] == []
+    assert {each["restarts"] for each in up.replicas()} == {0}
+    with capsys.disabled():
+        print(
+            f"\nstarted in {started:.1f} s, both served after {served:.1f} s; the sleeper's first call: {waited:.1f} s"
+        )
