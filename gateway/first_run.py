@@ -29,7 +29,7 @@ def prepare(*, token: str = "", api_key: str = "", new_password: bool = False, n
     """Make the first admin, the command line's keys, the runtimes and the rows of this node if it is one."""
     password = _admin(renew=new_password)
     fresh = not (api_key and keys.find(api_key))
-    if node:
+    if node and not new_password:  # a new password is made while everything runs
         resume.resume()
     owner = User.objects.filter(username=ADMIN).first()
     return {
