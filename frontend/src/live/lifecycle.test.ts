@@ -46,6 +46,15 @@ describe("the fleet", () => {
     expect(applyLifecycle(begun, { ...event(9, null), kind: "window" as "replica" })).toBe(begun);
   });
 
+  it("is told which services are silent, and that they speak again", () => {
+    const service = { node: "n", name: "sampler", pid: 1, seen_at: "2026-01-01T00:00:00+00:00", silent: true, words: "It is silent." };
+    const other = { ...service, name: "beat", silent: false, words: "" };
+    const quiet = applyLifecycle(begun, { type: "services", services: [service, other] });
+    expect(quiet.silent).toEqual([service]);
+    expect(applyLifecycle(quiet, event(9, null)).silent).toEqual([service]);
+    expect(applyLifecycle(quiet, { type: "services", services: [other] }).silent).toEqual([]);
+  });
+
   it("is told who waits for which deployment, and that nobody does any more", () => {
     const waiting = { count: 2, since: "2026-01-01T00:00:00+00:00", expected_at: null, reason: "wake" as const, message: "it wakes" };
     const waits = applyLifecycle(begun, { type: "event", kind: "waiting", waiting: { "1": waiting } });

@@ -1,5 +1,5 @@
 /** What /ws/lifecycle tells, folded into rows. Pure: the same frames give the same fleet. */
-import type { DeploymentRow, GPURow, NodeRow, ReplicaRow, Snapshot } from "../api/types";
+import type { DeploymentRow, GPURow, NodeRow, ReplicaRow, ServiceRow, Snapshot } from "../api/types";
 
 export interface Fleet {
   readonly known: boolean;
@@ -7,6 +7,8 @@ export interface Fleet {
   readonly gpus: ReadonlyMap<number, GPURow>;
   readonly deployments: ReadonlyMap<number, DeploymentRow>;
   readonly replicas: ReadonlyMap<number, ReplicaRow>;
+  /** Services that should have spoken since. */
+  readonly silent: readonly ServiceRow[];
   /** The `seq` at which rows were removed, so that a late event does not bring them back. */
   readonly removed: ReadonlyMap<string, number>;
 }
@@ -30,7 +32,13 @@ export interface WaitingFrame {
   waiting: Readonly<Record<string, NonNullable<DeploymentRow["waiting"]>>>;
 }
 
-export type LifecycleFrame = SnapshotFrame | EventFrame | WaitingFrame;
+/** Who is heard, sent when a service falls silent or speaks again. */
+export interface ServicesFrame {
+  type: "services";
+  services: readonly ServiceRow[];
+}
+
+export type LifecycleFrame = SnapshotFrame | EventFrame | WaitingFrame | ServicesFrame;
 
 type Table = "nodes" | "gpus" | "deployments" | "replicas";
 const TABLES = { node: "nodes", gpu: "gpus", deployment: "deployments", replica: "replicas" } as const;
@@ -41,12 +49,14 @@ export const NO_FLEET: Fleet = {
   gpus: new Map(),
   deployments: new Map(),
   replicas: new Map(),
+  silent: [],
   removed: new Map(),
 };
 
 /** The fleet after one more frame. A snapshot replaces all; an event that is older than what is known changes nothing. */
 export function applyLifecycle(fleet: Fleet, frame: LifecycleFrame): Fleet {
   if (frame.type === "snapshot") return fromSnapshot(frame);
+  if (frame.type === "services") return { ...fleet, silent: frame.services.filter((service) => service.silent) };
   if (frame.kind === "waiting") return withWaiting(fleet, frame.waiting);
   const table: Table | undefined = TABLES[frame.kind];
   if (table === undefined) return fleet; // of a newer server
@@ -82,6 +92,7 @@ function fromSnapshot(frame: SnapshotFrame): Fleet {
     gpus: byId(frame.gpus),
     deployments: byId(frame.deployments),
     replicas: byId(frame.replicas),
+    silent: [],
     removed: new Map(),
   };
 }
