@@ -17,7 +17,7 @@ from gpus.processes import EngineProcess
 from models_app import activity, lifecycle, loads
 from models_app.activity import GatewayReport
 from models_app.engines.client import EngineClient
-from models_app.errors import ConnectionRefused, EngineRefused
+from models_app.errors import ConnectionRefused, EngineRefused, EngineTimeout
 from models_app.models import Replica
 from models_app.next_step import Seen
 from models_app.states import Goal, State
@@ -26,6 +26,7 @@ from sardeenz.errors import DeviceError, EngineError
 START_INTERRUPTED = "start_interrupted"
 CANARY_SECONDS = 10.0
 PROBE_SECONDS = 2.0
+QUIET_RATIO = 4.0  # a load that does not answer takes at most a fifth of its worker's time
 DEEP_PROBE_SECONDS = 10.0
 CONNECTION_REFUSED = "connection_refused"
 UNHEALTHY = "unhealthy"
@@ -42,6 +43,8 @@ class Memory:
     probed_at: dict[str, float] = field(default_factory=dict)
     exit_codes: dict[int, int] = field(default_factory=dict)
     doubts: dict[str, tuple[str, float]] = field(default_factory=dict)
+    quiet_until: dict[str, float] = field(default_factory=dict)
+    """By marker: until when an engine that let us wait in vain while it loads is left alone."""
 
     def doubt(self, marker: str, what: str) -> str:
         """Note what speaks against an engine; `what` again once it has done so for long enough, else nothing."""
@@ -120,6 +123,9 @@ def _ask(replica: Replica, memory: Memory) -> _Answers:
         return _Answers()
     if state not in (State.STARTING, State.READY, State.DRAINING, State.SLEEPING, State.WAKING):
         return _Answers()
+    began = time.monotonic()
+    if began < memory.quiet_until.get(replica.marker, 0.0):
+        return _Answers()
     engine = client(replica)
     try:
         healthy = engine.health(timeout_seconds=PROBE_SECONDS)
@@ -133,7 +139,10 @@ def _ask(replica: Replica, memory: Memory) -> _Answers:
         return _Answers(healthy, asleep, canary)
     except ConnectionRefused:  # what still loads does not listen yet
         return _Answers(dead="" if state == State.STARTING else memory.doubt(replica.marker, CONNECTION_REFUSED))
-    except EngineError:
+    except EngineError as error:
+        if state == State.STARTING and isinstance(error, EngineTimeout):  # its neighbours' steps waited as long
+            now = time.monotonic()
+            memory.quiet_until[replica.marker] = now + QUIET_RATIO * (now - began)
         return _Answers()
 
 

@@ -1,0 +1,97 @@
+"""A load that hangs beside others: engines of the simulator, the workers' loops of two GPUs, and no gateway."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from gpus import discovery, processes
+from gpus.installation import installation_id
+from gpus.models import GPU
+from models_app import lifecycle, observe
+from models_app.errors import EngineTimeout
+from models_app.models import Replica
+from models_app.observe import Memory
+from models_app.reconcile import Reconciler
+from models_app.states import State
+from tests import factories
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def workers() -> Iterator[list[Reconciler]]:
+    """The workers of two empty simulated GPUs."""
+    discovery.discover()
+    yield [Reconciler(gpu.uuid) for gpu in GPU.objects.order_by("index")]
+    for engine in processes.find_all(installation_id()).values():
+        processes.kill(engine)
+    while processes.find_all(installation_id()):
+        time.sleep(0.02)
+    processes.reap()
+    connection.close()
+
+
+def until(workers: list[Reconciler], done: Callable[[], bool], what: str, seconds: float = 100) -> float:
+    """Let the workers go round until it is so; how many seconds that took."""
+    began = time.monotonic()
+    while not done():
+        rows = list(Replica.objects.values_list("deployment__name", "state", "goal", "reason", "message"))
+        assert time.monotonic() - began < seconds, f"not within {seconds} s: {what}: {rows}"
+        for worker in workers:
+            worker.run()
+    return time.monotonic() - began
+
+
+def deploy(gpu: int, name: str, *args: str) -> Replica:
+    deployment = factories.deployment(name=name, extra_args=["--load-seconds", "0.2", "--enforce-eager", *args])
+    return lifecycle.deploy(deployment, actor="test", gpu=GPU.objects.get(index=gpu))[0]
+
+
+def state(replica: Replica) -> str:
+    replica.refresh_from_db()
+    return replica.state
+
+
+@pytest.mark.parametrize("gpu", [1, 0])
+def test_who_served_is_back_first_while_another_load_hangs(
+    workers: list[Reconciler], gpu: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "TURN_SECONDS", 4.0, raising=False)
+    serving = deploy(0, "serving")
+    until(workers, lambda: state(serving) == "ready", "it serves")
+    hung = deploy(gpu, "hung", "--hang", "health")
+    until(workers, lambda: state(hung) == "starting", "the other one loads")
+    new = deploy(0, "new")
+    processes.kill(processes.find_all(installation_id())[serving.marker])
+    until(workers, lambda: state(serving) != "ready", "its death is noticed")
+    waits = until(workers, lambda: state(serving) == "ready", "who served serves again")
+    print(f"a load hangs on GPU {gpu}: who served is ready again after {waits:.1f} s")
+    assert state(new) in ("pending", "starting")
+    until(workers, lambda: state(new) == "ready", "the new one serves")
+    assert state(hung) == "starting"
+
+
+@pytest.mark.django_db
+def test_an_engine_that_lets_its_worker_wait_while_it_loads_is_asked_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    class Hangs:
+        def health(self, *, timeout_seconds: float) -> bool:
+            asked.append(timeout_seconds)
+            time.sleep(0.05)
+            raise EngineTimeout("/health was not answered")
+
+    monkeypatch.setattr(observe, "client", lambda replica: Hangs())
+    memory, loading = Memory(), factories.replica(State.STARTING)
+    for _ in range(5):
+        observe._ask(loading, memory)
+    assert len(asked) == 1
+    serving = factories.replica(State.WAKING)
+    for _ in range(3):
+        observe._ask(serving, memory)
+    assert len(asked) == 4
