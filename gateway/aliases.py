@@ -19,8 +19,10 @@ def check_name(name: str) -> str:
 
 
 def check_targets(targets: Iterable[tuple[Deployment, int]]) -> None:
-    """ValidationError unless there is a deployment to choose, and each stands there once."""
+    """ValidationError unless there is a deployment to choose, each stands there once, and none is being deleted."""
     given = list(targets)
+    if going := sorted(str(deployment) for deployment, _ in given if deployment.deleting):
+        raise ValidationError(f"{', '.join(going)}: being deleted, so no alias may lead there")
     if not any(weight > 0 for _, weight in given):
         raise ValidationError("at least one target needs a weight above 0: without one nothing is ever chosen")
     names = [str(deployment) for deployment, _ in given]

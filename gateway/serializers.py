@@ -108,7 +108,7 @@ class NewKeySerializer(KeySerializer):
 class AliasTargetSerializer(serializers.ModelSerializer[AliasTarget]):
     """A deployment behind an alias; weight 0: only when the others cannot answer."""
 
-    deployment = NamedField(queryset=Deployment.objects.filter(deleting=False))
+    deployment = NamedField(queryset=Deployment.objects.all())
     deployment_name = serializers.CharField(source="deployment.name", read_only=True)
     served_name = serializers.CharField(source="deployment.served_name", read_only=True)
 

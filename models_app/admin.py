@@ -5,10 +5,11 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from models_app import edits, fleet, lifecycle, snapshot
+from models_app import edits, fleet, lifecycle, queues, snapshot
 from models_app.admin_forms import DeploymentForm, RuntimeForm, WeightsForm
 from models_app.models import Deployment, EngineRuntime, MemoryProfile, Model, Replica, Reservation, Transition
 from models_app.rows import shown
@@ -90,11 +91,22 @@ class DeploymentAdmin(Readable, admin.ModelAdmin):  # type: ignore[type-arg]
 
     form = DeploymentForm
 
-    list_display = ("name", "served_name", "model", "runtime", "replicas", "priority", "pinned", "deleting")
+    list_display = (
+        "name",
+        "served_name",
+        "model",
+        "runtime",
+        "replicas",
+        "priority",
+        "pinned",
+        "goal",
+        "message",
+        "deleting",
+    )
     list_select_related = ("model", "runtime")
     list_filter = ("runtime", "pinned")
     search_fields = ("name", "served_name")
-    readonly_fields = ("name", "variables", "deleting", "created_at", "seq")
+    readonly_fields = ("name", "variables", "goal", "reason", "message", "deleting", "created_at", "seq")
     inlines = (ReplicaInline,)
     actions = ("deploy", "stop", "remove")
 
@@ -105,6 +117,10 @@ class DeploymentAdmin(Readable, admin.ModelAdmin):  # type: ignore[type-arg]
         """Only the action deletes, for it stops the engines first."""
         return False
 
+    def has_change_permission(self, request: HttpRequest, obj: Deployment | None = None) -> bool:
+        """One that is being deleted is there to read."""
+        return super().has_change_permission(request, obj) and not (obj is not None and obj.deleting)
+
     def save_model(self, request: HttpRequest, obj: Deployment, form: forms.ModelForm, change: bool) -> None:  # type: ignore[type-arg]
         """Write the changed fields only, tell open pages, and note who changed what."""
         given: DeploymentSerializer = form.given  # type: ignore[attr-defined]
@@ -112,6 +128,7 @@ class DeploymentAdmin(Readable, admin.ModelAdmin):  # type: ignore[type-arg]
         written = given.save()
         edits.record(written, before, actor=request.user.get_username())
         snapshot.publish_deployment(written.pk, written.seq)
+        transaction.on_commit(queues.poke_control)
 
     @admin.display(description="environment")
     def variables(self, deployment: Deployment) -> str:

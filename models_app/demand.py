@@ -21,8 +21,16 @@ from redis import RedisError
 from gpus.models import GPU
 from models_app import activity, lifecycle, placement, swap
 from models_app.activity import GatewayReport
-from models_app.errors import CrashLoop, DeploymentStopped, HostMemoryShort, MemoryHeld, NoCapacity, ReplicaMoved
-from models_app.models import Replica
+from models_app.errors import (
+    CrashLoop,
+    DeploymentDeleting,
+    DeploymentStopped,
+    HostMemoryShort,
+    MemoryHeld,
+    NoCapacity,
+    ReplicaMoved,
+)
+from models_app.models import Deployment, Replica
 from models_app.states import Goal, State
 from models_app.swap import Decision, Demand, Resident, Sleeper, Snapshot, Verdict
 
@@ -58,10 +66,21 @@ def request_ready(deployment_id: int, *, actor: str = "gateway") -> None:
         _seek_room(deployment_id, actor)
         return
     failed = [row for row in placed if row.state == State.FAILED and row.goal != Goal.STOPPED]
+    if not placed:
+        _refuse_unplaced(deployment_id)
     if not failed:
         raise DeploymentStopped("the model is stopped; an operator has to start it", deployment=deployment_id)
     if all(row.restart_at is None for row in failed):
         raise CrashLoop(f"the model failed to start: {failed[0].message}", reason=failed[0].reason)
+
+
+def _refuse_unplaced(deployment_id: int) -> None:
+    """Say why there is no replica: it is on its way out, or waits for room, or nobody wants it."""
+    deployment = Deployment.objects.filter(pk=deployment_id).first()
+    if deployment is None or deployment.deleting:
+        raise DeploymentDeleting("the model is being deleted", deployment=deployment_id)
+    if deployment.goal == Goal.READY:
+        raise NoCapacity(deployment.message or "it is being placed", deployment=deployment_id)
 
 
 def _placed(*deployment_ids: int) -> list[Replica]:
@@ -74,8 +93,14 @@ def _headed_for_ready(placed: Iterable[Replica]) -> bool:
 
 
 def _claims(row: Replica) -> bool:
-    """Whether it serves, or its place is sought already; one that failed claims nothing until it is asked for."""
-    return row.goal == Goal.READY and (row.state != State.FAILED or row.reason == placement.CLAIMED)
+    """Whether it serves, or its place is sought already; one without an engine claims nothing until it is asked for."""
+    down = row.state == State.FAILED or _put_off(row)
+    return row.goal == Goal.READY and (not down or row.reason == placement.CLAIMED)
+
+
+def _put_off(row: Replica) -> bool:
+    """Whether it has no engine for want of room alone."""
+    return _is_cold(row) and row.goal == Goal.READY and row.reason in placement.FOR_WANT_OF_ROOM
 
 
 def _sleepers(placed: list[Replica]) -> list[Replica]:
@@ -85,7 +110,7 @@ def _sleepers(placed: list[Replica]) -> list[Replica]:
 
 
 def _may_serve(row: Replica) -> bool:
-    if row.state == State.FAILED:
+    if row.state == State.FAILED or _put_off(row):
         return row.goal != Goal.STOPPED and row.restart_at is not None and not _claims(row)
     return row.goal == Goal.SLEEPING
 
@@ -247,7 +272,7 @@ def _carry_out(decision: Decision, row: Replica, seen: Snapshot, rows: list[Repl
     message = swap.words(seen, decision)
     if decision.verdict is Verdict.REFUSE:
         raise _no_capacity(seen, message)
-    put_off = row.state == State.FAILED and row.reason in (NoCapacity.code, WAITS)  # for want of room alone
+    put_off = _put_off(row)
     if decision.verdict is Verdict.WAKE and row.goal == Goal.READY and not put_off:
         return  # it failed, and its worker starts it again when its back-off is over
     expected = swap.expected_at(seen, decision)

@@ -7,7 +7,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from models_app import edits, fleet, rows, snapshot, waiting
+from models_app import edits, fleet, lifecycle, queues, rows, snapshot, waiting
 from models_app.intent import IntentSerializer
 from models_app.models import Deployment
 from models_app.serializers import DeploymentRowSerializer, PlaceSerializer, SleepSerializer
@@ -38,8 +38,8 @@ class DeploymentViewSet(viewsets.GenericViewSet[Deployment]):
     @extend_schema(request=IntentSerializer, responses={201: DeploymentRowSerializer})
     @transaction.atomic
     def create(self, request: Request) -> Response:
-        """Write down the intent. Nothing starts before `deploy`, here as a field or later as a verb; when what is to
-        be placed at once is refused, neither the deployment nor its new model is left behind."""
+        """Write down the intent. Nothing is placed before `deploy`, here as a field or later as a verb, or `start`;
+        when placing at once is refused, neither the deployment nor its new model is left behind."""
         given = IntentSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         return self._written(given, 201)
@@ -47,9 +47,10 @@ class DeploymentViewSet(viewsets.GenericViewSet[Deployment]):
     @extend_schema(request=IntentSerializer, responses=DeploymentRowSerializer)
     @transaction.atomic
     def partial_update(self, request: Request, pk: str) -> Response:
-        """Change the intent; each replica takes it over at its next start."""
+        """Change the intent: another number of replicas at once, the rest at each replica's next start."""
         self.queryset = Deployment.objects.select_for_update(of=("self",)).select_related("model", "runtime")
         deployment = self.get_object()
+        lifecycle.refuse_deleting(deployment)
         given = IntentSerializer(deployment, data=request.data, partial=True)
         given.is_valid(raise_exception=True)
         return self._written(given, 200)
@@ -62,6 +63,8 @@ class DeploymentViewSet(viewsets.GenericViewSet[Deployment]):
         snapshot.publish_deployment(written.pk, written.seq)
         if given.deploys:
             fleet.deploy(written, actor=actor(self.request), gpu=given.lead)
+            written.refresh_from_db()
+        transaction.on_commit(queues.poke_control)
         return Response(rows.deployment_row(written, waiting.by_deployment()), status=status)
 
     @extend_schema(responses={202: DeploymentRowSerializer, 204: None})
@@ -79,7 +82,11 @@ class DeploymentViewSet(viewsets.GenericViewSet[Deployment]):
     @extend_schema(request=PlaceSerializer, responses={202: DeploymentRowSerializer})
     @action(detail=True, methods=["post"])
     def deploy(self, request: Request, pk: str) -> Response:
-        """Bring the deployment to its number of replicas, on `gpu` if one is given."""
+        """Bring the deployment to its number of replicas and keep it there, on `gpu` if one is given.
+
+        Stopped and failed replicas start. What finds no room waits for it, and the row's `message` says so; where a
+        `gpu` is given it is refused, as is what could never fit.
+        """
         given = PlaceSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         fleet.deploy(self.get_object(), actor=actor(request), gpu=given.validated_data.get("gpu"))
@@ -95,7 +102,7 @@ class DeploymentViewSet(viewsets.GenericViewSet[Deployment]):
     @extend_schema(request=None, responses={202: DeploymentRowSerializer})
     @action(detail=True, methods=["post"])
     def stop(self, request: Request, pk: str) -> Response:
-        """Stop every replica; the intent stays."""
+        """Stop every replica and place none; the intent stays."""
         fleet.stop(self.get_object(), actor=actor(request))
         return self._acted()
 

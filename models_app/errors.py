@@ -33,6 +33,24 @@ class DeploymentLive(Conflict):
     code = "deployment_live"
 
 
+class DeploymentDeleting(Conflict):
+    """The deployment is being deleted, or is gone; field: deployment."""
+
+    code = "deployment_deleting"
+
+
+class ReplicaLeaving(Conflict):
+    """The replica goes once its engine has ended, and does not come back; field: replica."""
+
+    code = "replica_leaving"
+
+
+class NeverFits(Conflict):
+    """More than any GPU could ever promise; fields: needed_bytes, free_bytes (of the largest when empty), gpu."""
+
+    code = "never_fits"
+
+
 class InUse(Conflict):
     """Deployments still point at it."""
 

@@ -7,10 +7,12 @@ from typing import TypedDict
 
 from gpus.models import GPU
 from models_app import placement
-from models_app.errors import NoCapacity
+from models_app.errors import NeverFits, NoCapacity
 from models_app.models import Deployment, Replica
 from models_app.placement import Choice, Need
 from sardeenz import sizes
+
+Refusal = NoCapacity | NeverFits
 
 
 class GPUFit(TypedDict):
@@ -74,7 +76,7 @@ def _of_gpu(gpu: GPU, among: Choice, wanted: Need, width: int, *, here: int | No
     else:
         try:
             placement.pick(among, wanted, width, gpu=gpu)
-        except NoCapacity as error:
+        except (NoCapacity, NeverFits) as error:
             code, why = error.code, _short(gpu, among, wanted, width)
     free = max(among.free[gpu.pk], 0)
     return {"gpu": gpu.pk, "uuid": gpu.uuid, "free_bytes": free, "fits": not code, "code": code, "why": why}
@@ -90,15 +92,15 @@ def _short(gpu: GPU, among: Choice, wanted: Need, width: int) -> str:
     return needed
 
 
-def _why_not_all(among: Choice, wanted: Need, width: int, replicas: int, gpu: GPU | None) -> NoCapacity | None:
+def _why_not_all(among: Choice, wanted: Need, width: int, replicas: int, gpu: GPU | None) -> Refusal | None:
     """Why fewer than `replicas` fit, one placed after the other as `deploy` does."""
     free, copies = dict(among.free), dict(among.copies)
     for number in range(replicas):
         try:
             chosen = placement.pick(Choice(among.gpus, free, copies), wanted, width, gpu=gpu)
-        except NoCapacity as error:
+        except (NoCapacity, NeverFits) as error:
             placed = f"{number} of {replicas} replicas fit; for the next " if number else ""
-            return NoCapacity(placed + error.message, **error.fields)
+            return type(error)(placed + error.message, **error.fields)
         for one in chosen:
             free[one.pk] -= wanted.awake_bytes
             copies[one.pk] = copies.get(one.pk, 0) + 1
@@ -106,14 +108,14 @@ def _why_not_all(among: Choice, wanted: Need, width: int, replicas: int, gpu: GP
 
 
 def _nowhere(wanted: Need, looked: list[GPUFit]) -> str:
-    free = max((one["free_bytes"] for one in looked if one["code"] == NoCapacity.code), default=None)
+    free = max((one["free_bytes"] for one in looked if one["code"] in (NoCapacity.code, NeverFits.code)), default=None)
     most = "there is no other GPU that takes replicas"
     if free is not None:
         most = f"no other GPU has more than {sizes.free(free)} free"
     return f"{sizes.needed(wanted.awake_bytes)} are needed, {most}"
 
 
-def _answer(wanted: Need, replicas: int, looked: list[GPUFit], refused: NoCapacity | None) -> Fit:
+def _answer(wanted: Need, replicas: int, looked: list[GPUFit], refused: Refusal | None) -> Fit:
     return {
         "needed_bytes": wanted.awake_bytes,
         "weights_bytes": wanted.weights_bytes,

@@ -14,7 +14,7 @@ from models_app.states import Goal
 
 @transaction.atomic
 def deploy(deployment: Deployment, *, actor: str, gpu: GPU | None = None) -> None:
-    """Bring the deployment to its number of replicas, and show how many are placed now."""
+    """Bring the deployment to its number of replicas, and keep it there; what finds no room waits for it."""
     _look_at_the_files(deployment)
     lifecycle.deploy(deployment, actor=actor, gpu=gpu)
     snapshot.publish_deployment(deployment.pk, deployment.seq)
@@ -30,9 +30,14 @@ def start(deployment: Deployment, *, actor: str) -> None:
     snapshot.publish_deployment(deployment.pk, deployment.seq)
 
 
+@transaction.atomic
 def stop(deployment: Deployment, *, actor: str) -> None:
-    """Stop every replica; the intent stays."""
-    _each(deployment, (Goal.READY, Goal.SLEEPING), Goal.STOPPED, lifecycle.stop, actor=actor)
+    """Stop every replica and place none; the intent stays. Stopping twice is stopping once."""
+    locked = lifecycle.lock_deployment(deployment.pk)
+    lifecycle.want(locked, Goal.STOPPED)
+    for replica in lifecycle.kept(locked):
+        lifecycle.stop(replica, actor=actor)
+    snapshot.publish_deployment(locked.pk, locked.seq)
 
 
 def sleep(deployment: Deployment, *, actor: str, level: int = 1) -> None:
@@ -54,14 +59,16 @@ def delete(deployment: Deployment, *, actor: str) -> None:
 
 def _look_at_the_files(deployment: Deployment) -> None:
     """Before something is placed: a folder may have changed, or lost a shard, since the model was registered."""
-    if lifecycle.kept(deployment).count() < deployment.replicas:
+    if len(lifecycle.kept(deployment)) < deployment.replicas:
         sources.read_again(deployment.model)
 
 
 @transaction.atomic
 def _each(deployment: Deployment, headed: tuple[Goal, ...], to: Goal, verb: Callable[..., Replica], **how: Any) -> None:
     """The verb for every replica headed for one of `headed`. Raises IllegalTransition when none is, nor at `to`."""
-    placed = list(lifecycle.kept(deployment))
+    locked = lifecycle.lock_deployment(deployment.pk)
+    lifecycle.refuse_deleting(locked)
+    placed = lifecycle.kept(locked)
     if not any(replica.goal in (*headed, to) for replica in placed):
         there = ", ".join(sorted({str(replica.state) for replica in placed})) or "none placed"
         raise IllegalTransition(f"no replica of {deployment} can be {to}: {there}", state=there, wanted=str(to))

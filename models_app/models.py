@@ -82,6 +82,15 @@ class Deployment(models.Model):
     overhead_bytes = models.BigIntegerField(null=True, blank=True, help_text="CUDA context, graphs, activations")
     kv_floor_bytes = models.BigIntegerField(null=True, blank=True, help_text="KV memory promised at all times")
     kv_cap_bytes = models.BigIntegerField(null=True, blank=True, help_text="KV memory it may grow to")
+    goal = models.CharField(
+        max_length=16,
+        choices=[(each.value, each.label) for each in (Goal.READY, Goal.STOPPED)],
+        default=Goal.STOPPED,
+        editable=False,
+        help_text="ready: as many replicas as it says are kept placed",
+    )
+    reason = models.CharField(max_length=64, blank=True, editable=False, help_text="why replicas are missing: a code")
+    message = models.TextField(blank=True, editable=False, help_text="the reason in words")
     deleting = models.BooleanField(default=False, editable=False, help_text="goes with its last replica")
     created_at = models.DateTimeField(auto_now_add=True)
     seq = models.BigIntegerField(default=1)
@@ -91,6 +100,12 @@ class Deployment(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+def counted(prefix: str = "") -> Q:
+    """Replicas that count towards a deployment's number: neither on their way out nor the target of a move."""
+    own = Q(**{f"{prefix}replaces": None}) | Q(**{f"{prefix}replaces__disposable": True})
+    return Q(**{f"{prefix}disposable": False}) & own
 
 
 class Replica(models.Model):

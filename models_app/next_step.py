@@ -37,7 +37,7 @@ class Seen:
     may_start: bool = False  # no other cold start runs on the node
     superseded: bool = False  # its replacement is known to every gateway
     holds: bool = False  # memory, port or segment are still booked on it
-    restart_due: bool = False  # a failed replica's back-off is over and its limit not reached
+    restart_due: bool = False  # it may start: a failed one's back-off is over and its limit not reached
     replaces: bool = False  # it is the target of a move whose source still serves
     terminated: bool = False  # this worker has sent its TERM already
     sleep_began: bool = False  # the drain is over and the engine was told to sleep
@@ -165,7 +165,7 @@ def _stopped(goal: Goal, seen: Seen) -> Step:
         return Step(None, Effect.KILL, "stopped")
     if seen.holds:
         return Step(None, Effect.RELEASE, "stopped")
-    return Step(State.PENDING, None, "start") if goal == Goal.READY else WAIT
+    return Step(State.PENDING, None, "start") if goal == Goal.READY and seen.restart_due else WAIT
 
 
 _STEPS = {

@@ -99,13 +99,20 @@ def look(replica: Replica, around: World, memory: Memory) -> Seen:
         may_start=state == State.PENDING and loads.hold(replica) is None,
         superseded=_superseded(replica, around),
         holds=state in (State.FAILED, State.STOPPED) and _holds(replica),
-        restart_due=replica.restart_at is not None and replica.restart_at <= around.now,
+        restart_due=_may_restart(replica, around.now),
         replaces=_gives_up(replica),
         terminated=marker in memory.terminated,
         orphaned=process is not None and not process.led,
         dead=engine.dead,
         sleep_began=lifecycle.sleep_began(replica),
     )
+
+
+def _may_restart(replica: Replica, now: datetime) -> bool:
+    """A failed one without a time stays as it is; a stopped one without a time waits for nothing."""
+    if replica.restart_at is None:
+        return replica.state == State.STOPPED
+    return replica.restart_at <= now
 
 
 @dataclass(frozen=True, slots=True)

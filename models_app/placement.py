@@ -16,8 +16,8 @@ from django.db.models import BigIntegerField, Case, F, Q, Sum, When
 from gpus import telemetry
 from gpus.errors import TelemetryUnavailable
 from gpus.models import GPU, Node
-from models_app import estimate
-from models_app.errors import HostMemoryShort, NoCapacity
+from models_app import estimate, swap
+from models_app.errors import HostMemoryShort, NeverFits, NoCapacity
 from models_app.models import Deployment, MemoryProfile, Replica, Reservation
 from models_app.states import Goal, State
 from sardeenz import sizes
@@ -27,11 +27,16 @@ _MEASURED = ("weights_bytes", "overhead_bytes")
 CLAIMED = "wake"
 """The reason on a row for which room was sought: a failed one with it has claimed its place."""
 
+FOR_WANT_OF_ROOM = (NoCapacity.code, swap.WAITS_FOR_ROOM)
+"""The reasons on a row without an engine that found no room: it is tried again, and claims nothing meanwhile."""
+
 _COLD = Q(replica__state=State.FAILED, replica__reason=CLAIMED)
-_CLAIMS = Q(replica__goal=Goal.READY) & (Q(replica__state__in=[State.SLEEPING, State.STOPPED]) | _COLD)
+_PUT_OFF = Q(replica__state=State.STOPPED, replica__goal=Goal.READY, replica__reason__in=FOR_WANT_OF_ROOM)
+_ASKED = Q(replica__state__in=[State.SLEEPING, State.STOPPED]) & ~_PUT_OFF
+_CLAIMS = Q(replica__goal=Goal.READY) & (_ASKED | _COLD)
 _FAILED = Q(replica__state=State.FAILED) & ~(_COLD & Q(replica__goal=Goal.READY))
 _RESTS = Q(replica__goal=Goal.SLEEPING, replica__state=State.STOPPED)  # it sleeps without an engine
-_LEAVES = Q(replica__goal=Goal.STOPPED, replica__restarting=False) | _FAILED | _RESTS
+_LEAVES = Q(replica__goal=Goal.STOPPED, replica__restarting=False) | _FAILED | _RESTS | _PUT_OFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,7 @@ class Choice:
 
 
 def pick(among: Choice, wanted: Need, width: int, *, gpu: GPU | None = None) -> list[GPU]:
-    """The `width` GPUs of one node for one replica, the lead first. Raises NoCapacity. Looks at nothing else."""
+    """The `width` GPUs of one node for one replica, the lead first. Raises NoCapacity or NeverFits."""
     best: list[GPU] = []
     with_room = [candidate for candidate in among.gpus if among.free[candidate.pk] >= wanted.awake_bytes]
     for node_id in {candidate.node_id for candidate in with_room}:
@@ -184,16 +189,41 @@ def _named(gpu: GPU) -> str:
     return f"GPU {gpu.index} of {gpu.node.name}"
 
 
-def _no_room(needed: int, among: Choice, gpu: GPU | None, width: int) -> NoCapacity:
+def _no_room(needed: int, among: Choice, gpu: GPU | None, width: int) -> NoCapacity | NeverFits:
     candidates = [candidate for candidate in among.gpus if gpu is None or candidate.pk == gpu.pk]
     if gpu is not None and not candidates:
         return NoCapacity(f"{_named(gpu)} takes nothing new: it is closed to new replicas or not there", gpu=gpu.uuid)
+    if candidates and (never := _never(needed, among.gpus, candidates, width)) is not None:
+        return never
     best = max(candidates, key=lambda candidate: among.free[candidate.pk], default=None)
     room = max(among.free[best.pk], 0) if best else 0
     where = f"{_named(best)} has {sizes.free(room)} free" if best else "there is no GPU that takes replicas"
     count = f" on each of {width} GPUs of one node" if width > 1 else ""
     words = f"{sizes.needed(needed)} are needed{count}, {where}"
     return NoCapacity(words, needed_bytes=needed, free_bytes=room, gpu=best.uuid if best else None)
+
+
+def _most(gpu: GPU) -> int:
+    """What may be promised of it when it is empty."""
+    return gpu.memory_bytes - gpu.headroom_bytes
+
+
+def _never(needed: int, gpus: list[GPU], leads: list[GPU], width: int) -> NeverFits | None:
+    """Why waiting for room would not help; None where it fits once enough is free."""
+    large = [gpu for gpu in gpus if _most(gpu) >= needed]
+    there = Counter(gpu.node_id for gpu in large)
+    if any(gpu in large and there[gpu.node_id] >= width for gpu in leads):
+        return None
+    best = max(leads, key=_most)
+    facts = {"needed_bytes": needed, "free_bytes": _most(best), "gpu": best.uuid}
+    if _most(best) < needed:
+        largest = f"the largest, {_named(best)}," if len(leads) > 1 else _named(best)
+        room = f"{sizes.free(_most(best))} when it is empty"
+        return NeverFits(f"it can never fit: {sizes.needed(needed)} are needed, {largest} has {room}", **facts)
+    words = (
+        f"{sizes.needed(needed)} are needed on each of {width} GPUs of one node, {there[best.node_id]} are that large"
+    )
+    return NeverFits(f"it can never fit: {words}", **facts)
 
 
 def reserve(replica: Replica, gpus: Iterable[GPU], wanted: Need) -> None:

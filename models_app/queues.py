@@ -6,9 +6,10 @@ from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from sardeenz import redis
-from sardeenz.celery import app, gpu_queue
+from sardeenz.celery import CONTROL_QUEUE, app, gpu_queue
 
 RECONCILE = "models_app.reconcile_gpu"
+SCALE = "models_app.scale"
 _QUEUED_SECONDS = 5
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,14 @@ def poke(uuid: str) -> None:
             app.send_task(RECONCILE, args=[uuid], queue=gpu_queue(uuid), expires=60)
     except (RedisError, OperationalError, OSError) as error:
         logger.warning("poke lost: gpu=%s error=%s", uuid, error)
+
+
+def poke_control() -> None:
+    """Ask the control worker to bring deployments to their numbers now; a lost message costs a tick."""
+    try:
+        app.send_task(SCALE, queue=CONTROL_QUEUE, expires=60)
+    except (RedisError, OperationalError, OSError) as error:
+        logger.warning("poke lost: queue=%s error=%s", CONTROL_QUEUE, error)
 
 
 def received(uuid: str) -> None:

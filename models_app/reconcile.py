@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -19,7 +18,7 @@ from django.utils import timezone
 
 from gpus import processes
 from gpus.models import Node
-from models_app import effects, kv_limits, lifecycle, loads, observe, placement, queues, reclaim
+from models_app import effects, kv_limits, lifecycle, loads, observe, placement, queues, reclaim, removal
 from models_app.engines import logs
 from models_app.engines.diagnose import OUT_OF_MEMORY, Diagnosis, diagnose
 from models_app.errors import EngineRefused, MemoryHeld, NoCapacity, ReplicaMoved
@@ -35,7 +34,6 @@ SHORTEST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.1  # a load takes minutes: looking ten times a second costs little and misses nothing
 PROGRESS_SECONDS = 0.5
 PRUNE_SECONDS = 3600.0
-NO_ROOM_SECONDS = 30.0
 TELL_SECONDS = 1.0
 ACTOR = "worker"
 BROKEN = "a step of its worker broke"
@@ -176,11 +174,9 @@ class Reconciler:
             return
         if asked_for and replica.state != State.FAILED:
             lifecycle.set_goal(replica, Goal.SLEEPING, reason=error.code, actor=ACTOR, message=error.message)
-        elif replica.state == State.FAILED:
-            later = timezone.now() + timedelta(seconds=NO_ROOM_SECONDS)
-            lifecycle.note(replica, reason=error.code, message=error.message, restart_at=later)
         else:
-            lifecycle.set_goal(replica, Goal.STOPPED, reason=error.code, actor=ACTOR, message=error.message)
+            later = timezone.now() + lifecycle.NO_ROOM_PAUSE
+            lifecycle.note(replica, reason=error.code, message=error.message, restart_at=later)
 
     def _memory_held(self, replica: Replica, held: MemoryHeld) -> None:
         """It waits and says for what; that it waits is what makes its neighbours give memory back."""
@@ -262,7 +258,7 @@ class Reconciler:
     def _idle(self, replica: Replica) -> None:
         """Nothing to do: show a load's progress or whose turn it is, forget what has served its purpose."""
         if replica.state == State.STOPPED and replica.goal == Goal.STOPPED and replica.disposable:
-            lifecycle.forget(replica)
+            removal.forget(replica)
         elif replica.state == State.STARTING:
             now = time.monotonic()
             if now - self.progress_at.get(replica.marker, -PROGRESS_SECONDS) >= PROGRESS_SECONDS:
@@ -304,7 +300,8 @@ def _under_way(replica: Replica) -> bool:
         asked_for = replica.goal == Goal.READY and replica.reason == placement.CLAIMED
         return replica.port is not None or replica.goal == Goal.STOPPED or asked_for
     if replica.state == State.STOPPED:
-        return replica.port is not None or replica.goal == Goal.READY or replica.disposable
+        waits = lifecycle.waits_for_room(replica)
+        return replica.port is not None or (replica.goal == Goal.READY and not waits) or replica.disposable
     return replica.state != replica.goal or any(
         target.state in (State.READY, State.SLEEPING) for target in replica.replacements.all()
     )

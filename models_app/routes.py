@@ -68,8 +68,9 @@ def load_routes() -> list[Route]:
 
 def _route(deployment: Deployment, replicas: list[Replica]) -> Route:
     ready = [row for row in replicas if row.state == State.READY and _stays(row)]
-    state = "ready" if ready else _state(replicas)
-    telling = next((row for row in replicas if row.message), None)
+    state = "ready" if ready else _state(replicas, wanted=deployment.goal == Goal.READY)
+    told: list[Replica | Deployment] = [*replicas, deployment]
+    telling = next((row for row in told if row.message), None)
     return Route(
         deployment_id=deployment.pk,
         deployment_name=deployment.name,
@@ -124,8 +125,10 @@ def _stays(row: Replica) -> bool:
     return row.goal == Goal.READY or row.replaces_id is not None
 
 
-def _state(replicas: list[Replica]) -> RouteState:
+def _state(replicas: list[Replica], *, wanted: bool = False) -> RouteState:
     sources = {row.pk for row in replicas if not row.disposable}
+    if not sources and wanted:
+        return "starting"  # none is placed yet; whoever asks is told why
     own = [row for row in replicas if row.replaces_id not in sources]
     headed = [row for row in own if row.goal != Goal.STOPPED or row.restarting]
     if any((row.goal == Goal.READY and row.state != State.FAILED) or row.restarting for row in headed):

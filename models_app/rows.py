@@ -12,7 +12,7 @@ from typing import Any, Literal, TypedDict
 from django.db.models import Count, QuerySet, Sum
 
 from gpus.models import GPU, Node
-from models_app.models import Deployment, Replica, Reservation, Transition
+from models_app.models import Deployment, Replica, Reservation, Transition, counted
 from models_app.states import Goal, State
 
 HIDDEN = "(hidden)"
@@ -94,6 +94,9 @@ class DeploymentRow(TypedDict):
     overhead_bytes: int | None
     kv_floor_bytes: int | None
     kv_cap_bytes: int | None
+    goal: Goal
+    reason: str
+    message: str
     deleting: bool
     created_at: str
     waiting: WaitingRow | None
@@ -178,7 +181,11 @@ def gpus() -> QuerySet[GPU]:
 
 def deployments() -> QuerySet[Deployment]:
     """Deployments with their model, runtime and number of placed replicas."""
-    return Deployment.objects.select_related("model", "runtime").annotate(n_placed=Count("placed")).order_by("name")
+    return (
+        Deployment.objects.select_related("model", "runtime")
+        .annotate(n_placed=Count("placed", filter=counted("placed__")))
+        .order_by("name")
+    )
 
 
 def replicas() -> QuerySet[Replica]:
@@ -249,7 +256,7 @@ def deployment_row(deployment: Deployment, waiting: Mapping[int, WaitingRow]) ->
         "sleep_enabled": deployment.sleep_enabled,
         "idle_sleep_seconds": deployment.idle_sleep_seconds,
         "replicas": deployment.replicas,
-        "placed": deployment.placed.count() if placed is None else placed,
+        "placed": deployment.placed.filter(counted()).count() if placed is None else placed,
         "priority": deployment.priority,
         "pinned": deployment.pinned,
         "max_concurrency": deployment.max_concurrency,
@@ -261,6 +268,9 @@ def deployment_row(deployment: Deployment, waiting: Mapping[int, WaitingRow]) ->
         "overhead_bytes": deployment.overhead_bytes,
         "kv_floor_bytes": deployment.kv_floor_bytes,
         "kv_cap_bytes": deployment.kv_cap_bytes,
+        "goal": Goal(deployment.goal),
+        "reason": deployment.reason,
+        "message": deployment.message,
         "deleting": deployment.deleting,
         "created_at": deployment.created_at.isoformat(),
         "waiting": waiting.get(deployment.pk),

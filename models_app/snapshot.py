@@ -1,7 +1,8 @@
 """Everything a page needs to begin with, in a constant number of queries."""
 
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from django.db import transaction
 
@@ -30,6 +31,42 @@ def take() -> Snapshot:
         "deployments": [rows.deployment_row(deployment, waits) for deployment in rows.deployments()],
         "replicas": [rows.replica_row(replica) for replica in rows.replicas()],
     }
+
+
+@dataclass(slots=True)
+class Shown:
+    """What one process has told open pages, to find what nobody told them.
+
+    Whoever changes a row tells pages at once. What changes beside it (a name in another row, a sum, what the database
+    or a colleague's discovery wrote) is found here by comparing, at most a tick later.
+    """
+
+    rows: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
+    known: bool = False
+
+    def tell(self) -> None:
+        """Publish every row that differs from what it was; the first time only look."""
+        taken = take()
+        tables = {"node": taken["nodes"], "gpu": taken["gpus"], "deployment": taken["deployments"]}
+        kinds: dict[str, Any] = tables | {"replica": taken["replicas"]}
+        now = {(kind, row["id"]): row for kind, rows_of in kinds.items() for row in rows_of}
+        if self.known:
+            for key in self.rows.keys() | now.keys():
+                _tell(key, self.rows.get(key), now.get(key))
+        self.rows, self.known = now, True
+
+
+def _tell(key: tuple[str, int], before: dict[str, Any] | None, row: dict[str, Any] | None) -> None:
+    kind, number = key
+    if row is None and before is not None:
+        events.publish(events.LIFECYCLE, {"kind": kind, "id": number, "seq": before["seq"] + 1, "row": None})
+    elif row is not None and (before is None or _lasting(before) != _lasting(row)):
+        events.publish(events.LIFECYCLE, {"kind": kind, "id": number, "seq": row["seq"], "row": row})
+
+
+def _lasting(row: dict[str, Any]) -> dict[str, Any]:
+    """Without what changes all the time, and is told in other ways."""
+    return {name: value for name, value in row.items() if name not in ("seen_at", "waiting")}
 
 
 def publish_deployment(deployment_id: int, seq: int) -> None:

@@ -8,10 +8,14 @@ from django.conf import settings
 from django.utils import timezone
 
 from gpus.models import GPU
-from models_app import idle, queues, waiting
+from models_app import idle, queues, scale, snapshot, waiting
 from models_app.models import Transition
 from models_app.reconcile import Reconciler
+from models_app.setbacks import Setbacks
 from sardeenz import heartbeats
+
+_setbacks = Setbacks()
+_shown = snapshot.Shown()
 
 
 @cache
@@ -28,12 +32,20 @@ def reconcile_gpu(uuid: str) -> None:
 
 @shared_task(name="models_app.tick")
 def tick() -> None:
-    """Poke every GPU, so that a lost message costs two seconds; show who waits; put idle deployments to sleep."""
+    """Poke every GPU, so that a lost message costs two seconds; see to numbers, idle times and what pages show."""
     heartbeats.say(heartbeats.TICKS)
     for uuid in GPU.objects.filter(present=True).values_list("uuid", flat=True):
         queues.poke(uuid)
+    scale.bring_about(_setbacks)
     waiting.publish()
     idle.sleep_idle()
+    _shown.tell()
+
+
+@shared_task(name=queues.SCALE)
+def bring_about() -> None:
+    """Somebody changed a deployment's number of replicas."""
+    scale.bring_about(_setbacks)
 
 
 @shared_task(name="models_app.prune_history")

@@ -94,11 +94,11 @@ def _writes_state(node: ast.AST) -> bool:
 
 
 def _handles_replicas(path: Path) -> bool:
-    return path != Path("models_app/lifecycle.py") and "models_app.models" in (ROOT / path).read_text()
+    return path != Path("models_app/transition.py") and "models_app.models" in (ROOT / path).read_text()
 
 
 @pytest.mark.parametrize("path", [path for path in PRODUCT if _handles_replicas(path)], ids=str)
-def test_only_lifecycle_writes_the_state_of_a_replica(path: Path) -> None:
+def test_only_transition_writes_the_state_of_a_replica(path: Path) -> None:
     assert [node.lineno for node in ast.walk(_tree(path)) if _writes_state(node)] == []
 
 

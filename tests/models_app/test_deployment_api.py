@@ -137,10 +137,30 @@ def test_deploy_places_the_replicas(operator: Client) -> None:
     assert Replica.objects.get().gpu == wanted
 
 
-def test_without_room_deploy_says_how_much_is_missing(operator: Client) -> None:
-    factories.gpu(memory_bytes=4 * GIB)
-    status, body = send(operator, "post", f"/{factories.deployment().pk}/deploy")
-    assert (status, body["code"], body["fields"]["needed_bytes"]) == (503, "no_capacity", 18 * GIB)
+def test_what_can_never_fit_is_told_so_and_leaves_nothing_behind(operator: Client) -> None:
+    gpu = factories.gpu(memory_bytes=4 * GIB)
+    deployment = factories.deployment()
+    for verb in ("deploy", "start"):
+        status, body = send(operator, "post", f"/{deployment.pk}/{verb}")
+        assert (status, body["code"], body["fields"]["needed_bytes"]) == (409, "never_fits", 18 * GIB)
+        words = f"it can never fit: 18 GiB are needed, GPU 0 of {gpu.node.name} has 3 GiB when it is empty"
+        assert body["message"] == words
+    deployment.refresh_from_db()
+    assert (deployment.goal, deployment.seq, Replica.objects.count()) == (Goal.STOPPED, 1, 0)
+
+
+def test_what_finds_no_room_is_accepted_and_says_that_it_waits(operator: Client) -> None:
+    gpu = factories.gpu()
+    factories.replica(gpu=gpu, deployment=factories.deployment(weights_bytes=70 * GIB))
+    deployment = factories.deployment()
+    status, row = send(operator, "post", f"/{deployment.pk}/deploy")
+    assert (status, row["goal"], row["reason"], row["placed"]) == (202, "ready", "no_capacity", 0)
+    where = f"18 GiB are needed, GPU 0 of {gpu.node.name} has 7 GiB free"
+    assert row["message"] == f"It waits for room: {where}"
+    status, body = send(operator, "post", f"/{deployment.pk}/deploy", gpu=gpu.uuid)
+    assert (status, body["code"], body["message"]) == (503, "no_capacity", where)
+    status, row = send(operator, "post", f"/{deployment.pk}/stop")
+    assert (status, row["goal"], row["message"]) == (202, "stopped", "")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from django.test import Client
 
 from gpus.models import GPU
 from models_app import fit, lifecycle
-from models_app.errors import NoCapacity
+from models_app.errors import NeverFits, NoCapacity
 from models_app.models import Deployment, Model, Replica
 from tests import factories
 
@@ -43,19 +43,18 @@ def crowded() -> list[GPU]:
 
 
 class _Undone(Exception):
-    """Ends a transaction whose outcome is known."""
+    """Ends a transaction whose outcome is known: how many replicas found room."""
 
 
 def placed(deployment: Deployment, gpu: GPU | None) -> bool:
-    """Whether `deploy` finds room, with everything as before afterwards."""
+    """Whether `deploy` finds room for all, with everything as before afterwards."""
     try:
         with transaction.atomic():
-            lifecycle.deploy(deployment, actor="t", gpu=gpu)
-            raise _Undone
-    except NoCapacity:
+            raise _Undone(len(lifecycle.deploy(deployment, actor="t", gpu=gpu)))
+    except (NoCapacity, NeverFits):
         return False
-    except _Undone:
-        return True
+    except _Undone as undone:
+        return bool(undone.args[0] == deployment.replicas)
 
 
 @pytest.mark.parametrize("width", [1, 2, 3])
@@ -102,7 +101,7 @@ def test_a_move_fits_where_move_finds_room() -> None:
     assert answer["needed_bytes"] == 23 * GIB
     codes = {one["gpu"]: one["code"] for one in answer["gpus"]}
     assert [codes[gpu.pk] for gpu in gpus[:2]] == ["no_capacity", ""]
-    with pytest.raises(NoCapacity):
+    with pytest.raises(NeverFits):
         lifecycle.move(Replica.objects.get(pk=replica.pk), factories.gpu(memory_bytes=8 * GIB), actor="t")
 
 
@@ -119,9 +118,9 @@ def test_the_api_says_what_is_needed_and_why_not_in_words(reader: Client) -> Non
         "",
     }
     status, told = ask(reader, model=model.pk, weights_bytes=90 * GIB)
-    assert (status, told["fits"], told["code"]) == (200, False, "no_capacity")
-    assert "93 GiB are needed, GPU 1 of" in told["why"]
-    assert told["why"].endswith("has 79 GiB free")
+    assert (status, told["fits"], told["code"]) == (200, False, "never_fits")
+    assert "it can never fit: 93 GiB are needed, the largest, GPU " in told["why"]
+    assert told["why"].endswith("has 79 GiB when it is empty")
 
 
 def test_nothing_is_written_for_an_answer(reader: Client) -> None:

@@ -82,7 +82,8 @@ def test_a_move_answers_with_the_copy(operator: Client) -> None:
 
 
 def test_a_move_without_room_says_how_much_is_missing(operator: Client) -> None:
-    source, target = factories.gpu(), factories.gpu(memory_bytes=10 * factories.GIB)
+    source, target = factories.gpu(), factories.gpu()
+    factories.replica(gpu=target, deployment=factories.deployment(weights_bytes=70 * factories.GIB))
     status, body = post(operator, factories.replica(gpu=source), "move", gpu=target.uuid)
     assert (status, body["code"]) == (503, "no_capacity")
     assert body["fields"]["needed_bytes"] == 18 * factories.GIB

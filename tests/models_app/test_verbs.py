@@ -2,11 +2,12 @@
 
 import pytest
 
-from models_app import lifecycle
+from models_app import lifecycle, removal
 from models_app.errors import (
     HostMemoryShort,
     IllegalTransition,
     MoveInProgress,
+    NeverFits,
     NoCapacity,
     ReplicaMoved,
     SleepDisabled,
@@ -60,7 +61,7 @@ def test_fewer_replicas_stop_the_surplus() -> None:
 
 def test_a_replica_that_does_not_fit_is_refused_with_the_arithmetic() -> None:
     gpu = factories.gpu()
-    with pytest.raises(NoCapacity) as refused:
+    with pytest.raises(NeverFits) as refused:
         lifecycle.deploy(factories.deployment(weights_bytes=79 * GIB), actor="ada")
     assert refused.value.fields == {"needed_bytes": 81 * GIB, "free_bytes": 79 * GIB, "gpu": gpu.uuid}
     assert not Replica.objects.exists()
@@ -96,12 +97,15 @@ def test_a_started_stopped_replica_takes_the_present_settings_and_a_new_generati
     assert replica.reservations.get().held_bytes == 18 * GIB
 
 
-def test_starting_a_stopped_replica_whose_room_is_taken_is_refused() -> None:
+def test_a_started_replica_whose_room_is_taken_waits_for_room_and_claims_none() -> None:
     gpu = factories.gpu()
     stopped = factories.replica(State.STOPPED)
     lifecycle.deploy(factories.deployment(weights_bytes=70 * GIB), actor="ada", gpu=gpu)
-    with pytest.raises(NoCapacity):
-        lifecycle.start(stopped, actor="ada")
+    stopped = lifecycle.start(stopped, actor="ada")
+    assert (stopped.state, stopped.goal, stopped.reason) == (State.STOPPED, Goal.READY, "no_capacity")
+    assert stopped.message == f"It waits for room: 18 GiB more are needed, GPU 0 of {gpu.node.name} has 7 GiB free"
+    assert stopped.restart_at is not None
+    lifecycle.deploy(factories.deployment(weights_bytes=4 * GIB), actor="ada", gpu=gpu)
 
 
 def test_sleep_needs_sleep_mode() -> None:
@@ -132,8 +136,10 @@ def test_a_wake_is_refused_when_the_sleepers_place_was_taken() -> None:
 
 def test_a_sleeper_headed_for_ready_has_claimed_its_place() -> None:
     factories.replica(State.SLEEPING, goal=Goal.READY, deployment=factories.deployment(weights_bytes=60 * GIB))
-    with pytest.raises(NoCapacity):
-        lifecycle.deploy(factories.deployment(), actor="ada")
+    deployment = factories.deployment()
+    assert lifecycle.deploy(deployment, actor="ada") == []
+    deployment.refresh_from_db()
+    assert deployment.reason == "no_capacity"
 
 
 def test_a_wake_that_waits_for_room_can_be_cancelled() -> None:
@@ -183,7 +189,7 @@ def test_deleting_a_deployment_stops_its_replicas_and_goes_with_the_last() -> No
     assert (replica.goal, replica.disposable) == (Goal.STOPPED, True)
     Replica.objects.update(state=State.STOPPED, deadline_at=None)
     replica.refresh_from_db()
-    lifecycle.forget(replica)
+    removal.forget(replica)
     assert not Deployment.objects.exists()
 
 
