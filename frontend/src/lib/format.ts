@@ -133,9 +133,9 @@ export function moment(at: string | null | undefined): string {
   return new Date(at).toLocaleString("en-GB", shown);
 }
 
-/** "31 Jan, 14:05:09", UTC. */
+/** "31 Jan, 14:05:09 UTC". */
 export function utc(at: string): string {
-  return `${day(Date.parse(at))}, ${new Date(at).toISOString().slice(11, 19)}`;
+  return `${day(Date.parse(at))}, ${new Date(at).toISOString().slice(11, 19)} UTC`;
 }
 
 /** "31 Jan" of a UTC day, with "14:00" of a UTC hour. */
