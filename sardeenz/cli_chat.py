@@ -67,10 +67,17 @@ def _pieces(answer: HTTPResponse) -> Iterator[str]:
         if not data or data == "[DONE]":
             continue  # comments keep a waiting connection alive
         event = json.loads(data)
+        _tell_simulated(event)
         if "error" in event:
             fail(str(event["error"].get("message", event["error"])))
         for choice in event.get("choices", []):
             yield choice.get("delta", {}).get("content") or ""
+
+
+def _tell_simulated(event: dict[str, Any]) -> None:
+    """The simulator's answers carry it in their fingerprint; in a conversation it stands on standard error."""
+    if str(event.get("system_fingerprint") or "").endswith("simulated"):
+        say("(simulated: no model wrote this)", "dim", error=True)
 
 
 def _words(refusal: cli_http.Refusal) -> str:

@@ -13,6 +13,13 @@ from sardeenz.cli_output import Cell, emit, examples, painted, say, table
 WATCH_SECONDS = 2.0
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
+_WAITS_UNTIL = {
+    "wake": "it wakes",
+    "load": "it starts",
+    "room": "there is room on its GPU",
+    "engine": "its engine accepts connections",
+    "queue": "fewer of its calls are being answered",
+}
 _COLOURS = {"ready": "green", "sleeping": "blue", "failed": "red", "stopped": "dim"}
 _GPU_COLUMNS = ("node", "gpu", "device", "used", "reserved", "memory", "busy", "uuid")
 _REPLICA_COLUMNS = (
@@ -162,7 +169,7 @@ def _waiting(deployments: Rows) -> list[str]:
         if waiting := row.get("waiting"):
             since = f" since {cli_times.clock(waiting['since'])}" if waiting.get("since") else ""
             until = f"; expected ready at {cli_times.clock(waiting['expected_at'])}" if waiting["expected_at"] else ""
-            why = f": {waiting['reason']}" if waiting.get("reason") else ""
+            why = f" until {_WAITS_UNTIL.get(waiting['reason'], waiting['reason'])}" if waiting.get("reason") else ""
             calls = "1 call waits" if waiting["count"] == 1 else f"{waiting['count']} calls wait"
             found.append(painted(f"{row['name']}: {calls}{since}{why}{until}", "yellow"))
     return found

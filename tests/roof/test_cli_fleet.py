@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from gpus import telemetry
 from models_app.models import Deployment, Model, Replica
 from models_app.states import State
-from sardeenz import cli_names
+from sardeenz import cli_names, cli_status
 from sardeenz.cli import app
 from tests import factories
 
@@ -55,6 +55,15 @@ def test_status_shows_what_is_used_and_done_now(run: Any) -> None:
     assert " ".join(row).endswith("0 ready ready 28 GiB 18 GiB 5 GiB of 20 GiB 3 2 1,234"), row
     gpu = " ".join(line_of(shown, replica.gpu.node.name))
     assert "30 GiB 18 GiB 80 GiB 42%" in gpu, gpu
+
+
+def test_status_says_who_waits_since_when_and_for_what() -> None:
+    waiting = {"count": 2, "since": "2030-01-31T12:00:05Z", "expected_at": "2030-01-31T12:00:40Z", "reason": "room"}
+    (line,) = cli_status._waiting([{"name": "chat", "waiting": waiting}, {"name": "code", "waiting": None}])
+    at = [datetime(2030, 1, 31, 12, 0, second, tzinfo=UTC).astimezone() for second in (5, 40)]
+    since, ready = (f"{moment:%H:%M:%S %Z}" for moment in at)
+    said = f"chat: 2 calls wait since {since} until there is room on its GPU; expected ready at {ready}"
+    assert said in line
 
 
 def test_without_readings_the_rows_are_shown_all_the_same(run: Any) -> None:
