@@ -4,6 +4,8 @@ from typing import Final
 
 LABELS: Final = {
     "allowed_models": "models",
+    "asleep_bytes": "asleep",
+    "awake_bytes": "awake",
     "capture_until": "capturing",
     "concurrent_requests": "requests at once",
     "environment": "environment",
@@ -14,11 +16,13 @@ LABELS: Final = {
     "gpu_seconds_per_month": "GPU seconds per month",
     "group_by": "grouping",
     "headroom_bytes": "headroom",
+    "held_bytes": "held",
     "idle_sleep_seconds": "sleep when idle",
     "kv_cap_bytes": "KV cap",
     "kv_floor_bytes": "KV floor",
     "max_concurrency": "requests at once",
     "max_model_len": "longest context",
+    "memory_bytes": "memory",
     "non_field_errors": "",
     "overhead_bytes": "overhead",
     "queue_seconds": "longest wait in the queue",
