@@ -1,5 +1,6 @@
 """What a call used is read from the end of its answer, and written later, in batches."""
 
+import asyncio
 import time
 
 import msgspec
@@ -48,6 +49,20 @@ async def test_a_whole_answer_is_accounted(world: World, run, engine: Engine) ->
     await until(lambda: bool(world.usage))
     assert world.usage[0].usage == Usage(7, 5, 3)
     assert world.usage[0].ttft_seconds is None
+
+
+async def test_who_leaves_without_reading_the_answer_was_answered(world: World, run, engine: Engine) -> None:
+    """The engine made it and it was sent: whether anybody looked at it nobody can know."""
+    world.serve("m", engine)
+    gateway = await run()
+    for after in (0.0, 0.05):
+        client = await gateway.open(b'{"model":"m"}')
+        await client.reader.read(1)
+        await asyncio.sleep(after)
+        await client.leave()
+        await until(lambda: bool(world.usage))
+        used = world.usage.pop()
+        assert (used.outcome, used.usage) == ("ok", Usage(7, 5, 3))
 
 
 async def test_records_are_kept_while_the_database_is_away_and_dropped_only_beyond_a_limit(
