@@ -1,6 +1,7 @@
 """A thousand calls of every kind, many of them cancelled: the books equal the engines' own counters to the token."""
 
 import asyncio
+import json
 import random
 import subprocess
 from collections import Counter
@@ -32,8 +33,10 @@ Kind = Callable[["Crowd", Session, str], Awaitable[None]]
 class Crowd:
     """Callers with one key each, at two gateways; they sum up what they were told."""
 
-    def __init__(self, models: dict[str, list[str]], sessions: list[Session], seed: int) -> None:
+    def __init__(self, models: dict[str, list[str]], leaver: str, sessions: list[Session], seed: int) -> None:
         self.models = models
+        self.leaver = leaver
+        """The key of those who may leave while their answer is on its way: nobody knows whether they were told."""
         self.sessions = sessions
         self.random = random.Random(seed)
         self.told: Counter[tuple[str, str]] = Counter()
@@ -136,14 +139,24 @@ async def left_mid_stream(crowd: Crowd, session: Session, key: str) -> None:
                 return
 
 
-async def left_waiting(crowd: Crowd, session: Session, key: str) -> None:
-    """Anywhere between the request's last byte and the answer's first."""
+async def left_waiting(crowd: Crowd, session: Session, _: str) -> None:
+    """Anywhere between the request's last byte and the answer's first; on a busy machine also after it."""
     try:
         async with asyncio.timeout(crowd.random.uniform(0, 0.15)):
-            headers = {"Authorization": f"Bearer {key}"}
-            await session.post("/v1/chat/completions", json=chat(crowd, key, max_tokens=200), headers=headers)
+            await crowd.post(session, crowd.leaver, "/v1/chat/completions", **chat(crowd, crowd.leaver, max_tokens=200))
     except (TimeoutError, httpx2.HTTPError):
         pass
+
+
+async def left_unread(crowd: Crowd, session: Session, _: str) -> None:
+    """After the answer came, which is not looked at: for the engine and its gateway it is a call like any other."""
+    body = json.dumps(chat(crowd, crowd.leaver, max_tokens=2)).encode()
+    url = session.base_url
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {crowd.leaver}\r\n"
+    writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+    await reader.read(1)
+    writer.close()
 
 
 async def embedded(crowd: Crowd, session: Session, key: str) -> None:
@@ -154,7 +167,8 @@ KINDS: dict[Kind, int] = {
     whole_chat: 24,
     streamed: 26,
     left_mid_stream: 18,
-    left_waiting: 10,
+    left_waiting: 7,
+    left_unread: 3,
     several_answers: 6,
     message: 5,
     stored_response: 4,
@@ -186,7 +200,9 @@ def test_a_thousand_mixed_calls_are_accounted_to_the_token(stack: Stack) -> None
     replicas = [deploy("common"), deploy("own"), deploy("embed", "--runner=pooling")]
     team = factories.team("readers")
     teamed, teamed_text = factories.api_key(team=team)
-    models = {stack.key: ["common"], teamed_text: ["common", "own"]}
+    _, leaver = factories.api_key(team=team)
+    models = {stack.key: ["common"], teamed_text: ["common", "own"], leaver: ["common", "own"]}
+    callers = [stack.key, teamed_text]
     for replica in replicas:
         wait_for(replica, "ready")
     until(lambda: _answers(port, stack.key), "the second gateway answers")
@@ -196,9 +212,9 @@ def test_a_thousand_mixed_calls_are_accounted_to_the_token(stack: Stack) -> None
         limits = httpx2.Limits(max_connections=None)
         urls = [stack.url.removesuffix("/v1"), f"http://127.0.0.1:{port}"]
         sessions = [Session(base_url=url, timeout=timeout, limits=limits, trust_env=False) for url in urls]
-        crowd = Crowd(models, sessions, seed)
+        crowd = Crowd(models, leaver, sessions, seed)
         kinds = crowd.random.choices(list(KINDS), list(KINDS.values()), k=count)
-        calls = [crowd.call(crowd.random.choice(list(models)), kind) for kind in kinds]
+        calls = [crowd.call(crowd.random.choice(callers), kind) for kind in kinds]
         await asyncio.gather(*calls)
         for session in sessions:
             await session.aclose()
@@ -250,4 +266,7 @@ def _check_keys(keys: dict[str, ApiKey], told: Counter[tuple[str, str]]) -> None
         rows = rows.exclude(stream=True)  # of streams only some were told
         sums = rows.aggregate(prompt=Sum("prompt_tokens"), completion=Sum("completion_tokens"))
         assert sums == {"prompt": told[text, "prompt"], "completion": told[text, "completion"]}
+    unread = UsageRecord.objects.exclude(key__in=list(keys.values())).filter(outcome="ok")
+    assert unread.exclude(told="answer").count() == 0
+    assert unread.filter(completion_tokens=2).exists()
     assert set(UsageRecord.objects.filter(key__team__isnull=False).values_list("team__name", flat=True)) == {"readers"}
