@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import threading
-from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -58,29 +57,6 @@ def test_a_killed_engine_is_replaced_and_the_reason_recorded(stack: Stack) -> No
     assert failure.reason == "engine_killed"
     assert replica.generation == 2
     assert answers(stack, replica)
-
-
-def test_a_killed_gateways_routes_and_leases_go_with_it(service_environment: dict[str, str], tmp_path: Path) -> None:
-    """Its report would live for ten minutes here: only its process's end can end the drain."""
-    stack = Stack(service_environment | {"SARDEENZ_GATEWAY_TTL_SECONDS": "600"}, tmp_path)
-    stack.start()
-    try:
-        args = [*FAST, "--tokens-per-second", "20"]
-        [replica] = lifecycle.deploy(factories.deployment(extra_args=args), actor="test")
-        wait_for(replica, "ready")
-        clients, act, done = Clients(stack.url, stack.key), threading.Event(), threading.Event()
-        thread = under_load(clients, replica.spec["served_name"], 4, act, done)
-        try:
-            assert act.wait(60)
-            stack.kill("gateway")
-            lifecycle.sleep(Replica.objects.get(pk=replica.pk), actor="test")
-            wait_for(replica, "sleeping")
-        finally:
-            done.set()
-            thread.join()
-    finally:
-        stack.stop()
-        connection.close()
 
 
 def answers(stack: Stack, replica: Replica) -> bool:

@@ -1,0 +1,172 @@
+"""Engines that live and serve nobody, and engines that we ended: real processes and a worker's loop, no gateway."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from gpus import discovery, processes
+from gpus.installation import installation_id
+from gpus.models import GPU
+from models_app import activity, lifecycle, observe, resume
+from models_app.engines import logs
+from models_app.models import EngineRuntime, Replica, Transition
+from models_app.reconcile import Reconciler
+from sardeenz import engines_left, redis
+from tests import factories
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def worker() -> Iterator[Reconciler]:
+    """The worker of an empty simulated GPU."""
+    discovery.discover()
+    yield Reconciler(GPU.objects.get(index=0).uuid)
+    for engine in processes.find_all(installation_id()).values():
+        processes.kill(engine)
+    while processes.find_all(installation_id()):
+        time.sleep(0.02)
+    processes.reap()
+    connection.close()
+
+
+def until(worker: Reconciler, done: Callable[[], bool], what: str) -> float:
+    """Let the worker go round until it is so; how many seconds that took."""
+    began = time.monotonic()
+    while not done():
+        rows = list(Replica.objects.values_list("deployment__name", "state", "goal", "reason", "message"))
+        assert time.monotonic() - began < 100, f"not within 100 s: {what}: {rows}"
+        worker.run()
+    return time.monotonic() - began
+
+
+def state(replica: Replica) -> str:
+    replica.refresh_from_db()
+    return replica.state
+
+
+def faulty(tmp_path: Path, **environment: str) -> Replica:
+    """A replica of the faulty engine."""
+    script = tmp_path / "vllm"
+    source = Path(__file__).with_name("faulty_engine.py").read_text()
+    script.write_text(f"#!{sys.executable}\n{source}")
+    script.chmod(0o755)
+    kind = EngineRuntime.Kind.VLLM_CPU
+    runtime = factories.runtime(name="faulty", kind=kind, executable=str(script), kvcached=False)
+    deployment = factories.deployment(runtime=runtime, environment=environment, sleep_enabled=False)
+    return lifecycle.deploy(deployment, actor="test", gpu=GPU.objects.get(index=0))[0]
+
+
+def engine(replica: Replica) -> processes.EngineProcess:
+    return processes.find_all(installation_id())[replica.marker]
+
+
+def failure() -> Transition:
+    return Transition.objects.get(new="failed")
+
+
+def test_a_server_that_is_gone_is_missed_though_its_child_lives_on(worker: Reconciler, tmp_path: Path) -> None:
+    replica = faulty(tmp_path)
+    until(worker, lambda: state(replica) == "ready", "it serves")
+    first = engine(replica)
+    assert len(first.pids) == 2
+    os.kill(first.pid, signal.SIGKILL)
+    until(worker, lambda: state(replica) == "failed", "its end is seen")
+    assert failure().reason == "server_gone"
+    assert "server process ended" in failure().message
+    until(worker, lambda: state(replica) == "ready", "it serves again")
+    assert replica.generation == 2
+    assert [pid for pid in first.pids if processes.start_time(pid) is not None] == []
+
+
+def test_an_engine_that_says_it_is_not_healthy_is_started_afresh(
+    worker: Reconciler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observe, "DEEP_PROBE_SECONDS", 0.2)
+    monkeypatch.setitem(observe.STEADY_SECONDS, observe.UNHEALTHY, 1.0)
+    sick = tmp_path / "sick"
+    replica = faulty(tmp_path, SICK=str(sick))
+    until(worker, lambda: state(replica) == "ready", "it serves")
+    sick.touch()
+    until(worker, lambda: state(replica) == "failed", "it is not left ready")
+    sick.unlink()
+    assert failure().reason == "unhealthy"
+    until(worker, lambda: state(replica) == "ready", "it serves again")
+    assert replica.generation == 2
+
+
+def test_a_drain_does_not_wait_at_a_server_that_accepts_no_connection(worker: Reconciler, tmp_path: Path) -> None:
+    replica = faulty(tmp_path)
+    until(worker, lambda: state(replica) == "ready", "it serves")
+    os.kill(engine(replica).pid, signal.SIGUSR1)
+    lifecycle.stop(replica, actor="test")
+    until(worker, lambda: state(replica) == "stopped", "it is stopped long before the drain's 300 s")
+    assert failure().reason == "connection_refused"
+    assert processes.find_all(installation_id()) == {}
+
+
+@pytest.fixture
+def gateway(service_environment: dict[str, str], unused_tcp_port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A gateway whose report would live for ten minutes without it."""
+    environment = service_environment | {
+        "SARDEENZ_GATEWAY_PORT": str(unused_tcp_port),
+        "SARDEENZ_GATEWAY_TTL_SECONDS": "600",
+    }
+    argv = [sys.executable, "-m", "sardeenz.serve_gateway"]
+    process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_killed_gateway_holds_up_no_sleep(worker: Reconciler, gateway: subprocess.Popen[bytes]) -> None:
+    deployment = factories.deployment(extra_args=["--load-seconds", "0.2"])
+    [replica] = lifecycle.deploy(deployment, actor="test", gpu=GPU.objects.get(index=0))
+    until(worker, lambda: state(replica) == "ready", "it serves")
+    routed = {replica.marker}
+    until(worker, lambda: [report.routes for report in activity.read_reports()] == [routed], "it is routed")
+    gateway.kill()
+    gateway.wait()
+    assert redis.client().keys(redis.key("gateway", "*"))  # the report is there: nothing but the process is gone
+    lifecycle.sleep(replica, actor="test")
+    seconds = until(worker, lambda: state(replica) == "sleeping", "it sleeps, although the report says it is routed")
+    print(f"asleep {seconds:.1f} s after a gateway's kill")
+
+
+def test_what_we_ended_loads_again_and_what_slept_waits_for_its_first_request(worker: Reconciler) -> None:
+    args = ["--load-seconds", "0.2"]
+    served, slept = (
+        lifecycle.deploy(factories.deployment(extra_args=args), actor="test", gpu=GPU.objects.get(index=0))[0]
+        for _ in range(2)
+    )
+    until(worker, lambda: [state(served), state(slept)] == ["ready", "ready"], "both serve")
+    lifecycle.sleep(slept, actor="test")
+    until(worker, lambda: state(slept) == "sleeping", "one sleeps")
+    engines_left.stop(installation_id(), Path(settings.SEGMENT_DIR), seconds=10)
+    resume.resume()
+    until(worker, lambda: state(served) == "ready", "who served serves again")
+    assert (state(slept), slept.goal) == ("stopped", "sleeping")
+    lifecycle.wake(slept, actor="test")
+    until(worker, lambda: state(slept) == "ready", "it loads when it is asked for")
+    assert not Transition.objects.filter(new="failed").exists()
+    assert [served.restarts, slept.restarts] == [0, 0]
+
+
+def test_the_log_of_a_loud_engine_is_bounded_while_it_runs(
+    worker: Reconciler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "ENGINE_LOG_BYTES", 2**20)
+    replica = faulty(tmp_path, LOUD="40000")
+    until(worker, lambda: state(replica) == "ready", "it serves")
+    worker.run()
+    log = logs.path(replica.pk, 1, replica.spec["deployment_name"])
+    assert log.stat().st_size <= 2**20
+    assert logs.tail(log)[-1].startswith("line 39999 ")
