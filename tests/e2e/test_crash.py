@@ -10,8 +10,7 @@ from django.db import connection
 
 from gpus import devices
 from models_app import lifecycle
-from models_app.errors import NoCapacity
-from models_app.models import Replica, Transition
+from models_app.models import Deployment, Replica, Transition
 from tests import factories
 from tests.e2e.stack import Stack, until, wait_for
 from tests.e2e.test_move import under_load
@@ -71,17 +70,14 @@ def answers(stack: Stack, replica: Replica) -> bool:
     return clients.failed == []
 
 
-def test_two_loads_at_once_for_the_last_room_one_is_placed_one_refused(stack: Stack) -> None:
+def test_two_loads_at_once_for_the_last_room_one_is_placed_one_waits(stack: Stack) -> None:
     stack.kill("gpu0", "gpu1")
     lifecycle.deploy(factories.deployment(weights_bytes=70 * factories.GIB), actor="test", gpu=stack.gpus[1])
     wanted = [factories.deployment(weights_bytes=50 * factories.GIB) for _ in range(2)]
-    results: list[object] = []
 
     def load(index: int) -> None:
         try:
-            results.extend(lifecycle.deploy(wanted[index], actor="test"))
-        except NoCapacity as error:
-            results.append(error)
+            lifecycle.deploy(wanted[index], actor="test")
         finally:
             connection.close()  # a thread has a connection of its own
 
@@ -90,9 +86,9 @@ def test_two_loads_at_once_for_the_last_room_one_is_placed_one_refused(stack: St
         thread.start()
     for thread in threads:
         thread.join()
-    [refused] = [result for result in results if isinstance(result, NoCapacity)]
-    assert refused.fields["needed_bytes"] == 52 * factories.GIB
-    assert refused.fields["free_bytes"] == 27 * factories.GIB
+    [waits] = Deployment.objects.filter(pk__in=[one.pk for one in wanted], reason="no_capacity")
+    assert waits.message.startswith("It waits for room: 52 GiB are needed, ")
+    assert waits.message.endswith(" has 27 GiB free")
     assert Replica.objects.filter(deployment__in=wanted).count() == 1
 
 
