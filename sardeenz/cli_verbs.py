@@ -114,5 +114,7 @@ def tell(row: dict[str, Any]) -> None:
     """What becomes of each replica of a deployment, after a verb."""
     for each in rows("replicas", deployment=row["id"]):
         say(describe(each))
-    if row["placed"] < row["replicas"]:
+    if row["message"]:
+        say(f"{row['name']}: {row['message']}")
+    elif row["placed"] < row["replicas"]:
         say(f"{row['name']} has {row['placed']} of {row['replicas']} replicas")
