@@ -119,5 +119,6 @@ application = Gateway(
     route_ttl_seconds=settings.ROUTE_TTL_SECONDS,
     idle_seconds=settings.ENGINE_IDLE_SECONDS,
     metrics_dir=settings.DATA_DIR / "metrics",
+    origins=frozenset(origin.encode() for origin in settings.CORS_ORIGINS),
     open_tracing=tracing.from_environment,
 )

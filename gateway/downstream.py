@@ -21,6 +21,8 @@ from sardeenz.errors import SardeenzError
 
 KEEP_SECONDS = 75.0
 LINGER_SECONDS = 2.0
+PROBE_SECONDS = 0.05
+"""After a first word to a client that has closed its sending side, until a second shows whether it has left."""
 HEAD_BYTES = 64 * 1024
 EARLY_BYTES = 64 * 1024  # a body larger than this is not waited for before the key is looked at
 SLOWEST_BYTES_PER_SECOND = 64 * 1024
@@ -73,10 +75,13 @@ class Client(asyncio.Protocol):
         self._head_bytes = 0
         self._reading: Request | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._reply: Reply | None = None
         self._next: deque[Request] = deque()
         self._spoilt: SardeenzError | None = None
         self._discarding = False
         self._gone = False
+        self._half_closed = False
+        self._second_probe: asyncio.TimerHandle | None = None
         self._stalled: tuple[int, float] | None = None
         self._room: asyncio.Future[None] | None = None
         self.write: Callable[[bytes], None] = _nowhere
@@ -113,6 +118,8 @@ class Client(asyncio.Protocol):
         self._server.connections.discard(self)
         self._service.clients.discard(self)
         self._next.clear()
+        if self._second_probe is not None:
+            self._second_probe.cancel()
         if self._reading is not None:
             self._release(self._reading)
         if self._serving is not None:
@@ -120,6 +127,22 @@ class Client(asyncio.Protocol):
             # One that had not begun yet never reaches its own `finally`.
             self._serving.add_done_callback(self._server.tasks.discard)
         self.resume_writing()
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more. Whether it still reads, only an answer to something that is sent can tell."""
+        reply = self._reply
+        if self._serving is None or self._reading is not None or reply is None:
+            return False
+        if not reply.ended and not reply.probe():
+            return False
+        self._half_closed = True
+        self._second_probe = self._loop.call_later(PROBE_SECONDS, self._probe)
+        return True
+
+    def _probe(self) -> None:
+        """Whether a client that sends nothing more is still there; else the connection turns out to be lost."""
+        if self._serving is not None and self._reply is not None and not self._gone and not self._reply.ended:
+            self._reply.probe()
 
     def data_received(self, data: bytes) -> None:
         if self._spoilt or self._discarding:
@@ -261,6 +284,7 @@ class Client(asyncio.Protocol):
             given if given is not None and envelopes.REQUEST_ID(given) else self._service.new_request_id(),
             silent=request.method == b"HEAD",
         )
+        self._reply = reply
         task = self._loop.create_task(self._run(request, reply))
         self._serving = task
         self._server.tasks.add(task)
@@ -274,7 +298,7 @@ class Client(asyncio.Protocol):
                 reply.refuse(InternalError("the gateway failed; its log says why"))
         finally:
             self._server.tasks.discard(self._serving)
-            self._serving = None
+            self._serving = self._reply = None
             if not self._gone:
                 self._after(request, reply)
 
@@ -285,11 +309,11 @@ class Client(asyncio.Protocol):
             self._transport.close()
         elif not request.whole:
             self._linger()
-        elif not self.keep:
+        elif not self.keep or (self._half_closed and not self._next):
             self._transport.close()
         elif self._next:
             self._serve(self._next.popleft())
-            if not self._next and not self._spoilt:
+            if not self._next and not self._spoilt and not self._half_closed:
                 self._transport.resume_reading()
         elif self._spoilt is not None:
             self._hang_up(self._spoilt)
@@ -324,6 +348,8 @@ class Client(asyncio.Protocol):
     def tick(self, now: float) -> None:
         """Once a second: who takes too long to send, to read, or to say anything, goes."""
         passed = now - self._since
+        if self._half_closed:
+            self._probe()
         if self._discarding:
             if passed > LINGER_SECONDS:
                 self._transport.abort()

@@ -100,6 +100,10 @@ class Reply:
     relayed = False
     """Whether some of an engine's answer was sent."""
     ended = False
+    last = b""
+    """The newest piece of a stream."""
+    events = False
+    """Whether that is an event stream."""
     copy: Copy | None = None
     _chunked = False
 
@@ -116,6 +120,19 @@ class Reply:
     def start(self, status: int, headers: Headers, size: int | None = None) -> None:
         """Send the head of an answer that comes in pieces, `size` bytes in all where that is known."""
         self._client.write(self._head(status, headers, size))
+        self.events = any(name == b"content-type" and value.startswith(EVENT_STREAM) for name, value in headers)
+
+    def probe(self) -> bool:
+        """Send what any client passes over, so that one that has left is noticed; False where nothing fits."""
+        client = self._client
+        if not self.started:
+            if client.speaks_chunks:
+                client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            return True
+        if not self.events or not (self.last or b"\n\n").endswith((b"\n\n", b"\r\n\r\n")):
+            return False
+        client.write(b"3\r\n:\n\n\r\n" if self._chunked else b":\n\n")
+        return True
 
     def write(self, data: bytes) -> bool:
         """Send a piece. False when the client's connection has no room for more at the moment."""
@@ -123,6 +140,7 @@ class Reply:
         if self.copy is not None:
             self.copy.see(data)
         if data and not self._silent:
+            self.last = data
             client.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
         return not client.full
 

@@ -10,6 +10,8 @@ from python_multipart.multipart import parse_options_header
 
 from gateway.errors import InvalidBody
 
+BOM = b"\xef\xbb\xbf"
+"""A byte order mark, which some clients put before their JSON; engines are sent the JSON alone."""
 LARGE_BYTES = 1 << 20  # msgspec reads about 1.5 GB/s: a body this large takes most of a millisecond
 
 

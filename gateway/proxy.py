@@ -82,7 +82,7 @@ class Proxy:
             if plan.captures:
                 self._recorder.begin(call, routes)
             charge = self._limiter.admit(key, call.estimated_tokens)
-            call.reply.extra = charge.lines
+            call.reply.extra += charge.lines
             if len(routes) == 1:
                 await self._exchange(call, routes[0], last=True)
             else:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gateway import exposition, openai
+from gateway import cors, exposition, openai
 from gateway.admission import Admission
 from gateway.auth import Keys, KnownKey
 from gateway.call import Call
@@ -80,11 +80,13 @@ class Gateway:
         route_ttl_seconds: float,
         idle_seconds: float,
         metrics_dir: Path,
+        origins: frozenset[bytes] = frozenset(),
         open_tracing: OpenTracing = off,
     ) -> None:
         self.gateway_id = f"{host_name()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._needs = needs
         self._open_tracing = open_tracing
+        self._origins = origins
         self.tracing: Tracing | None = None
         self.bounds = Bounds(limits.body_bytes, limits.wait_bytes, limits.slow_seconds)
         self.clients: set[Client] = set()
@@ -128,6 +130,10 @@ class Gateway:
     async def serve(self, request: Request, reply: Reply) -> None:
         """Answer one request. A reply that is left without an end tells the client that something is missing."""
         try:
+            if self._origins and (origin := request.headers.get(b"origin")) is not None:
+                if cors.preflight(self._origins, origin, request, reply):
+                    return
+                reply.extra = cors.lines(self._origins, origin)
             endpoint = ENDPOINTS.get(request.path)
             if endpoint is None:
                 await self._elsewhere(request, reply)
@@ -144,6 +150,8 @@ class Gateway:
             _check_method(request, b"POST")
         key = self.keys.known(request.headers) or await self.keys.check(request.headers)
         body = request.pieces[0] if request.whole and len(request.pieces) == 1 else await request.body()
+        if body[:3] == openai.BOM:
+            body = body[3:]
         if endpoint.multipart or len(body) > openai.LARGE_BYTES:
             content_type = request.headers.get(b"content-type", b"")
             fields = await openai.read(body, content_type, multipart=endpoint.multipart)

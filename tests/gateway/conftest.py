@@ -68,6 +68,7 @@ class World:
     idle_seconds: float = 600.0
     spent: tuple[dict[int, Spent], dict[int, Spent]] = field(default_factory=lambda: ({}, {}))
     metrics_dir: Path = Path()
+    origins: frozenset[bytes] = frozenset()
     open_tracing: OpenTracing = off
 
     def serve(self, name: str, *engines: Engine, state: str = "", **facts: object) -> Route:
@@ -217,6 +218,7 @@ class World:
             route_ttl_seconds=0.2,
             idle_seconds=self.idle_seconds,
             metrics_dir=self.metrics_dir,
+            origins=self.origins,
             open_tracing=self.open_tracing,
         )
 

@@ -128,3 +128,14 @@ async def test_the_least_busy_replica_is_chosen(world: World, run, engine: Engin
     await busy[0].leave()
     await busy[1].leave()
     assert len(engine.seen) == len(other_engine.seen) == 1
+
+
+@pytest.mark.parametrize("asked", ["m", "other"])
+async def test_a_byte_order_mark_before_the_body_changes_nothing(world: World, run, engine: Engine, asked: str) -> None:
+    world.serve("m", engine)
+    world.alias("other", m=1)
+    body = b'{"model":"%b","stream":true}' % asked.encode()
+    answer = await (await run()).client.post("/v1/chat/completions", content=b"\xef\xbb\xbf" + body)
+    assert answer.status_code == 200
+    sent = json.loads(engine.seen[0].body)
+    assert (sent["model"], sent["stream_options"]) == ("m", {"include_usage": True})

@@ -20,7 +20,6 @@ __all__ = ["place"]
         (b"[]", None),
         (b"null", None),
         (b'"m"', None),
-        (b'\xef\xbb\xbf{"model":"m"}', None),
         (b'{"model":"m\xff"}', None),
         (b'{"model":"m"} x', None),
         (b"\x00" * 100, None),
