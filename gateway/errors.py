@@ -114,6 +114,18 @@ class NoReplicaAnswers(Unavailable):
     code = "no_replica_answers"
 
 
+class ContextExceeded(Refused):
+    """The engine says that the prompt is longer than its context; another deployment is to be asked."""
+
+    code = "context_length_exceeded"
+
+
+class EndpointNotSupported(NotFound):
+    """The model's engine does not serve this path."""
+
+    code = "endpoint_not_supported"
+
+
 class EngineFailed(EngineError):
     """The engine answered with a 5xx, or with 200 and then said that it failed; field: status."""
 

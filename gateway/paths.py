@@ -54,6 +54,12 @@ ENDPOINTS = {
     )
 }
 
+ENDPOINTS |= {
+    f"/{name}": ENDPOINTS[f"/v1/{name}"]
+    for name in ("rerank", "score", "pooling", "classify", "tokenize", "detokenize")
+} | {"/v2/rerank": ENDPOINTS["/v1/rerank"]}
+"""With the other paths under which vLLM serves the same."""
+
 _STORED = re.compile(r"/v1/responses/([A-Za-z0-9_.-]{1,128})(/cancel)?")
 
 

@@ -5,11 +5,12 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from gateway import refusals
 from gateway.admission import Admission
 from gateway.auth import KnownKey
 from gateway.call import Call
 from gateway.envelopes import Headers
-from gateway.errors import EngineFailed, ModelNotAllowed, ModelNotFound
+from gateway.errors import ContextExceeded, EngineFailed, ModelNotAllowed, ModelNotFound
 from gateway.http import EVENT_STREAM
 from gateway.limits import Limiter
 from gateway.metering import Meter
@@ -122,17 +123,28 @@ class Proxy:
         return any(key.may_ask_for(each.name) for each in plans if route in each.routes)
 
     async def _answer(self, call: Call, routes: tuple[Route, ...]) -> None:
-        """Ask the deployments in turn, as long as none has said anything of its own."""
+        """Ask the deployments in turn, as long as none has said anything of its own.
+
+        For whom a prompt is too long, that says one with a longer context may answer.
+        """
+        refusal: ContextExceeded | None = None
         for place, route in enumerate(routes):
             last = place + 1 == len(routes)
+            if refusal is not None and not refusals.may_be_longer(route, refusal):
+                continue
             try:
                 if place:  # while others were waited for, it may have moved
                     route = self._router.route(route.deployment_id)
                 return await self._exchange(call, route, last=last)
+            except ContextExceeded as error:
+                refusal = error
+                call.forget_answer()
             except (Unavailable, EngineError, ModelNotFound):
-                if last or call.reply.committed:
+                if call.reply.committed or (last and refusal is None):
                     raise
                 self._leave(call, route)
+        if refusal is not None:
+            self._tell(call, 400, refusal.fields["body"])
 
     async def _exchange(self, call: Call, route: Route, *, last: bool) -> None:
         """Ask one replica; if the connection ends before the first byte, ask once more, elsewhere where possible.
@@ -250,18 +262,24 @@ class Proxy:
         reply = call.reply
         if answer.status != 200:
             call.heard()
+        refused = b""
+        if answer.status in refusals.READ:
+            refused = await refusals.read(answer)
+            refusals.check(call, answer.status, refused, last=last)
         if answer.status >= 400:
             call.outcome = EngineFailed.code if answer.status >= 500 else EngineRefused.code
             if answer.status == 401:  # between us and the engine; the caller's key was good
                 call.outcome = EngineRefused.code
                 raise EngineRefused("the engine refused the gateway's key", status=401)
         if reply.started and answer.status != 200:
-            await self._late_refusal(call, answer)
+            await self._late_refusal(call, answer, refused)
+        elif refused and answer.drained:
+            self._whole(call, target, answer, refused, last)
         elif call.stream:
-            data = b"" if last or answer.status != 200 else await self._first_event(call, target, answer)
+            data = refused if last or answer.status != 200 else await self._first_event(call, target, answer)
             await self._pass_on(call, target, answer, data)
         else:
-            data = await answer.read()
+            data = refused or await answer.read()
             if answer.drained and not reply.started:
                 self._whole(call, target, answer, data, last)
             else:
@@ -307,13 +325,20 @@ class Proxy:
             reply.held_open = call.streams_events and answer.status == 200 and call.tap.between_events
             raise
 
-    async def _late_refusal(self, call: Call, answer: Connection) -> None:
+    async def _late_refusal(self, call: Call, answer: Connection, body: bytes) -> None:
         """The engine refused after 200 was said: its own words, as an event."""
-        body = b""
         while (data := await answer.read()) and len(body) < ENGINE_ERROR_BYTES:
             body += data
-        prefix = b"event: error\n" if call.endpoint.dialect == "anthropic" else b""
-        call.reply.finish(prefix + b"data: " + b" ".join(body.splitlines()) + b"\n\n")
+        self._tell(call, answer.status, body)
+
+    def _tell(self, call: Call, status: int, body: bytes) -> None:
+        """An engine's refusal, in its own words."""
+        call.outcome = EngineRefused.code
+        if call.reply.started:
+            prefix = b"event: error\n" if call.endpoint.dialect == "anthropic" else b""
+            call.reply.finish(prefix + b"data: " + b" ".join(body.splitlines()) + b"\n\n")
+        else:
+            call.reply.whole(status, [(b"content-type", b"application/json")], body)
 
     def _remember(self, call: Call, target: Target) -> None:
         self._stored.remember(call.tap.response_id(), target.marker, call.key)

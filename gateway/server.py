@@ -134,7 +134,8 @@ class Gateway:
                 if cors.preflight(self._origins, origin, request, reply):
                     return
                 reply.extra = cors.lines(self._origins, origin)
-            endpoint = ENDPOINTS.get(request.path)
+            path = request.path
+            endpoint = ENDPOINTS.get(path) or ENDPOINTS.get(path.rstrip("/"))
             if endpoint is None:
                 await self._elsewhere(request, reply)
             else:
@@ -164,7 +165,7 @@ class Gateway:
 
     async def _elsewhere(self, request: Request, reply: Reply) -> None:
         """What is not a POST to a model."""
-        path = request.path
+        path = request.path.rstrip("/")  # as vLLM takes it; most callers send none
         if path == "/health":
             reply.whole(200, [_JSON], b'{"status":"ok"}')
         elif path == "/metrics":
@@ -177,7 +178,7 @@ class Gateway:
             _check_method(request, *stored.methods)
             await self._stored(stored, request, reply)
         else:
-            raise UnknownPath(f"there is nothing at {path[:200]}")
+            raise UnknownPath(f"there is nothing at {request.path[:200]}")
 
     async def _page(self) -> bytes:
         """The metrics: the gateway's own, then what rows and devices say, as long as they can be read."""

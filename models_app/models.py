@@ -9,7 +9,7 @@ from models_app.states import SETTLED, TRANSIENT, Goal, State
 from sardeenz import sizes
 
 SLUG = RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "use 1 to 63 letters, digits, '.', '_' or '-'")
-SERVED_NAME = RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._/:-]{0,199}$", "use up to 200 of A-Z a-z 0-9 . _ / : -")
+SERVED_NAME = RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._/:@+-]{0,199}$", "use up to 200 of A-Z a-z 0-9 . _ / : @ + -")
 
 
 class Model(models.Model):

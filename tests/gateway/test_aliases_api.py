@@ -146,3 +146,16 @@ def test_the_admin_refuses_what_the_api_refuses(staff: Client) -> None:
     for fields in (form("chat", (deployment.pk, 1, 0)), form("gpt-4", (deployment.pk, 0, 0)), form("gpt-4")):
         assert staff.post("/admin/gateway/alias/add/", fields).status_code == 200
     assert not Alias.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["claude-3-5-sonnet@20240620", "gpt-4+vision", "org/model:4b@main"])
+def test_names_that_clients_send_are_names(staff: Client, name: str) -> None:
+    factories.deployment(name="chat")
+    assert send(staff, "post", name=name, targets=[{"deployment": "chat"}])[0] == 201
+    assert [alias.name for alias in load_aliases()] == [name]
+    changed = staff.patch(
+        f"/api/deployments/{factories.deployment(name='code').pk}",
+        {"served_name": f"{name}-x"},
+        content_type="application/json",
+    )
+    assert (changed.status_code, changed.json()["served_name"]) == (200, f"{name}-x")
