@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 from django.conf import settings
 from django.db import close_old_connections
 
-from gateway import fleet_metrics, ring, rows, tracing, usage_rows
+from gateway import fleet_metrics, refused_stored, ring, rows, tracing, usage_rows
 from gateway.holds import Limits
 from gateway.peers_redis import exchange
 from gateway.reporting import Demand
@@ -106,6 +106,7 @@ application = Gateway(
         find_response=find_response,
         write_captures=ring.write,
         fleet_metrics=in_thread(fleet_metrics.text),
+        write_refused=refused_stored.write,
     ),
     Limits(
         body_bytes=settings.BODY_BYTES,

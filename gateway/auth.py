@@ -14,6 +14,8 @@ from gateway.errors import InvalidApiKey, KeysUnavailable, MissingScope
 from gateway.limits import KnownTeam, Quota
 from gateway.outage import FAULTS, Outage
 
+PREFIX = "sk-srdz-"
+SHOWN_CHARACTERS = len(PREFIX) + 6
 REFRESH_SECONDS = 1.0
 ASK_AGAIN_SECONDS = 0.25
 """From one reading to the next that a refusal may cause."""
@@ -121,6 +123,14 @@ class Keys:
 
 def _expired(key: KnownKey) -> bool:
     return key.expires_at is not None and key.expires_at <= time.time()
+
+
+def shown(headers: dict[bytes, bytes]) -> str:
+    """How the key that was sent begins, as far as people may see it; of what is no key of ours, nothing."""
+    plain = _presented(headers)
+    if plain is None or not plain.startswith(PREFIX.encode()):
+        return ""
+    return plain[:SHOWN_CHARACTERS].decode("ascii", "replace")
 
 
 def _presented(headers: dict[bytes, bytes]) -> bytes | None:

@@ -95,6 +95,11 @@ class Call:
         return self.key.team
 
     @property
+    def sees_all(self) -> bool:
+        """Whether its key may ask for every model, and so know of it."""
+        return not self.key.allowed_models
+
+    @property
     def affinity(self) -> bytes:
         """How its conversation begins: what a replica's prefix cache may already hold."""
         start = max(self.body.find(b'"messages"'), self.body.find(b'"prompt"'), 0)

@@ -199,6 +199,12 @@ class CapturesUnavailable(Unavailable):
     code = "captures_unavailable"
 
 
+class RefusalsUnavailable(Unavailable):
+    """Redis, which keeps who was refused, does not answer."""
+
+    code = "refusals_unavailable"
+
+
 class RoutesUnavailable(Unavailable):
     """The route table could not be read even once yet."""
 

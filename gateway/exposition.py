@@ -93,6 +93,10 @@ def _calls(found: Sums) -> Iterator[str]:
     for model, counted in found.tallies.items():
         for (path, status, outcome), count in counted.calls.items():
             yield line(name, {"model": model, "path": path, "status": str(status), "outcome": outcome}, count)
+    name = "sardeenz_gateway_refused_total"
+    yield from head(name, "counter", "Calls refused before any model was asked: bad keys, unknown models and paths.")
+    for code, count in found.refused.items():
+        yield line(name, {"code": code}, count)
     yield from head("sardeenz_gateway_usage_dropped_total", "counter", "Usage records that could not be kept.")
     yield line("sardeenz_gateway_usage_dropped_total", {}, found.dropped)
     name = "sardeenz_gateway_captures_total"

@@ -59,6 +59,10 @@ class Waiting(Protocol):
         """How its conversation begins."""
 
     @property
+    def sees_all(self) -> bool:
+        """Whether the caller may know of every model; others are told nothing that may name one."""
+
+    @property
     def streams_events(self) -> bool:
         """Whether the caller can be told that it waits."""
 
@@ -148,10 +152,11 @@ class Holds:
 
     async def wait(self, call: Waiting, route: Route, spent_seconds: float = 0.0) -> Route:
         """Hold the request until its deployment has a ready replica; of its patience so much was spent before."""
+        names = call.sees_all
         if route.state in REFUSED:  # as far as known: it may have been started a moment ago
             await self._router.look()
             route = self._router.route(route.deployment_id)
-        _refuse(route)
+        _refuse(route, names=names)
         patience = Patience(self._limits, call, spent_seconds=spent_seconds)
         since = time.time()
         began = time.monotonic()
@@ -161,7 +166,7 @@ class Holds:
                     await self._turn(call, route, patience, since)
                     route = self._router.route(route.deployment_id)
                     if not route.reachable:
-                        _refuse(route)
+                        _refuse(route, names=names)
                         if patience.over:
                             raise _late(route, patience.seconds)
         finally:
@@ -174,15 +179,15 @@ class Holds:
         hold = self._hold(route.deployment_id)
         hold.waiters[id(call)] = (since, call.priority)
         try:
-            await patience.wait(hold.done, lambda: self._news(route))
+            await patience.wait(hold.done, lambda: self._news(route, names=call.sees_all))
         finally:
             del hold.waiters[id(call)]
         if hold.done.done() and (error := hold.done.result()) is not None:
-            raise error
+            raise error if call.sees_all else _without_names(error, route)
 
-    def _news(self, route: Route) -> tuple[Route, str, float | None]:
+    def _news(self, route: Route, *, names: bool) -> tuple[Route, str, float | None]:
         route = self._router.route(route.deployment_id)
-        return route, route.row.message or f"it is {route.state}", route.row.eta_seconds
+        return route, (names and route.row.message) or f"it is {route.state}", route.row.eta_seconds
 
     def demand(self) -> dict[int, dict[str, float]]:
         """Who waits per deployment: how many, the oldest one's Unix time, the best (lowest) priority."""
@@ -232,12 +237,17 @@ class Holds:
                 hold.settle(None)
 
 
-def _refuse(route: Route) -> None:
+def _refuse(route: Route, *, names: bool) -> None:
     """Some states are not worth a wait: nothing a request may do ends them."""
     refusal = REFUSED.get(route.state)
     if refusal is not None:
-        why = f": {route.row.message}" if route.row.message else ""
+        why = f": {route.row.message}" if names and route.row.message else ""
         raise refusal(f"the model `{route.served_name}` is {route.state}{why}", state=route.state, param="model")
+
+
+def _without_names(error: SardeenzError, route: Route) -> SardeenzError:
+    """The same for callers who may not know of every model: its words may name those that are in the way."""
+    return type(error)(f"the model `{route.served_name}` cannot be made ready now", **error.fields)
 
 
 def _late(route: Route, seconds: float) -> WakeTimeout:

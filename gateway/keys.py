@@ -9,12 +9,10 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
+from gateway.auth import PREFIX, SHOWN_CHARACTERS
 from gateway.models import Alias, ApiKey, Scope
 from models_app.models import Deployment
 from sardeenz.errors import InvalidSpec
-
-PREFIX = "sk-srdz-"
-SHOWN_CHARACTERS = len(PREFIX) + 6
 
 
 def digest(plain: str | bytes) -> str:

@@ -67,6 +67,8 @@ class Proxy:
         self._stored = stored
         self._recorder = recorder
         self._newest_key = newest_key
+        self.refused: Callable[[str, str, int], None] = _uncounted
+        """Told of calls that are refused before any model is asked: code, name, key."""
 
     async def carry(self, call: Call) -> None:
         """Answer one call; whatever happens is told to the client and accounted."""
@@ -90,6 +92,8 @@ class Proxy:
                 await self._answer(call, routes)
         except SardeenzError as error:
             call.outcome = error.code
+            if call.route is None:
+                self.refused(error.code, call.fields.model[:200], call.key.id)
             call.reply.refuse(error)
         except asyncio.CancelledError:
             call.outcome = "cancelled"
@@ -342,6 +346,10 @@ class Proxy:
 
     def _remember(self, call: Call, target: Target) -> None:
         self._stored.remember(call.tap.response_id(), target.marker, call.key)
+
+
+def _uncounted(code: str, name: str, key_id: int) -> None:
+    """Until somebody counts."""
 
 
 def _headers(given: Headers, state: bytes) -> Headers:

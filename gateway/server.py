@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gateway import cors, exposition, openai
+from gateway import auth, cors, exposition, openai
 from gateway.admission import Admission
 from gateway.auth import Keys, KnownKey
 from gateway.call import Call
@@ -29,6 +29,7 @@ from gateway.peers import Peers
 from gateway.places import Demand
 from gateway.proxy import Proxy
 from gateway.recorder import Recorder, WriteCaptures
+from gateway.refused import Refused
 from gateway.reporting import Report, Reporter
 from gateway.routing import Announcements, LoadAliases, LoadRoutes, Router
 from gateway.scrape import Scrape
@@ -36,7 +37,7 @@ from gateway.stored import StoredResponses
 from gateway.tally import Sums
 from gateway.tracing import OpenTracing, Tracing, off
 from sardeenz.env import host_name
-from sardeenz.errors import SardeenzError
+from sardeenz.errors import SardeenzError, Unauthorized
 
 TICK_SECONDS = 1.0
 SUM_SECONDS = 5.0
@@ -67,6 +68,7 @@ class Needs:
     find_response: Callable[[str], Awaitable[str | None]]
     write_captures: WriteCaptures
     fleet_metrics: Callable[[], Awaitable[bytes]]
+    write_refused: Callable[[str, bytes], Awaitable[None]]
 
 
 class Gateway:
@@ -100,6 +102,7 @@ class Gateway:
         )
         self.meter = Meter(needs.write_usage, known=lambda name: name in self.router.table.plans)
         self.limiter = Limiter()
+        self.refused = Refused()
         self.room = Room(limits)
         self.holds = Holds(self.router, self.room, limits, needs.request_ready)
         self.reporter = Reporter(self.gateway_id, self.router, self.holds, self.meter, needs.report, needs.touch)
@@ -116,8 +119,10 @@ class Gateway:
         self.proxy = Proxy(
             self.router, self.admission, self.limiter, self.meter, self.stored, self.recorder, self.keys.newest
         )
+        self.proxy.refused = self.refused.note
         self._loops = Loops()
         self._flushing = asyncio.Lock()
+        self._telling = Outage("telling who was refused")
         self._summing = Outage("reading what was spent")
         self._id_prefix = secrets.token_hex(8).encode()
         self._count = itertools.count()
@@ -129,12 +134,12 @@ class Gateway:
     # --- one request --------------------------------------------------------------------------------------------
     async def serve(self, request: Request, reply: Reply) -> None:
         """Answer one request. A reply that is left without an end tells the client that something is missing."""
+        path = request.path
         try:
             if self._origins and (origin := request.headers.get(b"origin")) is not None:
                 if cors.preflight(self._origins, origin, request, reply):
                     return
                 reply.extra = cors.lines(self._origins, origin)
-            path = request.path
             endpoint = ENDPOINTS.get(path) or ENDPOINTS.get(path.rstrip("/"))
             if endpoint is None:
                 await self._elsewhere(request, reply)
@@ -142,6 +147,8 @@ class Gateway:
                 reply.dialect = endpoint.dialect
                 await self._post(endpoint, request, reply)
         except SardeenzError as error:
+            about = auth.shown(request.headers) if isinstance(error, Unauthorized) else path[:200]
+            self.refused.note(error.code, about)
             reply.refuse(error)
         except ResponseBroken as broken:
             logger.info("answer cut short: reason=%s request_id=%s", broken, reply.request_id.decode())
@@ -221,7 +228,9 @@ class Gateway:
 
     def _sums(self) -> Sums:
         router, waiting = self.router, self.reporter.waiting()
-        return exposition.sums(router, self.admission, self.meter, self.outages, self.recorder.counts, waiting)
+        found = exposition.sums(router, self.admission, self.meter, self.outages, self.recorder.counts, waiting)
+        found.refused = dict(self.refused.counts)
+        return found
 
     @property
     def outages(self) -> tuple[Outage, ...]:
@@ -237,6 +246,7 @@ class Gateway:
             self.recorder.outage,
             self.peers.outage,
             self.scrape.outage,
+            self._telling,
             self._summing,
             self._reading_fleet,
             *(() if self.tracing is None else (self.tracing.outage,)),
@@ -302,7 +312,20 @@ class Gateway:
         """What others are to know, once a second."""
         while True:
             await self._flush()
+            await self._tell_refused()
             await asyncio.sleep(TICK_SECONDS)
+
+    async def _tell_refused(self) -> None:
+        rows = self.refused.news()
+        if rows is None:
+            return
+        try:
+            await self._needs.write_refused(self.gateway_id, rows)
+        except FAULTS as error:
+            self.refused.unsaid()
+            self._telling.began(error)
+        else:
+            self._telling.ended()
 
     async def _flush(self) -> None:
         """Write usage, once at a time. Shielded: a batch that a thread is writing would be written again."""

@@ -85,6 +85,8 @@ class Sums(msgspec.Struct):
     gauges: dict[str, float] = msgspec.field(default_factory=dict)
     captures: dict[str, int] = msgspec.field(default_factory=dict)
     """Captured calls, by what became of them."""
+    refused: dict[str, int] = msgspec.field(default_factory=dict)
+    """Calls that were refused before any model was asked, by code."""
     waits: dict[str, Waits] = msgspec.field(default_factory=dict)
 
     def add(self, other: "Sums") -> None:
@@ -97,6 +99,8 @@ class Sums(msgspec.Struct):
             self.gauges[name] = self.gauges.get(name, 0.0) + value
         for result, count in other.captures.items():
             self.captures[result] = self.captures.get(result, 0) + count
+        for code, count in other.refused.items():
+            self.refused[code] = self.refused.get(code, 0) + count
         for name, waits in other.waits.items():
             self.waits.setdefault(name, Waits()).add(waits)
         self.dropped += other.dropped

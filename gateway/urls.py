@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, path, re_path
 from rest_framework.routers import SimpleRouter
 
 from gateway.capture_views import CaptureViewSet
+from gateway.refused_views import RefusalsView
 from gateway.usage_views import UsageHoursViewSet, UsageViewSet
 from gateway.views import AliasViewSet, KeyViewSet, TeamViewSet
 
@@ -16,6 +17,7 @@ router.register("usage/hours", UsageHoursViewSet)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     *router.urls,
+    path("refusals", RefusalsView.as_view()),
     path("captures", CaptureViewSet.as_view({"get": "list", "delete": "clear"})),
     re_path(
         r"^captures/(?P<deployment>\d{1,18})/(?P<capture>[0-9-]{1,37})\Z", CaptureViewSet.as_view({"get": "retrieve"})

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 import httpx2
+import msgspec
 import pytest_asyncio
 import uvicorn
 
@@ -61,6 +62,7 @@ class World:
     forgotten: list[str] = field(default_factory=list)
     touched: set[int] = field(default_factory=set)
     usage: list[Record] = field(default_factory=list)
+    refused: list[list[object]] = field(default_factory=list)
     captures: list[Capture] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     on_wake: Callable[[], Awaitable[None]] | None = None
@@ -189,6 +191,11 @@ class World:
     async def fleet_metrics(self) -> bytes:
         return b""
 
+    async def write_refused(self, gateway_id: str, rows: bytes) -> None:
+        if self.redis_fault:
+            raise self.redis_fault
+        self.refused = msgspec.json.decode(rows)
+
     async def write_captures(self, captures: Sequence[Capture]) -> None:
         if self.redis_fault:
             raise self.redis_fault
@@ -211,6 +218,7 @@ class World:
             find_response=self.find_response,
             write_captures=self.write_captures,
             fleet_metrics=self.fleet_metrics,
+            write_refused=self.write_refused,
         )
         return Gateway(
             needs,
