@@ -21,6 +21,8 @@ from sardeenz.errors import Conflict, SardeenzError
 
 ASK_SECONDS = 2.0
 HEARTBEAT_SECONDS = 5.0
+RETRY_SECONDS = 5.0
+"""When to come back, where nothing is known of how long a model takes."""
 REFUSED = {"stopped": DeploymentStopped, "failed": ModelFailed}
 
 
@@ -255,5 +257,5 @@ def _late(route: Route, seconds: float) -> WakeTimeout:
         f"the model `{route.served_name}` did not become ready within {seconds:.0f} s",
         state=route.state,
         eta_seconds=route.row.eta_seconds,
-        retry_after_seconds=route.row.eta_seconds or 5.0,
+        retry_after_seconds=RETRY_SECONDS if route.row.eta_seconds is None else route.row.eta_seconds,
     )

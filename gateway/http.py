@@ -179,7 +179,7 @@ class Reply:
         """Begin, or keep up, an event stream that has no event yet: comments are what proxies and SDKs let pass."""
         if not self.started:
             self.held_open = True
-            eta = [(b"x-sardeenz-eta-seconds", b"%d" % round(eta_seconds))] if eta_seconds else []
+            eta = [(b"x-sardeenz-eta-seconds", b"%d" % round(eta_seconds))] if eta_seconds is not None else []
             self.start(
                 200,
                 [

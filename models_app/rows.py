@@ -306,8 +306,8 @@ def replica_row(replica: Replica) -> ReplicaRow:
         "created_at": replica.created_at.isoformat(),
         "state_at": replica.state_at.isoformat(),
         "ready_at": _instant(replica.ready_at),
-        "weights_bytes": profile.get("weights_bytes") or spec.get("weights_bytes"),
-        "overhead_bytes": profile.get("overhead_bytes") or spec.get("overhead_bytes"),
+        "weights_bytes": _measured("weights_bytes", profile, spec),
+        "overhead_bytes": _measured("overhead_bytes", profile, spec),
         "kv_floor_bytes": spec.get("kv_floor_bytes"),
         "kv_cap_bytes": spec.get("kv_cap_bytes"),
         "profile": profile,
@@ -317,6 +317,13 @@ def replica_row(replica: Replica) -> ReplicaRow:
         "restarting": replica.restarting,
         "disposable": replica.disposable,
     }
+
+
+def _measured(name: str, profile: Mapping[str, Any], spec: Mapping[str, Any]) -> int | None:
+    """What was seen, which may be nothing at all, else what was expected."""
+    seen: int | None = profile.get(name)
+    expected: int | None = spec.get(name)
+    return expected if seen is None else seen
 
 
 def transition_row(transition: Transition) -> TransitionRow:

@@ -46,3 +46,16 @@ async def test_those_who_wait_for_a_model_are_counted_by_model(world: World, run
     assert 'sardeenz_gateway_waiting_calls{model="m",for="ready"} 3' in page
     world.change("m", engine)
     assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
+
+
+async def test_a_queue_that_may_take_no_time_refuses_at_once(world: World, run: Start, engine: Engine) -> None:
+    held = engine.behaviour = Held()
+    world.serve("m", engine, max_concurrency=1, queue_seconds=0.0)
+    gateway = await run()
+    first = asyncio.create_task(gateway.chat("m"))
+    await until(lambda: len(held) == 1)
+    answer = await gateway.chat("m")  # would wait as long as any call may: longer than this test may take
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "queue_timeout")
+    assert not first.done()
+    held.open()
+    assert (await first).status_code == 200

@@ -55,3 +55,8 @@ def test_every_verb_is_either_allowed_or_told_why_not(state: State) -> None:
     row = rows.replica_row(factories.replica(state))
     assert set(row["verbs"]) == {"start", "stop", "restart", "sleep", "wake", "move", "cancel"}
     assert all(reason is None or reason for reason in row["verbs"].values())
+
+
+def test_what_was_seen_to_be_nothing_is_shown_as_nothing() -> None:
+    replica = factories.replica(profile={"overhead_bytes": 0})
+    assert rows.replica_row(replica)["overhead_bytes"] == 0
