@@ -8,6 +8,7 @@ from typing import Literal
 from django.utils import timezone
 
 from gpus.installation import engine_key
+from models_app.capabilities import capabilities
 from models_app.models import Deployment, EngineRuntime, Replica
 from models_app.states import Goal, State
 
@@ -100,24 +101,6 @@ def _by_priority(row: Replica) -> bool:
     """As it was launched, whatever the deployment says now."""
     given = " ".join(row.spec.get("extra_args", ()))
     return "--scheduling-policy priority" in given or "--scheduling-policy=priority" in given
-
-
-def capabilities(deployment: Deployment) -> tuple[str, ...]:
-    """What callers may ask of it, as far as its model's architecture and its flags tell."""
-    facts, flags = deployment.model.facts, set(deployment.extra_args)
-    architecture = " ".join(facts.get("architectures") or ())
-    if "Embedding" in architecture or architecture.endswith(("Model", "Classification", "RewardModel")):
-        return ("embeddings",)
-    if "Whisper" in architecture:
-        return ("transcription",)
-    found = ["chat", "completions"]
-    if architecture.endswith("ForConditionalGeneration") or any(word in architecture for word in ("VL", "Vision")):
-        found.append("vision")
-    if "--enable-auto-tool-choice" in flags:
-        found.append("tools")
-    if any(flag.startswith("--reasoning-parser") for flag in flags):
-        found.append("reasoning")
-    return tuple(found)
 
 
 def _stays(row: Replica) -> bool:
