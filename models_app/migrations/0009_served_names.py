@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('models_app', '0007_labels'),
+        ('models_app', '0008_deployment_goal'),
     ]
 
     operations = [
