@@ -56,7 +56,9 @@ class KeyViewSet(viewsets.ModelViewSet[ApiKey]):
         """All, or those of one team."""
         found = super().get_queryset()
         if team := self.request.query_params.get("team"):
-            found = found.filter(Q(team__name=team) | Q(team=int(team)) if team.isdecimal() else Q(team__name=team))
+            found = found.filter(
+                Q(team__name=team) | Q(team=int(team)) if team.isdecimal() and len(team) < 19 else Q(team__name=team)
+            )
         return found
 
     def perform_create(self, serializer: BaseSerializer[ApiKey]) -> None:

@@ -34,6 +34,7 @@ OWN_VARIABLES = frozenset(
     }
 )
 LOADER_VARIABLES = frozenset({"LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP"})
+LONGEST_NAME = 253
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
 
 
@@ -98,7 +99,7 @@ class NamedField(serializers.RelatedField[Any, Any, Any]):
 
     def to_internal_value(self, data: Any) -> DjangoModel:
         """Find the row."""
-        if isinstance(data, bool) or not isinstance(data, int | str):
+        if not _may_name(data):
             self.fail("invalid")
         rows: QuerySet[Any] = self.get_queryset()  # type: ignore[assignment]
         by_name = rows.filter(name=data) if isinstance(data, str) else rows.none()
@@ -112,6 +113,13 @@ class NamedField(serializers.RelatedField[Any, Any, Any]):
     def to_representation(self, value: Any) -> Any:
         """The id."""
         return value.pk
+
+
+def _may_name(data: Any) -> bool:
+    """Whether it could be an id or a name at all."""
+    if isinstance(data, str):
+        return len(data) <= LONGEST_NAME and "\0" not in data
+    return isinstance(data, int) and not isinstance(data, bool) and 0 <= data < 2**63
 
 
 class NamedFieldSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]

@@ -2,18 +2,22 @@
 
 from typing import Any
 
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
 from django.http import Http404
+from psycopg.errors import UniqueViolation
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_handler
 
-from sardeenz.errors import SardeenzError
+from sardeenz.errors import AlreadyExists, Conflict, DatabaseUnavailable, InvalidSpec, SardeenzError
 from sardeenz.labels import label
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Render every expected error as `{code, message, fields, request_id}`; bugs stay bugs."""
     request_id = getattr(context["request"], "request_id", None)
+    if isinstance(error, DatabaseError | InterfaceError):
+        error = _refusal_of_the_database(error) or error
     if isinstance(error, SardeenzError):
         body = {"code": error.code, "message": error.message, "fields": error.fields, "request_id": request_id}
         wait = error.retry_after_seconds
@@ -24,6 +28,19 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     if response is not None and isinstance(error, exceptions.APIException):
         response.data = _body(error, request_id)
     return response
+
+
+def _refusal_of_the_database(error: Exception) -> SardeenzError | None:
+    """What the database alone could see: two at once, a value out of its range, itself away. None for a bug."""
+    if isinstance(error, IntegrityError):
+        if isinstance(error.__cause__, UniqueViolation):
+            return AlreadyExists("there is one of this name already; another request made it at the same moment")
+        return Conflict("something that this belongs to was changed or deleted at the same moment; look again")
+    if isinstance(error, DataError):
+        return InvalidSpec("a number is too large or a text cannot be stored")
+    if isinstance(error, OperationalError | InterfaceError):
+        return DatabaseUnavailable("the database does not answer; try again in a few seconds")
+    return None
 
 
 def _body(error: exceptions.APIException, request_id: str | None) -> dict[str, Any]:

@@ -71,6 +71,12 @@ class Conflict(Refused):
     status = 409
 
 
+class AlreadyExists(Conflict):
+    """There is one of this name; two requests may have asked for it at once."""
+
+    code = "already_exists"
+
+
 class LimitExceeded(Refused):
     """A limit of the caller was reached."""
 
@@ -91,6 +97,12 @@ class Unavailable(SardeenzError):
     @property
     def retry_after_seconds(self) -> float | None:
         return float(self.fields.get("retry_after_seconds", 5.0))
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer."""
+
+    code = "database_unavailable"
 
 
 class EngineError(SardeenzError):

@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect, JsonResponse
+from django.views import defaults
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
@@ -34,10 +35,33 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
         page = request.path.strip("/")
         known = page in ADDRESSES and request.path != f"/{page}"
         return HttpResponsePermanentRedirect(f"/{page}") if known else _frame(404)
-    message = f"there is nothing at {request.path}; {_hint(request.path)}"
+    return _error(request, 404, "not_found", f"there is nothing at {request.path}; {_hint(request.path)}")
+
+
+@never_cache
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """A request that Django itself refuses: a host name that is not ours, a body without end."""
+    if _browses(request):
+        return defaults.bad_request(request, exception)
+    return _error(request, 400, "bad_request", "the request was refused; see SARDEENZ_ALLOWED_HOSTS for host names")
+
+
+@never_cache
+def failed(request: HttpRequest) -> HttpResponse:
+    """A bug. Programs get the API's error body, people who look at the admin a page."""
+    if _browses(request):
+        return defaults.server_error(request)
+    return _error(request, 500, "internal_error", "this is a fault of Sardeenz; its log has the details")
+
+
+def _browses(request: HttpRequest) -> bool:
+    return not request.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
+
+
+def _error(request: HttpRequest, status: int, code: str, message: str) -> JsonResponse:
     request_id = getattr(request, "request_id", None)
-    body: dict[str, object] = {"code": "not_found", "message": message, "fields": {}, "request_id": request_id}
-    return JsonResponse(body, status=404)
+    body: dict[str, object] = {"code": code, "message": message, "fields": {}, "request_id": request_id}
+    return JsonResponse(body, status=status)
 
 
 def _hint(path: str) -> str:

@@ -112,7 +112,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "sardeenz.api.Pagination",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["sardeenz.api_json.StrictJSONParser"],
+    "DEFAULT_METADATA_CLASS": "sardeenz.api_metadata.Metadata",
     "EXCEPTION_HANDLER": "sardeenz.api_errors.exception_handler",
 }
 SPECTACULAR_SETTINGS = {

@@ -11,6 +11,8 @@ admin.site.index_title = "Every row, and the verbs over them"
 admin.site.enable_nav_sidebar = False  # its width is the tables'
 
 handler404 = "sardeenz.pages.not_found"
+handler400 = "sardeenz.pages.bad_request"
+handler500 = "sardeenz.pages.failed"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
