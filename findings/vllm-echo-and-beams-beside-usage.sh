@@ -45,7 +45,7 @@ PYTHON
 port=$("$folder/venv/bin/python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 VLLM_NO_USAGE_STATS=1 HF_HUB_OFFLINE=1 VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1 \
     "$folder/venv/bin/vllm" serve "$folder/model" --served-model-name tiny --host 127.0.0.1 --port "$port" \
-    --load-format dummy --enforce-eager --max-model-len 512 --kv-cache-memory-bytes 33554432 > "$folder/log" 2>&1 &
+    --load-format dummy --enforce-eager --max-model-len 512 --kv-cache-memory-bytes 33554432 --distributed-executor-backend uni > "$folder/log" 2>&1 &
 engine=$!
 
 cat > "$folder/ask.py" <<'PYTHON'
@@ -66,7 +66,7 @@ def counters():
     names = ("vllm:prompt_tokens_total{", "vllm:generation_tokens_total{")
     return [sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)) for name in names]
 
-for _ in range(600):
+for _ in range(1200):
     try:
         if call("/health")[0] == 200: break
     except OSError: time.sleep(1)
@@ -96,4 +96,4 @@ see("streamed beams, chat", call("/v1/chat/completions", {"messages": turns, **s
 see("streamed beams, completion", call("/v1/completions", {"prompt": "over", **search})[0], 400)
 sys.exit(wrong > 0)
 PYTHON
-"$folder/venv/bin/python" "$folder/ask.py" "$port"
+"$folder/venv/bin/python" "$folder/ask.py" "$port" || { tail -n 20 "$folder/log" >&2; exit 1; }
