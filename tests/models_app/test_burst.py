@@ -36,13 +36,14 @@ def worker() -> Iterator[Reconciler]:
     connection.close()
 
 
-def until(worker: Reconciler, done: Callable[[], bool], what: str, seconds: float = 100) -> None:
-    """Let the worker go round until it is so."""
-    deadline = time.monotonic() + seconds
+def until(worker: Reconciler, done: Callable[[], bool], what: str, seconds: float = 100) -> float:
+    """Let the worker go round until it is so; how many seconds that took."""
+    began = time.monotonic()
     while not done():
         rows = list(Replica.objects.values_list("deployment__name", "state", "goal", "reason", "message"))
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}: {rows}"
+        assert time.monotonic() - began < seconds, f"not within {seconds} s: {what}: {rows}"
         worker.run()
+    return time.monotonic() - began
 
 
 def deploy(worker: Reconciler, name: str, gib: int, *args: str) -> Replica:
@@ -93,7 +94,8 @@ def test_a_sleeper_wakes_beside_a_burst_and_the_burst_loses_no_request(worker: R
         talker.start()
     until(worker, lambda: segment(burst).mapped_bytes > 40 * GIB, "the burst fills the GPU")
     say({burst.marker: 4}, waits(quiet, 0))
-    until(worker, asked(quiet), "quiet wakes")
+    waited = until(worker, asked(quiet), "quiet wakes")
+    print(f"beside a burst the sleeper is ready after {waited:.1f} s, with {quiet.restarts} restarts")
     for talker in talkers:
         talker.join()
     assert quiet.restarts == 0
