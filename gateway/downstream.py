@@ -81,6 +81,7 @@ class Client(asyncio.Protocol):
         self._discarding = False
         self._gone = False
         self._half_closed = False
+        self._half_closed_at = self._probe_at = 0.0
         self._second_probe: asyncio.TimerHandle | None = None
         self._stalled: tuple[int, float] | None = None
         self._room: asyncio.Future[None] | None = None
@@ -136,13 +137,22 @@ class Client(asyncio.Protocol):
         if not reply.ended and not reply.probe():
             return False
         self._half_closed = True
+        self._half_closed_at = self._loop.time()
         self._second_probe = self._loop.call_later(PROBE_SECONDS, self._probe)
         return True
 
     def _probe(self) -> None:
-        """Whether a client that sends nothing more is still there; else the connection turns out to be lost."""
-        if self._serving is not None and self._reply is not None and not self._gone and not self._reply.ended:
-            self._reply.probe()
+        """Whether a client that sends nothing more is still there; else the connection turns out to be lost.
+
+        What can be sent ahead of an answer is little, so each probe comes after twice the time of the one before.
+        """
+        reply = self._reply
+        if self._serving is None or reply is None or self._gone or reply.ended:
+            return
+        now = self._loop.time()
+        if reply.started or now >= self._probe_at:
+            self._probe_at = 2 * now - self._half_closed_at
+            reply.probe()
 
     def data_received(self, data: bytes) -> None:
         if self._spoilt or self._discarding:

@@ -14,6 +14,9 @@ from sardeenz.errors import SardeenzError
 EVENT_STREAM = b"text/event-stream"
 _STATUS = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
+_BEGINS = b"HTTP/1.1 "
+"""How every answer begins."""
+
 
 class ResponseBroken(Exception):
     """The answer had begun and cannot be completed: the connection to the client must end as visibly as it broke."""
@@ -106,6 +109,8 @@ class Reply:
     """Whether that is an event stream."""
     copy: Copy | None = None
     _chunked = False
+    _begun = 0
+    """Bytes of the head that were sent ahead of it."""
 
     def __init__(self, client: Wire, request_id: bytes, *, silent: bool = False) -> None:
         self._client = client
@@ -123,11 +128,15 @@ class Reply:
         self.events = any(name == b"content-type" and value.startswith(EVENT_STREAM) for name, value in headers)
 
     def probe(self) -> bool:
-        """Send what any client passes over, so that one that has left is noticed; False where nothing fits."""
+        """Send what comes in any case, so that a client that has left is noticed. False where nothing fits.
+
+        Of an answer that has not begun this is the next byte of its head, as long as all heads are alike.
+        """
         client = self._client
         if not self.started:
-            if client.speaks_chunks:
-                client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if self._begun < len(_BEGINS):
+                client.write(_BEGINS[self._begun : self._begun + 1])
+                self._begun += 1
             return True
         if not self.events or not (self.last or b"\n\n").endswith((b"\n\n", b"\r\n\r\n")):
             return False
@@ -217,4 +226,5 @@ class Reply:
             length = b"transfer-encoding: chunked\r\n"
         else:
             client.keep = False
-        return b"%b%b%bx-request-id: %b\r\n%b" % (head, self.extra, length, self.request_id, client.closing_lines())
+        rest = head[self._begun :] if self._begun else head
+        return b"%b%b%bx-request-id: %b\r\n%b" % (rest, self.extra, length, self.request_id, client.closing_lines())

@@ -18,13 +18,6 @@ async def half_closed(gateway: Running, body: bytes) -> Socket:
     return client
 
 
-def final(received: bytes) -> bytes:
-    """Without the interim answers that come before."""
-    while received.startswith(b"HTTP/1.1 100 "):
-        received = received.partition(b"\r\n\r\n")[2]
-    return received
-
-
 @pytest.mark.parametrize("seconds", [0.0, 0.3])
 async def test_its_answer_comes_whole(world: World, run, engine: Engine, seconds: float) -> None:
     async def slowly(exchange: Exchange) -> None:
@@ -34,7 +27,7 @@ async def test_its_answer_comes_whole(world: World, run, engine: Engine, seconds
     engine.behaviour = slowly
     world.serve("m", engine)
     client = await half_closed(await run(), WHOLE)
-    head, _, body = final(await asyncio.wait_for(client.reader.read(), 10)).partition(b"\r\n\r\n")
+    head, _, body = (await asyncio.wait_for(client.reader.read(), 10)).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 ")
     assert json.loads(body) == {"id": "x"}
 
@@ -43,7 +36,7 @@ async def test_its_stream_comes_to_its_end(world: World, run, engine: Engine) ->
     engine.behaviour = events("a", "b")
     world.serve("m", engine)
     client = await half_closed(await run(), STREAM)
-    received = final(await asyncio.wait_for(client.reader.read(), 10))
+    received = await asyncio.wait_for(client.reader.read(), 10)
     assert received.startswith(b"HTTP/1.1 200 ")
     assert b"[DONE]" in received
     assert received.endswith(b"0\r\n\r\n")
@@ -77,7 +70,7 @@ async def test_it_waits_for_a_model_to_wake(world: World, run, engine: Engine) -
     await until(lambda: gateway.app.admission.waiting == 1)
     await asyncio.sleep(0.2)
     world.change("m", engine)
-    assert b" 200 " in final(await asyncio.wait_for(client.reader.read(), 10))[:20]
+    assert b" 200 " in (await asyncio.wait_for(client.reader.read(), 10))[:20]
 
 
 async def test_both_of_two_requests_are_answered(world: World, run, engine: Engine) -> None:
