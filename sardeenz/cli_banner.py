@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from sardeenz import cli_config
+from sardeenz.cli_output import typed
 
 _SHOWN_ONCE = "as printed at the first start"
 
@@ -20,9 +21,9 @@ def show(console: Console, made: dict[str, Any], *, log_dir: Path, data_dir: Pat
     table.add_row("Dashboard", config.url)
     table.add_row("Endpoint", f"{config.gateway_url}/v1")
     table.add_row("User", made["username"])
-    table.add_row("Password", made["password"] or f"{_SHOWN_ONCE}; a new one: sardeenz password")
+    table.add_row("Password", made["password"] or f"{_SHOWN_ONCE}; a new one: {typed()} password")
     table.add_row(
-        "API key", made["api_key"] if made["new_api_key"] else f"{_SHOWN_ONCE}; another: sardeenz keys create"
+        "API key", made["api_key"] if made["new_api_key"] else f"{_SHOWN_ONCE}; another: {typed()} keys create NAME"
     )
     table.add_row("Runtimes", ", ".join(made["runtimes"]))
     table.add_row("Logs", str(log_dir))

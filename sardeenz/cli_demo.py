@@ -7,7 +7,7 @@ import typer
 
 from sardeenz import cli_config, cli_http
 from sardeenz.cli_client import call, rows
-from sardeenz.cli_output import examples, fail, say
+from sardeenz.cli_output import examples, fail, say, typed
 from sardeenz.sizes import GIB
 
 SAMPLES: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -36,7 +36,7 @@ def demo(
         else:
             call("POST", "deployments", json={"name": name, "source": source, "deploy": True} | fixed | sizes)
         say(f"{name}: deployed")
-    say("Try: sardeenz chat chat 'Hello'")
+    say(f"Try: {typed()} chat chat 'Hello'")
 
 
 def _wait(seconds: float) -> None:

@@ -20,9 +20,12 @@ def _size(text: str) -> int | str:
     if text == NONE:
         return NONE
     try:
-        return sizes.parse(text)
+        size = sizes.parse(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    if text.strip().isdecimal() and 0 < size < sizes.MIB:
+        raise typer.BadParameter(f"{text!r} would be bytes: write {text.strip()}GiB or {text.strip()}MiB")
+    return size
 
 
 def _whole(text: str) -> int | str:
@@ -126,6 +129,10 @@ def deploy(
         row = call("PATCH", f"deployments/{found[0]['id']}", json=said)
     else:
         row = call("POST", "deployments", json={"name": name} | said)
+    if found and len(said) > 1:
+        say(
+            f"{name} is changed: traffic at once, the rest at each replica's next start, as by: sardeenz restart {name}"
+        )
     say(f"{row['name']}: {row['placed']} of {row['replicas']} replicas placed")
     tell(row)
     if wait:

@@ -6,6 +6,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -22,6 +23,14 @@ def say(text: str, colour: str = "", *, error: bool = False, end: str = "\n") ->
     """One line on standard output, or on standard error."""
     shown = painted(text, colour) if colour else text
     typer.echo(shown + end, nl=False, err=error, color=False if os.environ.get("NO_COLOR") else None)
+
+
+def typed() -> str:
+    """What people type to run us: `sardeenz`, or where no such command is found, its path from here."""
+    program = Path(sys.argv[0])
+    if program.name != "sardeenz" or shutil.which("sardeenz"):
+        return "sardeenz"
+    return str(program.relative_to(Path.cwd())) if program.is_relative_to(Path.cwd()) else str(program)
 
 
 def fail(message: str) -> NoReturn:

@@ -23,6 +23,8 @@ def history(
     found = call("GET", "transitions", params=params)["results"]
     if as_json:
         return emit(found)
+    if name and not found:
+        return say(f"nothing is recorded of a deployment {name!r}")
     lines = [
         (cli_times.shown(each["at"]), _whose(each), each["old"] or "-", each["new"], each["actor"], _why(each))
         for each in found
