@@ -47,7 +47,8 @@ def list_keys(
     lines = []
     for key in found:
         who = (str(key["id"]), key["name"], f"{key['prefix']}…", " ".join(key["scopes"]), key["team_name"] or "-")
-        may = (" ".join(key["allowed_models"]) or "every one", told(key))
+        every = "every one" if "inference" in key["scopes"] else "none"
+        may = (" ".join(key["allowed_models"]) or every, told(key))
         lines.append((*who, *may, cli_times.shown(key["last_used_at"]), _end(key)))
     say(table(("id", "name", "key", "scopes", "team", "models", "limits", "last used", "ends"), lines))
 

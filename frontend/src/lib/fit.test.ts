@@ -34,7 +34,7 @@ describe("an answer where something fits", () => {
     expect(fitWords(fit({ fits: false, why: "18.1 GiB are needed, GPU 0 of n has 2 GiB free" }), name)).toBe(
       "It does not fit now: 18.1 GiB are needed, GPU 0 of n has 2 GiB free.",
     );
-    expect(fitWords(fit({ fits: false, code: "never_fits", why: "the largest GPU has 79 GiB" }), name)).toBe("It can never fit: the largest GPU has 79 GiB.");
+    expect(fitWords(fit({ fits: false, code: "never_fits", why: "it can never fit: the largest GPU has 79 GiB" }), name)).toBe("It can never fit: the largest GPU has 79 GiB.");
     expect(fitWords(fit({ replicas: 0 }), name)).toBeUndefined();
   });
 

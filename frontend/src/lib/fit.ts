@@ -16,7 +16,8 @@ export function needWords(fit: Fit, width: number): string {
 /** Whether as many replicas as are wanted fit now; undefined when none is to be placed. */
 export function fitWords(fit: Fit, nameOf: (gpu: number) => string): string | undefined {
   if (fit.replicas === 0) return undefined;
-  if (!fit.fits) return `${fit.code === "never_fits" ? "It can never fit" : "It does not fit now"}: ${fit.why}.`;
+  if (fit.code === "never_fits") return `${fit.why.charAt(0).toUpperCase()}${fit.why.slice(1)}.`;
+  if (!fit.fits) return `It does not fit now: ${fit.why}.`;
   if (fit.replicas > 1) return `All ${plural(fit.replicas, "replica")} fit now.`;
   const names = fit.gpus.filter((one) => one.fits).map((one) => nameOf(one.gpu));
   return `It fits now on ${names.length > 1 ? `${names.slice(0, -1).join(", ")} or ${names.at(-1)}` : names.join("")}.`;

@@ -99,6 +99,8 @@ describe("text as numbers", () => {
     ["512m", 512 * 1024 ** 2],
     ["1.5TB", 1.5 * 1024 ** 4],
     ["1048576", 1048576],
+    ["16", undefined],
+    ["0", 0],
     ["lots", undefined],
     ["-1", undefined],
   ])("%s is %s", (text, value) => expect(format.parseBytes(text)).toBe(value));

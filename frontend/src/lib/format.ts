@@ -159,12 +159,13 @@ export function plural(value: number, word: string): string {
   return `${count(value)} ${word}${value === 1 ? "" : "s"}`;
 }
 
-/** Bytes from what people type: "16 GiB", "512m", "1.5T", "1048576". Undefined when it is not a size. */
+/** Bytes from what people type: "16 GiB", "512m", "1.5T". Undefined when it is not a size: who types "16" means no bytes. */
 export function parseBytes(text: string): number | undefined {
   const match = /^\s*(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?\s*$/i.exec(text);
   if (!match) return undefined;
   const power = ["", "k", "m", "g", "t", "p"].indexOf((match[2] ?? "").toLowerCase());
-  return Math.round(Number(match[1]) * 1024 ** power);
+  const size = Math.round(Number(match[1]) * 1024 ** power);
+  return power === 0 && size > 0 && size < 1024 ** 2 ? undefined : size;
 }
 
 /** A whole number from what people type: "600", "1,000", "200k", "1.5M". Undefined when it is not one. */
