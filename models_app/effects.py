@@ -22,13 +22,14 @@ from models_app.engines.diagnose import KVCACHED_OFF, OUT_OF_MEMORY, Diagnosis, 
 from models_app.errors import EngineTimeout, NoPort
 from models_app.models import Deployment, MemoryProfile, Replica
 from models_app.observe import START_INTERRUPTED, Memory, World
-from models_app.states import Goal, State
+from models_app.states import LIVE, Goal, State
 
 VERB_SECONDS = 10.0
 SHORT_SECONDS = 5.0
 LONGEST_SECONDS = 300
 _PASSING = ("waits_for", "short_starts")  # of a replica's profile: they end once it is ready
-STABLE_SECONDS = 600.0
+SERVED_SECONDS = 10.0
+"""An engine that was ready for so long did start well: that it ended says nothing against the next start."""
 
 logger = logging.getLogger(__name__)
 
@@ -199,10 +200,14 @@ _WORDS = {
 
 
 def backoff(replica: Replica, *, permanent: bool) -> dict[str, Any]:
-    """When a failed replica starts again: 1, 2, 4 ... 300 seconds; never once the limit is reached."""
+    """When a failed replica starts again: 1, 2, 4 ... 300 seconds; never once so many starts in a row came to nothing.
+
+    To be called before its state changes: an older engine's time of serving excuses no start that fails.
+    """
     now = timezone.now()
-    steady = replica.ready_at is not None and (now - replica.ready_at).total_seconds() > STABLE_SECONDS
-    restarts = (0 if steady else replica.restarts) + 1
+    up_since = replica.ready_at if replica.state in LIVE - {State.STARTING} else None
+    served = up_since is not None and (now - up_since).total_seconds() >= SERVED_SECONDS
+    restarts = (0 if served else replica.restarts) + 1
     if permanent or restarts > settings.RESTART_LIMIT:
         return {"restarts": restarts, "restart_at": None}
     seconds = min(2 ** (restarts - 1), LONGEST_SECONDS)
