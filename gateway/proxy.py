@@ -21,12 +21,14 @@ from gateway.stored import StoredResponses
 from gateway.strip import HELD_BYTES, Strip
 from gateway.tap import first_failure, has_event
 from gateway.targets import Target
-from gateway.upstream import Connection, NotConnected, NothingAnswered
+from gateway.upstream import Connection, NotConnected, NothingAnswered, Stranger
 from gateway.usage import NOTHING
 from models_app.errors import EngineRefused
 from sardeenz.errors import EngineError, SardeenzError, Unavailable
 
 ENGINE_ERROR_BYTES = 64 * 1024
+STRANGER_SECONDS = 5.0
+"""Long enough for a worker to tell that an engine's port is somebody else's; then it is our key that is wrong."""
 
 _KEPT_BACK = frozenset(
     {
@@ -160,6 +162,7 @@ class Proxy:
             call.reply.state = route.state.encode("ascii", "replace")
         admission, waited = self._admission, call.wake_seconds
         failed: Target | None = None
+        strange_until = 0.0
         while True:
             lease = admission.lease(call, route, failed, last) or await admission.wait(call, route, failed, last)
             target, ended, refused = lease.target, False, False
@@ -167,8 +170,10 @@ class Proxy:
                 await self._ask(call, route, target, last=last, fresh=failed is not None)
                 ended = True
                 return
-            except NotConnected:
+            except NotConnected as error:
                 admission.reach.lost(target)
+                call.forget_answer()
+                strange_until = _strange_until(error, strange_until)
                 if call.pinned or not (last or route.reachable):
                     raise
                 refused = True
@@ -266,15 +271,14 @@ class Proxy:
         reply = call.reply
         if answer.status != 200:
             call.heard()
+        if answer.status == 401:  # between us and the engine; the caller's key was good
+            raise Stranger("the engine refused the gateway's key", status=401)
         refused = b""
         if answer.status in refusals.READ:
             refused = await refusals.read(answer)
             refusals.check(call, answer.status, refused, last=last)
         if answer.status >= 400:
             call.outcome = EngineFailed.code if answer.status >= 500 else EngineRefused.code
-            if answer.status == 401:  # between us and the engine; the caller's key was good
-                call.outcome = EngineRefused.code
-                raise EngineRefused("the engine refused the gateway's key", status=401)
         if reply.started and answer.status != 200:
             await self._late_refusal(call, answer, refused)
         elif refused and answer.drained:
@@ -346,6 +350,16 @@ class Proxy:
 
     def _remember(self, call: Call, target: Target) -> None:
         self._stored.remember(call.tap.response_id(), target.marker, call.key)
+
+
+def _strange_until(error: NotConnected, until: float) -> float:
+    """How long a call puts up with a stranger on its engine's port; 0 without one. Raises EngineRefused after that."""
+    if not isinstance(error, Stranger):
+        return until
+    now = time.monotonic()
+    if until and now > until:
+        raise EngineRefused(error.message, status=401) from error
+    return until or now + STRANGER_SECONDS
 
 
 def _uncounted(code: str, name: str, key_id: int) -> None:

@@ -28,6 +28,10 @@ class NotConnected(NothingAnswered):
     """There was no connection, so nothing was sent: the call has not reached an engine."""
 
 
+class Stranger(NotConnected):
+    """Who listens there does not know the engine's key: its port is somebody else's now, and nothing was done."""
+
+
 class Connection(asyncio.Protocol):
     """One connection to one engine. `ticks` counts seconds of silence; the pool's sweep advances it."""
 

@@ -48,16 +48,6 @@ async def test_an_engines_own_refusal_passes_untouched(world: World, run, engine
     assert len(engine.seen) == 1
 
 
-async def test_an_engine_refusing_our_key_is_not_the_callers_fault(world: World, run, engine: Engine) -> None:
-    async def refuse(exchange: Exchange) -> None:
-        await exchange.answer(b'{"error":"Unauthorized"}', 401)
-
-    engine.behaviour = refuse
-    world.serve("m", engine)
-    answer = await (await run()).chat("m")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "engine_refused")
-
-
 async def test_a_wrong_method_is_told_which_is_right(world: World, run) -> None:
     answer = await (await run()).client.get("/v1/chat/completions")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")

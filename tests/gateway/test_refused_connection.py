@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from gateway import reach
+from gateway import proxy, reach
 from models_app.routes import RouteReplica
 from tests.gateway.conftest import Running, World, until
-from tests.gateway.engines import Engine
+from tests.gateway.engines import Engine, Exchange
 
 
 @pytest.fixture(autouse=True)
@@ -140,3 +140,35 @@ async def test_a_stored_response_goes_with_its_engine(world: World, run, engine:
     await engine.stop()
     answer = await gateway.client.get("/v1/responses/resp_1")
     assert (answer.status_code, answer.json()["error"]["code"]) == (502, "engine_unreachable")
+
+
+async def refuse_the_key(exchange: Exchange) -> None:
+    """Another installation's engine, on the port of one that has died."""
+    await exchange.answer(b'{"error":"Unauthorized"}', 401)
+
+
+async def test_a_stranger_on_the_engines_port_is_not_the_engine(
+    world: World, run, engine: Engine, other_engine: Engine
+) -> None:
+    engine.behaviour = refuse_the_key
+    world.serve("m", engine)
+    gateway = await run()
+    waiter = asyncio.create_task(gateway.chat("m"))
+    await until(lambda: len(engine.seen) > 1)
+    start_anew(world, other_engine)
+    assert (await waiter).status_code == 200
+    assert len(other_engine.seen) == 1
+    await until(lambda: len(world.usage) == 1)
+    assert world.usage[0].outcome == "ok"
+
+
+async def test_an_engine_that_keeps_refusing_our_key_is_not_waited_for(
+    world: World, run, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxy, "STRANGER_SECONDS", 0.1)
+    engine.behaviour = refuse_the_key
+    world.serve("m", engine)
+    answer = await (await run()).chat("m")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "engine_refused")
+    await until(lambda: len(world.usage) == 1)
+    assert (world.usage[0].outcome, world.usage[0].usage) == ("engine_refused", (0, 0, 0))
