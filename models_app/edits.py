@@ -1,8 +1,11 @@
 """What a person changed of a deployment, in the history beside what became of its replicas."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+from models_app import lifecycle
+from models_app.errors import ReplicaMoved
 from models_app.models import Deployment, Transition
 from sardeenz import sizes
 from sardeenz.labels import label
@@ -31,6 +34,9 @@ def record(deployment: Deployment, before: Mapping[str, Any], *, actor: str) -> 
         fields={"changed": sorted(changed)},
         actor=actor,
     )
+    for replica in deployment.placed.select_related("gpu", "deployment"):
+        with suppress(ReplicaMoved):  # its own change shows the row anew
+            lifecycle.note(replica)  # it may have been started with other settings now
 
 
 def _sentence(name: str, before: Any, now: Any) -> str:

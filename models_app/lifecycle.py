@@ -4,6 +4,7 @@ A verb changes rows in one transaction and pokes the GPU's queue when it commits
 engine. Locks: the deployment first, then its replicas, then GPUs.
 """
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -177,7 +178,7 @@ def _place(
 
 @transaction.atomic
 def start(replica: Replica, *, actor: str) -> Replica:
-    """Head for ready from wherever it is. A stopped replica takes the deployment's present settings.
+    """Head for ready from wherever it is. A stopped or failed replica takes the deployment's present settings.
 
     One that finds no room, or whose engine still ends, is headed for ready and waits: its worker tries again.
     """
@@ -188,20 +189,42 @@ def start(replica: Replica, *, actor: str) -> Replica:
     if replica.goal == Goal.READY and replica.state not in (State.STOPPED, State.FAILED):
         return replica
     fresh: dict[str, Any] = {"restarts": 0, "restart_at": timezone.now(), "restarting": False}
-    if replica.state != State.STOPPED or replica.port is not None:  # its engine is not gone yet: its worker goes on
+    failed, gone = replica.state == State.FAILED, replica.port is None
+    if not failed and (replica.state != State.STOPPED or not gone):  # its engine is not gone yet: its worker goes on
         set_goal(replica, Goal.READY, reason="start", actor=actor, **fresh)
         return replica
+    held = replica.spec.get("gpu_uuids", [])
+    if len(held) != deployment.tensor_parallel:
+        return _place_anew(deployment, replica, actor)
     wanted = placement.need(deployment)
     replica.reservations.update(awake_bytes=wanted.awake_bytes, asleep_bytes=wanted.asleep_bytes)
+    spec = launch.specification(deployment, wanted) | {"gpu_uuids": held}
+    if failed:
+        set_goal(replica, Goal.READY, reason="start", actor=actor, spec=spec, **fresh)
+        return replica
     try:
         placement.hold_awake(replica)
     except NoCapacity as error:
         put_off(replica, error, actor=actor)
         return replica
-    spec = launch.specification(deployment, wanted) | {"gpu_uuids": replica.spec.get("gpu_uuids", [])}
     fresh |= {"spec": spec, "goal": Goal.READY, "generation": replica.generation + 1}
     transition(replica, State.PENDING, reason="start", actor=actor, **fresh)
     return replica
+
+
+def _place_anew(deployment: Deployment, replica: Replica, actor: str) -> Replica:
+    """Another replica in its stead, for it is to have another number of GPUs now. It waits where there is no room."""
+    if replica.port is not None:  # what is left of its engine goes first
+        set_goal(replica, Goal.STOPPED, reason="restart", actor=actor, restarting=True)
+        return replica
+    try:
+        with transaction.atomic():
+            _head_for_stop(replica, reason="placed_elsewhere", actor=actor, disposable=True)
+            return _place(deployment, actor=actor)
+    except NoCapacity as error:
+        replica.refresh_from_db()
+        put_off(replica, error, actor=actor)
+        return replica
 
 
 def put_off(replica: Replica, error: NoCapacity, *, actor: str) -> None:
@@ -280,13 +303,15 @@ def head_for_ready(replica: Replica, *, actor: str, **changes: Any) -> None:
 
 @transaction.atomic
 def restart(replica: Replica, *, actor: str) -> Replica:
-    """Stop, then start with the deployment's present settings. Its requests are held meanwhile."""
-    lock_deployment(replica.deployment_id)
+    """Stop, then start with the deployment's present settings. Its requests are held meanwhile. Raises NeverFits."""
+    deployment = lock_deployment(replica.deployment_id)
     replica = _locked(replica)
     _refuse_leaving(replica)
     if replica.state in (State.STOPPED, State.FAILED):
         return start(replica, actor=actor)
     _refuse_mid_move(replica)
+    with suppress(NoCapacity):  # it will wait for room; what has none anywhere must not stop
+        placement.choose(deployment, placement.need(deployment))
     if not replica.restarting:
         set_goal(replica, Goal.STOPPED, reason="restart", actor=actor, restarting=True)
     return replica

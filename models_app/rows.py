@@ -12,6 +12,7 @@ from typing import Any, Literal, TypedDict
 from django.db.models import Count, QuerySet, Sum
 
 from gpus.models import GPU, Node
+from models_app.launch_settings import outdated
 from models_app.models import Deployment, Replica, Reservation, Transition, counted
 from models_app.states import Goal, State
 
@@ -148,6 +149,7 @@ class ReplicaRow(TypedDict):
     reservations: list[ReservationRow]
     verbs: dict[Verb, str | None]
     restarting: bool
+    outdated: list[str]
     disposable: bool
 
 
@@ -189,8 +191,10 @@ def deployments() -> QuerySet[Deployment]:
 
 
 def replicas() -> QuerySet[Replica]:
-    """Replicas with their deployment and reservations."""
-    found = Replica.objects.select_related("deployment").prefetch_related("reservations", "replacements")
+    """Replicas with their deployment, its model and runtime, and reservations."""
+    found = Replica.objects.select_related("deployment__model", "deployment__runtime").prefetch_related(
+        "reservations", "replacements"
+    )
     return found.order_by("id")
 
 
@@ -315,6 +319,7 @@ def replica_row(replica: Replica) -> ReplicaRow:
         "reservations": [_reservation_row(held) for held in _by_gpu(replica.reservations.all())],
         "verbs": verbs(replica),
         "restarting": replica.restarting,
+        "outdated": outdated(replica),
         "disposable": replica.disposable,
     }
 

@@ -159,7 +159,11 @@ def _remark(replica: dict[str, Any]) -> str:
     if replica["state"] == "starting" and replica["phase"]:
         ratio = replica["progress_ratio"]
         return str(replica["phase"]) + ("" if ratio is None else f" {ratio:.0%}")
-    return str(replica["message"] or replica["reason"].replace("_", " ")).partition("\n")[0]
+    if replica["message"]:
+        return str(replica["message"]).partition("\n")[0]
+    if replica["outdated"]:
+        return f"started before {', '.join(replica['outdated'])} changed; `sardeenz restart` applies that"
+    return "" if replica["state"] == "ready" else str(replica["reason"].replace("_", " "))  # how it got there is past
 
 
 def _waiting(deployments: Rows) -> list[str]:

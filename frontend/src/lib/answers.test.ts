@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { ReplicaRow, Verb } from "../api/types";
 import { deployment, replica } from "../live/rows.fake";
 import { doing, placedWords, whatHappens } from "./answers";
-import { failures, reasonWords } from "./words";
+import { failures, outdated, reasonWords } from "./words";
 
 const CASES: [Verb, Partial<ReplicaRow>, string][] = [
   ["start", { state: "failed", goal: "ready" }, "chat starts again once its old engine has ended."],
@@ -39,6 +39,13 @@ describe("what went wrong", () => {
     expect(failures(replica({ restarts: 0 }))).toBeUndefined();
     expect(failures(replica({ restarts: 1, ready_at: null }))).toBe("1 failed start");
     expect(failures(replica({ restarts: 2, ready_at: "2026-01-01T00:00:00+00:00" }))).toBe("2 restarts");
+  });
+
+  it("says which settings wait for a restart", () => {
+    expect(outdated(replica({}))).toBeUndefined();
+    expect(outdated(replica({ outdated: ["KV cap", "model"] }))).toBe(
+      "started before KV cap, model changed; a restart applies that",
+    );
   });
 
   it("is told in words where nobody wrote a sentence", () => {

@@ -63,6 +63,12 @@ export function failures(replica: Pick<ReplicaRow, "restarts" | "ready_at">): st
   return plural(replica.restarts, replica.ready_at === null ? "failed start" : "restart");
 }
 
+/** Which settings it was not started with, though its deployment has them now. */
+export function outdated(replica: Pick<ReplicaRow, "outdated">): string | undefined {
+  if (replica.outdated.length === 0) return undefined;
+  return `started before ${replica.outdated.join(", ")} changed; a restart applies that`;
+}
+
 /** What the replica is on its way to, when that is not where it is. */
 export function heading(replica: ReplicaRow): string | undefined {
   if (replica.restarting) return "then start again";

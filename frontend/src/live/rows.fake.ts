@@ -115,6 +115,7 @@ export function replica(given: Partial<ReplicaRow> = {}): ReplicaRow {
     reservations: [{ gpu: 1, held_bytes: 18 * GIB, awake_bytes: 18 * GIB, asleep_bytes: GIB }],
     verbs: { start: null, stop: null, restart: null, sleep: null, wake: null, move: null, cancel: null },
     restarting: false,
+    outdated: [],
     disposable: false,
     ...given,
   };
