@@ -35,7 +35,13 @@ class TeamSerializer(serializers.ModelSerializer[Team]):
 class KeySerializer(serializers.ModelSerializer[ApiKey]):
     """A key without itself: only its first characters are kept."""
 
-    scopes = serializers.ListField(child=serializers.ChoiceField(choices=Scope.choices), allow_empty=False)
+    scopes = serializers.ListField(
+        child=serializers.ChoiceField(
+            choices=Scope.choices,
+            error_messages={"invalid_choice": f"`{{input}}` is none of {', '.join(Scope.values)}"},
+        ),
+        allow_empty=False,
+    )
     team = NamedField(queryset=Team.objects.all(), required=False, allow_null=True)
     team_name = serializers.CharField(source="team.name", read_only=True, allow_null=True, default=None)
     owner_name = serializers.CharField(source="owner.username", read_only=True, allow_null=True, default=None)

@@ -1,5 +1,6 @@
 """The error body of every REST view. Apart from `sardeenz.api`, which DRF imports before its own views exist."""
 
+import re
 from typing import Any
 
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
@@ -9,8 +10,24 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_handler
 
+from sardeenz import sizes
 from sardeenz.errors import AlreadyExists, Conflict, DatabaseUnavailable, InvalidSpec, SardeenzError
 from sardeenz.labels import label
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_EMPTY = "it may not be empty"
+_WORDS = {
+    "blank": _EMPTY,
+    "empty": _EMPTY,
+    "null": _EMPTY,
+    "required": "it is missing",
+    "unique": "it is taken already; choose another",
+    "does_not_exist": "there is no number {}",
+    "min_value": "it must be at least {}",
+    "max_value": "it may be {} at most",
+    "max_length": "it may have {} characters at most",
+}
+"""By the frameworks' codes; {} stands for the number in their sentence."""
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -46,7 +63,7 @@ def _refusal_of_the_database(error: Exception) -> SardeenzError | None:
 def _body(error: exceptions.APIException, request_id: str | None) -> dict[str, Any]:
     """The same shape for DRF's own errors; a validation error lists its fields."""
     if isinstance(error, exceptions.ValidationError):
-        detail = error.detail if isinstance(error.detail, dict) else {"non_field_errors": error.detail}
+        detail = _in_our_words(error.detail if isinstance(error.detail, dict) else {"non_field_errors": error.detail})
         message = "; ".join(_sentence(field, texts) for field, texts in detail.items())
         return {"code": "invalid_spec", "message": message, "fields": detail, "request_id": request_id}
     code = {401: "unauthorized", 403: "forbidden", 404: "not_found"}.get(error.status_code, error.default_code)
@@ -65,6 +82,23 @@ def _missing(context: dict[str, Any]) -> str:
 def _sentence(field: str, texts: Any) -> str:
     named, said = label(field), " ".join(map(str, _flat(texts)))
     return f"{named}: {said}" if named else said
+
+
+def _in_our_words(said: Any, field: str = "") -> Any:
+    """The frameworks' sentences about one value, said as the rest of the product says it."""
+    if isinstance(said, dict):
+        return {name: _in_our_words(inner, str(name)) for name, inner in said.items()}
+    if isinstance(said, list):
+        return [_in_our_words(each, field) for each in said]
+    words = _WORDS.get(getattr(said, "code", ""), "")
+    if "{}" not in words:
+        return words or said
+    number = _NUMBER.search(said)
+    if number is None:
+        return said
+    if not field.endswith("_bytes"):
+        return words.format(number[0])
+    return "it must be more than 0" if number[0] == "1" else words.format(sizes.shown(int(number[0])))
 
 
 def _flat(texts: Any) -> list[Any]:

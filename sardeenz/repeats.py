@@ -40,6 +40,14 @@ class Repeats(logging.Filter):
         return True
 
 
+class Answered(logging.Filter):
+    """Django reports every 5xx as an error. A 503 without an exception is an answer of ours, such as a lack of room."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether something went wrong."""
+        return record.exc_info is not None or getattr(record, "status_code", None) != 503
+
+
 def _key(record: logging.LogRecord) -> tuple[object, ...]:
     """Of a traceback where it arose, whatever row it was about; else the words."""
     kind, _, traceback = record.exc_info or (None, None, None)

@@ -89,7 +89,7 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "filters": {"repeats": {"()": "sardeenz.repeats.Repeats"}},
+    "filters": {"repeats": {"()": "sardeenz.repeats.Repeats"}, "answered": {"()": "sardeenz.repeats.Answered"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["repeats"]}},
     "root": {"handlers": ["console"], "level": env.text("SARDEENZ_LOG_LEVEL", "INFO")},
     "loggers": {
@@ -99,6 +99,7 @@ LOGGING = {
         "httpx2": {"level": "WARNING"},
         "daphne": {"level": "WARNING"},
         "django.channels.server": {"level": "WARNING"},
+        "django.request": {"filters": ["answered"]},
     },
 }
 

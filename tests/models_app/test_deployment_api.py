@@ -229,3 +229,30 @@ def test_a_deployment_takes_no_name_of_an_alias(operator: Client) -> None:
         assert create(operator, **fields)[0] == 400
     status, body = send(operator, "patch", f"/{deployment.pk}", served_name="gpt-4")
     assert (status, list(body["fields"])) == (400, ["served_name"])
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "words"),
+    [
+        ({"name": ""}, "name", "it may not be empty"),
+        ({"served_name": "x" * 201}, "served_name", "it may have 200 characters at most"),
+        ({"name": "taken"}, "name", "it is taken already; choose another"),
+        ({"tensor_parallel": 0}, "tensor_parallel", "it must be at least 1"),
+        ({"weights_bytes": 0}, "weights_bytes", "it must be more than 0"),
+        ({"weights_bytes": 2**61}, "weights_bytes", "it may be 1073741824 GiB at most"),
+        ({"runtime": 77}, "runtime", "there is no runtime 77"),
+    ],
+)
+def test_what_is_wrong_with_a_value_is_said_in_our_words(
+    operator: Client, given: dict[str, Any], field: str, words: str
+) -> None:
+    factories.deployment(name="taken")
+    status, body = create(operator, **given)
+    assert (status, body["code"]) == (400, "invalid_spec")
+    assert body["fields"][field][0] == words
+    assert words in body["message"]
+
+
+def test_what_is_missing_is_named(operator: Client) -> None:
+    status, body = send(operator, "post", "", model=factories.model().pk)
+    assert (status, body["message"]) == (400, "name: it is missing")

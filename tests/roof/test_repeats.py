@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from django.conf import settings
+from django.test import Client
 
+from models_app.errors import NoCapacity
 from sardeenz import repeats
+from tests import factories
 
 
 @pytest.fixture
@@ -71,3 +74,17 @@ def test_what_is_remembered_is_bounded(written: tuple[logging.Logger, Callable[[
 
 def test_our_processes_log_through_it() -> None:
     assert settings.LOGGING["handlers"]["console"]["filters"] == ["repeats"]
+
+
+@pytest.mark.django_db
+def test_an_answer_that_says_there_is_no_room_is_no_error_in_the_log(
+    client: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise NoCapacity("18 GiB are needed")
+
+    client.force_login(factories.user("olive", is_staff=True))
+    monkeypatch.setattr("models_app.fleet.deploy", full)
+    answer = client.post(f"/api/deployments/{factories.deployment().pk}/deploy", content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (503, "no_capacity")
+    assert caplog.records == []
