@@ -68,7 +68,8 @@ clean:  ## remove what make made; the data in .sardeenz stays
 $(STAMP): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sardeenz needs Python 3.11 or newer: make PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@echo "Installing Python packages into $(VENV); the first time this takes a few minutes"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	@$(BIN)/python -c 'import pathlib, sysconfig; \
 		pathlib.Path(sysconfig.get_path("purelib"), "sardeenz.pth").write_text("$(CURDIR)\n")'
 	@printf '#!%s\nfrom sardeenz.cli import main\n\nmain()\n' $(BIN)/python > $(BIN)/sardeenz

@@ -176,7 +176,8 @@ class Router:
         plan = self.table.plans.get(name)
         if plan is None:
             self.check_loaded()
-            raise ModelNotFound(f"the model `{name[:200]}` does not exist", param="model")
+            words = f"the model `{name[:200]}` does not exist; GET /v1/models lists those there are"
+            raise ModelNotFound(words, param="model")
         return plan
 
     async def newest_plan(self, name: str) -> Plan:

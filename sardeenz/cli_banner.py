@@ -30,6 +30,7 @@ def show(console: Console, made: dict[str, Any], *, log_dir: Path, data_dir: Pat
     if made["simulated"]:
         table.add_row("GPUs", "[yellow]simulated[/]: no NVIDIA driver answers, or SARDEENZ_GPUS asks for it")
     console.print(Panel(table, title="Sardeenz is up", title_align="left", expand=False))
+    console.print("Ctrl-C stops everything; the next start brings back what served.", style="dim")
     console.print("Try (make demo adds a model called chat):", style="dim")
     header = (
         f"Authorization: Bearer {made['api_key']}" if made["new_api_key"] else f"@{cli_config.header_path(data_dir)}"
