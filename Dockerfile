@@ -32,4 +32,4 @@ WORKDIR /app
 USER sardeenz
 VOLUME ["/data", "/models"]
 EXPOSE 8000 8001
-CMD ["python", "-m", "sardeenz.cli", "up"]
+CMD ["python", "-m", "sardeenz.cli.main", "up"]

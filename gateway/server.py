@@ -255,7 +255,7 @@ class Gateway:
     # --- a life -------------------------------------------------------------------------------------------------
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
-            raise RuntimeError("requests come in through gateway.downstream.Client: see sardeenz.serve_gateway")
+            raise RuntimeError("requests come in through gateway.downstream.Client: see sardeenz.run.serve_gateway")
         scope["state"]["service"] = self
         await receive()
         await self.begin()

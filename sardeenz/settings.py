@@ -109,20 +109,20 @@ REST_FRAMEWORK = {
         "gateway.authentication.KeyAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["sardeenz.api.ReadOrOperate"],
-    "DEFAULT_PAGINATION_CLASS": "sardeenz.api.Pagination",
+    "DEFAULT_PERMISSION_CLASSES": ["sardeenz.rest.base.ReadOrOperate"],
+    "DEFAULT_PAGINATION_CLASS": "sardeenz.rest.base.Pagination",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["sardeenz.api_json.StrictJSONParser"],
-    "DEFAULT_METADATA_CLASS": "sardeenz.api_metadata.Metadata",
-    "EXCEPTION_HANDLER": "sardeenz.api_errors.exception_handler",
+    "DEFAULT_PARSER_CLASSES": ["sardeenz.rest.json.StrictJSONParser"],
+    "DEFAULT_METADATA_CLASS": "sardeenz.rest.metadata.Metadata",
+    "EXCEPTION_HANDLER": "sardeenz.rest.errors.exception_handler",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Sardeenz",
     "DESCRIPTION": "Nodes, GPUs, models, deployments, replicas and their verbs.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_PERMISSIONS": ["sardeenz.api.ReadOrOperate"],
+    "SERVE_PERMISSIONS": ["sardeenz.rest.base.ReadOrOperate"],
     "COMPONENT_SPLIT_REQUEST": True,
 }
 

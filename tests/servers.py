@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from sardeenz import embedded
+from sardeenz.run import embedded
 
 
 class Server:

@@ -20,7 +20,7 @@ SERVICES = {"postgres", "valkey", "web", "gateway", "beat", "control", "node"}
 
 
 def _settings() -> set[str]:
-    sources = [ROOT / "sardeenz" / name for name in ("settings.py", "cli_config.py")]
+    sources = [ROOT / "sardeenz" / name for name in ("settings.py", "cli/config.py")]
     return {name for path in sources for name in _NAME.findall(path.read_text())} - INTERNAL
 
 

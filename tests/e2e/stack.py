@@ -63,7 +63,7 @@ class Stack:
 
     def gateway_command(self, port: int) -> list[str]:
         """One more gateway process, on a port of its own."""
-        return ["env", f"SARDEENZ_GATEWAY_PORT={port}", sys.executable, "-m", "sardeenz.serve_gateway"]
+        return ["env", f"SARDEENZ_GATEWAY_PORT={port}", sys.executable, "-m", "sardeenz.run.serve_gateway"]
 
     def start(self, *names: str) -> None:
         """Start these processes, or all."""

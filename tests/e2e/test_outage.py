@@ -18,14 +18,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from sardeenz import leftovers, services
+from sardeenz.run import leftovers, services
 from tests.e2e.stack import ROOT, until
 from tests.e2e.test_supervised import Up, key_in
 from tests.e2e.traffic import Clients, Stampede
 
 SECONDS = float(os.environ.get("SARDEENZ_TEST_OUTAGE_SECONDS") or 10)
 TOKENS = 40
-CLI = (sys.executable, "-m", "sardeenz.cli")
+CLI = (sys.executable, "-m", "sardeenz.cli.main")
 pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(300 + 2 * SECONDS)]
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from sardeenz import leftovers, services
+from sardeenz.run import leftovers, services
 from tests.e2e.stack import ROOT, free_port, until
 from tests.e2e.traffic import Clients
 
@@ -49,7 +49,7 @@ class Up:
     def start(self) -> None:
         """Start it and wait for its banner."""
         with self.output.open("wb") as out:
-            command = [sys.executable, "-m", "sardeenz.cli", "up"]
+            command = [sys.executable, "-m", "sardeenz.cli.main", "up"]
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=self.environment, stdout=out, stderr=out, start_new_session=True
             )
@@ -76,7 +76,7 @@ class Up:
 
     def cli(self, *words: str) -> None:
         """A verb of the command line."""
-        argv = [sys.executable, "-m", "sardeenz.cli", *words]
+        argv = [sys.executable, "-m", "sardeenz.cli.main", *words]
         subprocess.run(argv, cwd=ROOT, env=self.environment, check=True, stdout=subprocess.DEVNULL)
 
     def replicas(self) -> list[dict[str, Any]]:
@@ -129,7 +129,7 @@ def up() -> Iterator[Up]:
     made = Up()
     try:
         made.start()
-        subprocess.run([sys.executable, "-m", "sardeenz.cli", "demo"], cwd=ROOT, env=made.environment, check=True)
+        subprocess.run([sys.executable, "-m", "sardeenz.cli.main", "demo"], cwd=ROOT, env=made.environment, check=True)
         until(lambda: [row["state"] for row in made.replicas()] == ["ready"] * 3, "three loaded models", 90)
         yield made
     finally:

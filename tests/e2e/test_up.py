@@ -12,7 +12,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from sardeenz import cli_config, env, leftovers
+from sardeenz import env
+from sardeenz.cli.config import load
+from sardeenz.run import leftovers
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(300)]
 Up = Callable[[], subprocess.Popen[str]]
@@ -38,7 +40,7 @@ def up(tmp_path: Path) -> Iterator[Up]:
     running: list[subprocess.Popen[str]] = []
 
     def start() -> subprocess.Popen[str]:
-        argv = [sys.executable, "-m", "sardeenz.cli", "up"]
+        argv = [sys.executable, "-m", "sardeenz.cli.main", "up"]
         running.append(subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True))
         return running[-1]
 
@@ -70,7 +72,7 @@ def _ended(process: subprocess.Popen[str]) -> int:
 def test_a_second_start_finds_the_state_of_the_first_even_after_a_crash(up: Up, tmp_path: Path) -> None:
     first = up()
     shown = _banner(first)
-    config = cli_config.load(tmp_path)
+    config = load(tmp_path)
     assert config.api_key in shown
     assert "simulated" in shown
     first.kill()
@@ -82,7 +84,7 @@ def test_a_second_start_finds_the_state_of_the_first_even_after_a_crash(up: Up, 
     printed = next(line for line in again.splitlines() if line.startswith("curl"))
     answered = subprocess.run(["sh", "-c", printed], capture_output=True, text=True, check=True).stdout
     assert "model_not_found" in answered  # the key was taken; there is no model called chat yet
-    assert cli_config.load(tmp_path) == config
+    assert load(tmp_path) == config
     headers = {"Authorization": f"Bearer {config.api_key}"}
     assert httpx2.get(f"{config.gateway_url}/v1/models", headers=headers).status_code == 200
     assert _ended(second) == 0
@@ -101,7 +103,7 @@ def test_a_killed_process_is_started_again_and_a_second_up_is_refused(up: Up, tm
     assert refused.stdout is not None
     assert "already runs" in refused.stdout.read()
     assert refused.wait() == 1
-    config = cli_config.load(tmp_path)
+    config = load(tmp_path)
     deadline = time.monotonic() + 120
     headers = {"Authorization": f"Bearer {config.token}"}
     while not _works(f"{config.url}/api/gpus", headers):

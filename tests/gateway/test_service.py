@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def service(service_environment: dict[str, str], unused_tcp_port: int) -> Iterator[str]:
     environment = {**service_environment, "SARDEENZ_GATEWAY_PORT": str(unused_tcp_port)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "sardeenz.serve_gateway"], env=environment, stdin=subprocess.DEVNULL
+        [sys.executable, "-m", "sardeenz.run.serve_gateway"], env=environment, stdin=subprocess.DEVNULL
     )
     yield f"http://127.0.0.1:{unused_tcp_port}"
     process.send_signal(signal.SIGTERM)

@@ -19,7 +19,8 @@ from models_app import activity, lifecycle, observe, resume
 from models_app.engines import logs
 from models_app.models import EngineRuntime, Replica, Transition
 from models_app.reconcile import Reconciler
-from sardeenz import engines_left, redis
+from sardeenz import redis
+from sardeenz.run import engines_left
 from tests import factories
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
@@ -120,7 +121,7 @@ def gateway(service_environment: dict[str, str], unused_tcp_port: int) -> Iterat
         "SARDEENZ_GATEWAY_PORT": str(unused_tcp_port),
         "SARDEENZ_GATEWAY_TTL_SECONDS": "600",
     }
-    argv = [sys.executable, "-m", "sardeenz.serve_gateway"]
+    argv = [sys.executable, "-m", "sardeenz.run.serve_gateway"]
     process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL)
     yield process
     process.kill()

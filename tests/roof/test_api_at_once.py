@@ -12,7 +12,7 @@ from rest_framework.request import Request
 
 from gateway.models import Scope
 from sardeenz import pages
-from sardeenz.api_errors import exception_handler
+from sardeenz.rest.errors import exception_handler
 from tests import factories
 
 BODIES = {

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import pytest
 from rich.console import Console
 
-from sardeenz import cli_banner, cli_config
+from sardeenz.cli.config import Config, header_path, save
+from sardeenz.run import banner
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 
@@ -51,14 +52,12 @@ def test_the_printed_line_works_as_it_stands(
 ) -> None:
     data_dir = tmp_path / "it's a folder"
     data_dir.mkdir()
-    config = cli_config.Config(url="http://web", gateway_url=gateway_url, token="t", api_key="sk-srdz-secret")
-    cli_config.save(data_dir, config)
+    config = Config(url="http://web", gateway_url=gateway_url, token="t", api_key="sk-srdz-secret")
+    save(data_dir, config)
     monkeypatch.setenv("SARDEENZ_DATA_DIR", str(data_dir))
     made = {"username": "admin", "password": None, "runtimes": ["simulator"], "simulated": False}
     console = Console(width=100, record=True, quiet=False, file=(tmp_path / "shown").open("w"))
-    cli_banner.show(
-        console, {**made, "api_key": config.api_key, "new_api_key": new}, log_dir=tmp_path, data_dir=data_dir
-    )
+    banner.show(console, {**made, "api_key": config.api_key, "new_api_key": new}, log_dir=tmp_path, data_dir=data_dir)
     console.file.close()
     shown = (tmp_path / "shown").read_text()
     assert (config.api_key in shown) == new
@@ -70,5 +69,5 @@ def test_the_printed_line_works_as_it_stands(
 
 
 def test_the_header_is_its_owners_alone(tmp_path: Path) -> None:
-    cli_config.save(tmp_path, cli_config.Config(api_key="sk-srdz-secret"))
-    assert cli_config.header_path(tmp_path).stat().st_mode & 0o777 == 0o600
+    save(tmp_path, Config(api_key="sk-srdz-secret"))
+    assert header_path(tmp_path).stat().st_mode & 0o777 == 0o600

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from sardeenz import cli_config, cli_read, heartbeats, redis
-from sardeenz.cli import app
+from sardeenz import heartbeats, redis
+from sardeenz.cli import config, read
+from sardeenz.cli.main import app
 from tests import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -82,20 +83,20 @@ def test_keys_are_made_listed_and_revoked(run: Any) -> None:
 
 
 def test_without_an_installation_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli_config, "current", cli_config.Config)
+    monkeypatch.setattr(config, "current", config.Config)
     done = CliRunner().invoke(app, ["status"])
     assert done.exit_code == 1
     assert "sardeenz up" in done.stderr
 
 
 def test_what_it_keeps_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
-    kept = cli_config.Config(url="http://a", token="secret")
-    cli_config.save(tmp_path, kept)
+    kept = config.Config(url="http://a", token="secret")
+    config.save(tmp_path, kept)
     assert (tmp_path / "cli.json").stat().st_mode & 0o077 == 0
-    assert cli_config.load(tmp_path) == kept
+    assert config.load(tmp_path) == kept
 
 
 def test_following_a_log_shows_each_line_once() -> None:
-    assert cli_read._newer(["a", "b"], ["a", "b", "c"]) == ["c"]
-    assert cli_read._newer(["a", "b"], ["x"]) == ["x"]
-    assert cli_read._newer([], ["a"]) == ["a"]
+    assert read._newer(["a", "b"], ["a", "b", "c"]) == ["c"]
+    assert read._newer(["a", "b"], ["x"]) == ["x"]
+    assert read._newer([], ["a"]) == ["a"]

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from gpus import telemetry
 from models_app.models import Deployment, Model, Replica
 from models_app.states import State
-from sardeenz import cli_names, cli_status
-from sardeenz.cli import app
+from sardeenz.cli import completion, status
+from sardeenz.cli.main import app
 from tests import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -59,7 +59,7 @@ def test_status_shows_what_is_used_and_done_now(run: Any) -> None:
 
 def test_status_says_who_waits_since_when_and_for_what() -> None:
     waiting = {"count": 2, "since": "2030-01-31T12:00:05Z", "expected_at": "2030-01-31T12:00:40Z", "reason": "room"}
-    (line,) = cli_status._waiting([{"name": "chat", "waiting": waiting}, {"name": "code", "waiting": None}])
+    (line,) = status._waiting([{"name": "chat", "waiting": waiting}, {"name": "code", "waiting": None}])
     at = [datetime(2030, 1, 31, 12, 0, second, tzinfo=UTC).astimezone() for second in (5, 40)]
     since, ready = (f"{moment:%H:%M:%S %Z}" for moment in at)
     said = f"chat: 2 calls wait since {since} until there is room on its GPU; expected ready at {ready}"
@@ -176,13 +176,13 @@ def test_the_shell_is_offered_names_there_are(run: Any) -> None:
     factories.gpu()
     replica = factories.replica()
     name = replica.deployment.name
-    assert cli_names.deployments(name[:4]) == [name]
-    assert cli_names.replicas(f"{name}/") == [str(replica)]
-    assert cli_names.gpus("") == ["0"]
-    assert cli_names.models("zzz") == []
+    assert completion.deployments(name[:4]) == [name]
+    assert completion.replicas(f"{name}/") == [str(replica)]
+    assert completion.gpus("") == ["0"]
+    assert completion.models("zzz") == []
 
 
 def test_the_shell_is_offered_nothing_where_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SARDEENZ_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("SARDEENZ_TOKEN", "x")
-    assert cli_names.deployments("") == []
+    assert completion.deployments("") == []

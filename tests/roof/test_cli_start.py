@@ -12,7 +12,7 @@ from typer._click import Command
 from typer.core import TyperGroup
 from typer.testing import CliRunner
 
-from sardeenz import cli
+from sardeenz.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {
@@ -37,18 +37,18 @@ def _loaded(code: str) -> set[str]:
 
 
 def test_the_list_of_verbs_needs_no_verb() -> None:
-    loaded = _loaded("from sardeenz import cli; cli.app(['--help'], standalone_mode=False)")
+    loaded = _loaded("from sardeenz.cli import main; main.app(['--help'], standalone_mode=False)")
     assert not loaded & (HEAVY | {"http", "ssl", "email"})
 
 
-@pytest.mark.parametrize("name", sorted(cli.VERBS.keys() - LEAVES_THE_API))
+@pytest.mark.parametrize("name", sorted(main.VERBS.keys() - LEAVES_THE_API))
 def test_a_verb_loads_none_of_the_servers(name: str) -> None:
     assert not _loaded(f"from sardeenz import cli; cli.load({name!r})") & HEAVY
 
 
 def _commands() -> Iterator[tuple[str, Command]]:
-    for name in cli.VERBS:
-        command = cli.load(name)
+    for name in main.VERBS:
+        command = main.load(name)
         yield name, command
         if isinstance(command, TyperGroup):
             yield from ((f"{name} {inner}", each) for inner, each in command.commands.items())
@@ -57,14 +57,14 @@ def _commands() -> Iterator[tuple[str, Command]]:
 COMMANDS = dict(_commands())
 
 
-@pytest.mark.parametrize("name", sorted(cli.VERBS))
+@pytest.mark.parametrize("name", sorted(main.VERBS))
 def test_the_list_says_of_a_verb_what_the_verb_says(name: str) -> None:
-    assert (COMMANDS[name].help or "").startswith(cli.VERBS[name].summary)
+    assert (COMMANDS[name].help or "").startswith(main.VERBS[name].summary)
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_help_ends_with_examples_that_parse(name: str) -> None:
-    shown = CliRunner().invoke(cli.app, [*name.split(), "--help"])
+    shown = CliRunner().invoke(main.app, [*name.split(), "--help"])
     assert shown.exit_code == 0, shown.output
     examples = shown.output.partition("Examples:")[2].splitlines()
     lines = [line.strip() for line in examples if line.strip()]
@@ -84,12 +84,12 @@ def test_every_option_says_what_it_is(name: str) -> None:
 
 
 def test_a_misspelt_verb_gets_the_nearest() -> None:
-    done = CliRunner().invoke(cli.app, ["slepe", "chat"])
+    done = CliRunner().invoke(main.app, ["slepe", "chat"])
     assert (done.exit_code, "did you mean 'sleep'" in done.output) == (2, True)
 
 
 def test_completion_knows_verbs_without_loading_them() -> None:
-    group = typer.main.get_command(cli.app)
+    group = typer.main.get_command(main.app)
     found = group.shell_complete(typer.Context(group), "s")
     assert [each.value for each in found] == ["status", "start", "stop", "sleep"]
     assert not getattr(group, "commands", None)

@@ -15,7 +15,7 @@ from django.utils import timezone
 from typer.testing import CliRunner
 
 from models_app.models import Deployment
-from sardeenz.cli import app
+from sardeenz.cli.main import app
 from tests import factories
 from tests.gateway.test_captures_api import captured, keep
 
@@ -51,7 +51,7 @@ def follow(address: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def start(*words: str) -> subprocess.Popen[str]:
-        argv = [sys.executable, "-u", "-m", "sardeenz.cli", "tail", *words]
+        argv = [sys.executable, "-u", "-m", "sardeenz.cli.main", "tail", *words]
         child = subprocess.Popen(
             argv, cwd=ROOT, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

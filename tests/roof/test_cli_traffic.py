@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from gateway.models import Alias, ApiKey, Team, UsageHour
 from models_app.models import Deployment
-from sardeenz.cli import app
+from sardeenz.cli.main import app
 from tests import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 import redis
 
-from sardeenz import embedded, env, unprivileged
+from sardeenz import env
+from sardeenz.run import embedded, unprivileged
 from tests.servers import Server
 
 

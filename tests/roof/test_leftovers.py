@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sardeenz import leftovers, services
+from sardeenz.run import leftovers, services
 
 Spawn = Callable[..., subprocess.Popen[bytes]]
 

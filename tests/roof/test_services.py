@@ -3,8 +3,8 @@
 import configparser
 from pathlib import Path
 
-from sardeenz import services
-from sardeenz.services import Service
+from sardeenz.run import services
+from sardeenz.run.services import Service
 
 PLACE = Path("/a place/100%")
 

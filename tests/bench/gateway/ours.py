@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sardeenz import embedded, env
+from sardeenz import env
+from sardeenz.run import embedded
 from tests.bench.gateway.machine import NotMeasured, Program
 from tests.servers import Server
 
@@ -29,7 +30,7 @@ class Installation:
     @contextmanager
     def gateway(self, port: int, cores: Sequence[int], *, processes: int = 1) -> Iterator[list[Program]]:
         """Gateway processes on one listening socket, as under supervisord; one core for each in turn."""
-        argv = [sys.executable, "-m", "sardeenz.serve_gateway"]
+        argv = [sys.executable, "-m", "sardeenz.run.serve_gateway"]
         environment = self.environment | {
             "SARDEENZ_GATEWAY_PORT": str(port),
             "SARDEENZ_GATEWAY_PROCESSES": str(processes),

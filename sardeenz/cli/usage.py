@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from sardeenz import cli_names
-from sardeenz.cli_client import AsJson, Rows, pieces, rows
-from sardeenz.cli_output import emit, examples, say, table
-from sardeenz.cli_times import ago
+from sardeenz.cli import completion
+from sardeenz.cli.client import AsJson, Rows, pieces, rows
+from sardeenz.cli.output import emit, examples, say, table
+from sardeenz.cli.times import ago
 
 _SHOWN = {"hour": "hour", "day": "day", "key": "key_name", "team": "team_name", "model": "served_name"}
 _SUMS = {
@@ -33,7 +33,7 @@ def usage(
     by: Annotated[str, typer.Option(help="some of hour, day, key, team, model, with commas between")] = "model",
     since: Annotated[str, typer.Option(help="how far back, as 12h, 7d or 4w, or a date")] = "7d",
     until: Annotated[str, typer.Option(help="up to then, likewise; else now")] = "",
-    model: Annotated[str, typer.Option(help="of this served name only", autocompletion=cli_names.served_names)] = "",
+    model: Annotated[str, typer.Option(help="of this served name only", autocompletion=completion.served_names)] = "",
     key: Annotated[int | None, typer.Option(help="of the key with this id only")] = None,
     team: Annotated[str, typer.Option(help="of this team only")] = "",
     as_csv: Annotated[bool, typer.Option("--csv", help="print CSV")] = False,

@@ -20,9 +20,11 @@ from rich.console import Console
 
 from gpus import devices
 from gpus.installation import installation_id
-from sardeenz import cli_banner, cli_config, embedded, engines_left, env, leftovers, services
-from sardeenz.cli_output import examples
-from sardeenz.supervise import Supervisor, SupervisorFailed
+from sardeenz import env
+from sardeenz.cli import config
+from sardeenz.cli.output import examples
+from sardeenz.run import banner, embedded, engines_left, leftovers, services
+from sardeenz.run.supervise import Supervisor, SupervisorFailed
 
 ANSWER_SECONDS = 90.0
 PORT_SECONDS = 10.0
@@ -113,7 +115,7 @@ def _start(supervisor: Supervisor, *, workers_only: bool) -> None:
         )
         supervisor.add([*here, *control])
         _wait_answers(supervisor)
-    cli_banner.show(console, made, log_dir=supervisor.log_dir, data_dir=settings.DATA_DIR)
+    banner.show(console, made, log_dir=supervisor.log_dir, data_dir=settings.DATA_DIR)
 
 
 def _wait_ready(supervisor: Supervisor, name: str) -> None:
@@ -206,13 +208,13 @@ def _answers(url: str) -> bool:
 
 def _first_run(*flags: str) -> dict[str, Any]:
     """Prepare the installation and keep what the command line needs."""
-    kept = cli_config.load(settings.DATA_DIR)
+    kept = config.load(settings.DATA_DIR)
     made = _django("first_run", "--token", kept.token, "--api-key", kept.api_key, *flags)
     prepared: dict[str, Any] = json.loads(made.splitlines()[-1])
     host = "127.0.0.1" if settings.HOST in ("0.0.0.0", "::") else settings.HOST  # noqa: S104
-    cli_config.save(
+    config.save(
         settings.DATA_DIR,
-        cli_config.Config(
+        config.Config(
             url=f"http://{host}:{settings.WEB_PORT}",
             gateway_url=f"http://{host}:{settings.GATEWAY_PORT}",
             token=prepared["token"],

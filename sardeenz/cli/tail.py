@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from sardeenz import cli_names
-from sardeenz.cli_client import Rows, call, deployment, rows
-from sardeenz.cli_output import examples, fail, painted, plain, say
-from sardeenz.cli_times import ahead
+from sardeenz.cli import completion
+from sardeenz.cli.client import Rows, call, deployment, rows
+from sardeenz.cli.output import examples, fail, painted, plain, say
+from sardeenz.cli.times import ahead
 
 POLL_SECONDS = 0.5
 MOST = 200
@@ -28,7 +28,7 @@ app = typer.Typer()
 )
 def tail(
     names: Annotated[
-        list[str] | None, typer.Argument(help="deployments; all without", autocompletion=cli_names.deployments)
+        list[str] | None, typer.Argument(help="deployments; all without", autocompletion=completion.deployments)
     ] = None,
     capture: Annotated[str, typer.Option(help="turn capturing on first, for so long, as 15m")] = "",
     off: Annotated[bool, typer.Option("--off", help="turn capturing off, and end")] = False,

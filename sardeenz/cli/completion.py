@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from sardeenz import cli_config, cli_http
-from sardeenz.cli_client import Rows
+from sardeenz.cli import http
+from sardeenz.cli.client import Rows
+from sardeenz.cli.config import current
 
 PATIENCE_SECONDS = 1.0
 
@@ -50,12 +51,12 @@ def _starting(incomplete: str, names: Iterator[str] | list[str]) -> list[str]:
 
 
 def _rows(path: str) -> Rows:
-    config = cli_config.current()
+    config = current()
     if not config.url or not config.token:
         return []
     try:
         url = f"{config.url}/api/{path}"
-        page = cli_http.send("GET", url, token=config.token, timeout=PATIENCE_SECONDS, limit=1000)
-    except (cli_http.Unanswered, cli_http.Refusal):
+        page = http.send("GET", url, token=config.token, timeout=PATIENCE_SECONDS, limit=1000)
+    except (http.Unanswered, http.Refusal):
         return []
     return list(page["results"] if isinstance(page, dict) else page)

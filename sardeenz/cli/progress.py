@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sardeenz.cli_client import Rows, rows
-from sardeenz.cli_output import fail, say
+from sardeenz.cli.client import Rows, rows
+from sardeenz.cli.output import fail, say
 
 POLL_SECONDS = 0.5
 DEFAULT_SECONDS = 1800.0

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from sardeenz.cli_output import fail
+from sardeenz.cli.output import fail
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from sardeenz import cli_times, sizes
-from sardeenz.cli_client import AsJson, Rows, ask, call, rows, words
-from sardeenz.cli_http import Refusal
-from sardeenz.cli_output import Cell, emit, examples, painted, say, table
+from sardeenz import sizes
+from sardeenz.cli import times
+from sardeenz.cli.client import AsJson, Rows, ask, call, rows, words
+from sardeenz.cli.http import Refusal
+from sardeenz.cli.output import Cell, emit, examples, painted, say, table
 
 WATCH_SECONDS = 2.0
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
@@ -171,8 +172,8 @@ def _waiting(deployments: Rows) -> list[str]:
     found = []
     for row in deployments:
         if waiting := row.get("waiting"):
-            since = f" since {cli_times.clock(waiting['since'])}" if waiting.get("since") else ""
-            until = f"; expected ready at {cli_times.clock(waiting['expected_at'])}" if waiting["expected_at"] else ""
+            since = f" since {times.clock(waiting['since'])}" if waiting.get("since") else ""
+            until = f"; expected ready at {times.clock(waiting['expected_at'])}" if waiting["expected_at"] else ""
             why = f" until {_WAITS_UNTIL.get(waiting['reason'], waiting['reason'])}" if waiting.get("reason") else ""
             calls = "1 call waits" if waiting["count"] == 1 else f"{waiting['count']} calls wait"
             found.append(painted(f"{row['name']}: {calls}{since}{why}{until}", "yellow"))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpus import processes
-from sardeenz import embedded, services
+from sardeenz.run import embedded, services
 
 RETIRE_SECONDS = 30.0
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from sardeenz import cli_config, cli_http
-from sardeenz.cli_names import served_names
-from sardeenz.cli_output import examples, fail, say
+from sardeenz.cli import http
+from sardeenz.cli.completion import served_names
+from sardeenz.cli.config import current
+from sardeenz.cli.output import examples, fail, say
 
 SILENCE_SECONDS = 660.0
 """Longer than the gateway holds a request: it says itself why it gives up."""
@@ -48,16 +49,16 @@ def _ask() -> str:
 
 def _stream(body: dict[str, Any]) -> Iterator[str]:
     """The text of an answer, piece by piece. No limit on its length, only on silence."""
-    config = cli_config.current()
+    config = current()
     if not config.gateway_url or not config.api_key:
         fail("no gateway known: run `sardeenz up`, or set SARDEENZ_GATEWAY_URL and SARDEENZ_API_KEY")
     url = f"{config.gateway_url}/v1/chat/completions"
     try:
-        with cli_http.opened("POST", url, token=config.api_key, body=body, timeout=SILENCE_SECONDS) as answer:
+        with http.opened("POST", url, token=config.api_key, body=body, timeout=SILENCE_SECONDS) as answer:
             yield from _pieces(answer)
-    except cli_http.Refusal as refusal:
+    except http.Refusal as refusal:
         fail(_words(refusal))
-    except (cli_http.Unanswered, OSError) as error:
+    except (http.Unanswered, OSError) as error:
         fail(f"{config.gateway_url} does not answer ({error})")
 
 
@@ -80,7 +81,7 @@ def _tell_simulated(event: dict[str, Any]) -> None:
         say("(simulated: no model wrote this)", "dim", error=True)
 
 
-def _words(refusal: cli_http.Refusal) -> str:
+def _words(refusal: http.Refusal) -> str:
     try:
         return str(refusal.body["error"]["message"])
     except (KeyError, TypeError):

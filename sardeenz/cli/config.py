@@ -50,7 +50,7 @@ def _keep(path: Path, text: str) -> None:
 
 def current() -> Config:
     """The installation meant by the environment, else the one of this checkout."""
-    saved = load(Path(_said("SARDEENZ_DATA_DIR", str(Path(__file__).resolve().parent.parent / ".sardeenz"))))
+    saved = load(Path(_said("SARDEENZ_DATA_DIR", str(Path(__file__).resolve().parents[2] / ".sardeenz"))))
     return Config(
         url=_said("SARDEENZ_URL", saved.url).rstrip("/"),
         gateway_url=_said("SARDEENZ_GATEWAY_URL", saved.gateway_url).rstrip("/"),

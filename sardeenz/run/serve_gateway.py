@@ -1,4 +1,4 @@
-"""One gateway process: `python -m sardeenz.serve_gateway`.
+"""One gateway process: `python -m sardeenz.run.serve_gateway`.
 
 Under supervisord standard input is the listening socket all gateways share, so the death of one refuses nobody.
 Elsewhere the process listens by itself on SARDEENZ_HOST and SARDEENZ_GATEWAY_PORT.

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sardeenz.cli_client import AsJson, Rows, call, rows
-from sardeenz.cli_output import emit, examples, fail, say, table
+from sardeenz.cli.client import AsJson, Rows, call, rows
+from sardeenz.cli.output import emit, examples, fail, say, table
 
 app = typer.Typer(
     help="Other names callers may ask for.",

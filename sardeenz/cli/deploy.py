@@ -4,12 +4,13 @@ from typing import Annotated, Any
 
 import typer
 
-from sardeenz import cli_names, cli_wait, sizes
-from sardeenz.cli_client import call, rows
-from sardeenz.cli_output import examples, fail, say
-from sardeenz.cli_times import ahead
-from sardeenz.cli_verbs import tell
-from sardeenz.cli_wait import DEFAULT_SECONDS, Timeout, Wait
+from sardeenz import sizes
+from sardeenz.cli import completion, progress
+from sardeenz.cli.client import call, rows
+from sardeenz.cli.output import examples, fail, say
+from sardeenz.cli.progress import DEFAULT_SECONDS, Timeout, Wait
+from sardeenz.cli.times import ahead
+from sardeenz.cli.verbs import tell
 
 app = typer.Typer()
 NONE = "none"
@@ -49,16 +50,16 @@ def _option(flag: str, parser: Any, metavar: str, about: str) -> Any:
     return typer.Option(flag, parser=parser, metavar=metavar, help=f"{about}; {NONE} takes it back")
 
 
-Name = Annotated[str, typer.Argument(help="what to call it", autocompletion=cli_names.deployments)]
+Name = Annotated[str, typer.Argument(help="what to call it", autocompletion=completion.deployments)]
 Source = Annotated[
     str,
-    typer.Option("--model", help="its name, folder or id as org/name; needed once", autocompletion=cli_names.models),
+    typer.Option("--model", help="its name, folder or id as org/name; needed once", autocompletion=completion.models),
 ]
 Revision = Annotated[str, typer.Option(help="of a new model: a branch, tag or commit; else the newest")]
-Runtime = Annotated[str, typer.Option(help="which runtime runs it", autocompletion=cli_names.runtimes)]
+Runtime = Annotated[str, typer.Option(help="which runtime runs it", autocompletion=completion.runtimes)]
 Gpu = Annotated[
     str,
-    typer.Option(help="index, node/index or UUID; else the one with the most room", autocompletion=cli_names.gpus),
+    typer.Option(help="index, node/index or UUID; else the one with the most room", autocompletion=completion.gpus),
 ]
 ServedName = Annotated[str, typer.Option(help="what clients ask for; else the name")]
 Replicas = Annotated[int | None, typer.Option(min=0, max=64, help="copies; 1 unless said")]
@@ -136,8 +137,8 @@ def deploy(
     say(f"{row['name']}: {row['placed']} of {row['replicas']} replicas placed")
     tell(row)
     if wait:
-        done, find = cli_wait.arrived("ready", row["replicas"]), cli_wait.of(row["id"])
-        cli_wait.until(done, find, name, seconds=timeout)
+        done, find = progress.arrived("ready", row["replicas"]), progress.of(row["id"])
+        progress.until(done, find, name, seconds=timeout)
 
 
 _NOT_FIELDS = {"name", "env", "wait", "timeout"}

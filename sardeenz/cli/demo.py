@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from sardeenz import cli_config, cli_http
-from sardeenz.cli_client import call, rows
-from sardeenz.cli_output import examples, fail, say, typed
+from sardeenz.cli import config, http
+from sardeenz.cli.client import call, rows
+from sardeenz.cli.output import examples, fail, say, typed
 from sardeenz.sizes import GIB
 
 SAMPLES: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -42,7 +42,7 @@ def demo(
 def _wait(seconds: float) -> None:
     """Until a first `sardeenz up` has written down its address and answers there."""
     deadline = time.monotonic() + seconds
-    while not _answers(cli_config.current().url):
+    while not _answers(config.current().url):
         if time.monotonic() > deadline:
             fail("no installation answers: run `make up` in another terminal")
         time.sleep(0.5)
@@ -51,7 +51,7 @@ def _wait(seconds: float) -> None:
 def _answers(url: str) -> bool:
     try:
         if url:
-            cli_http.send("GET", f"{url}/health", timeout=5)
-    except (cli_http.Unanswered, cli_http.Refusal):
+            http.send("GET", f"{url}/health", timeout=5)
+    except (http.Unanswered, http.Refusal):
         return False
     return bool(url)

@@ -5,8 +5,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sardeenz import cli_config, cli_http
-from sardeenz.cli_output import fail
+from sardeenz.cli import http
+from sardeenz.cli.config import current
+from sardeenz.cli.output import fail
 
 Rows = list[dict[str, Any]]
 AsJson = Annotated[bool, typer.Option("--json", help="print the API's answer as JSON")]
@@ -17,7 +18,7 @@ def call(method: str, path: str, *, json: Any = None, params: dict[str, Any] | N
     """One request; what the API refuses is said in its words, and the command ends with status 1."""
     try:
         return ask(method, path, json=json, params=params)
-    except cli_http.Refusal as refusal:
+    except http.Refusal as refusal:
         fail(words(refusal))
 
 
@@ -25,8 +26,8 @@ def ask(method: str, path: str, *, json: Any = None, params: dict[str, Any] | No
     """One request. Raises Refusal, for callers that know what to do about it."""
     url, token = _way(path)
     try:
-        return cli_http.send(method, url, token=token, body=json, **(params or {}))
-    except cli_http.Unanswered as error:
+        return http.send(method, url, token=token, body=json, **(params or {}))
+    except http.Unanswered as error:
         _nobody(error)
 
 
@@ -34,16 +35,16 @@ def pieces(path: str, **params: Any) -> Iterator[str]:
     """The text of a long answer, as it comes."""
     url, token = _way(path)
     try:
-        with cli_http.opened("GET", url, token=token, **params) as answer:
+        with http.opened("GET", url, token=token, **params) as answer:
             for line in answer:
                 yield line.decode()
-    except cli_http.Refusal as refusal:
+    except http.Refusal as refusal:
         fail(words(refusal))
-    except cli_http.Unanswered as error:
+    except http.Unanswered as error:
         _nobody(error)
 
 
-def words(refusal: cli_http.Refusal) -> str:
+def words(refusal: http.Refusal) -> str:
     """What the API says, with its code."""
     body = refusal.body
     if not isinstance(body, dict):
@@ -52,14 +53,14 @@ def words(refusal: cli_http.Refusal) -> str:
 
 
 def _way(path: str) -> tuple[str, str]:
-    config = cli_config.current()
+    config = current()
     if not config.url or not config.token:
         fail("no installation here: run `sardeenz up`, or set SARDEENZ_URL and SARDEENZ_TOKEN")
     return f"{config.url}/api/{path}", config.token
 
 
-def _nobody(error: cli_http.Unanswered) -> NoReturn:
-    fail(f"{cli_config.current().url} does not answer ({error}); is `sardeenz up` running?")
+def _nobody(error: http.Unanswered) -> NoReturn:
+    fail(f"{current().url} does not answer ({error}); is `sardeenz up` running?")
 
 
 def rows(path: str, **params: Any) -> Rows:

@@ -4,22 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
-from sardeenz import cli_names, cli_times
-from sardeenz.cli_client import AsJson, call, rows
-from sardeenz.cli_limits import (
-    SHORT,
-    Concurrency,
-    DayGpu,
-    DayTokens,
-    MonthGpu,
-    MonthTokens,
-    Rpm,
-    Tpm,
-    given,
-    told,
-)
-from sardeenz.cli_output import emit, examples, fail, plain, say, table
-from sardeenz.cli_times import ahead
+from sardeenz.cli import completion, times
+from sardeenz.cli.client import AsJson, call, rows
+from sardeenz.cli.output import emit, examples, fail, plain, say, table
+from sardeenz.cli.teams import SHORT, Concurrency, DayGpu, DayTokens, MonthGpu, MonthTokens, Rpm, Tpm, given, told
+from sardeenz.cli.times import ahead
 
 app = typer.Typer(
     help="API keys.",
@@ -30,7 +19,7 @@ Key = Annotated[int, typer.Argument(help="its id, from `sardeenz keys list`")]
 Models = Annotated[
     list[str] | None,
     typer.Option(
-        "--model", help="a name it may ask for, else every one; repeat it", autocompletion=cli_names.served_names
+        "--model", help="a name it may ask for, else every one; repeat it", autocompletion=completion.served_names
     ),
 ]
 
@@ -49,12 +38,12 @@ def list_keys(
         who = (str(key["id"]), key["name"], f"{key['prefix']}…", " ".join(key["scopes"]), key["team_name"] or "-")
         every = "every one" if "inference" in key["scopes"] else "none"
         may = (" ".join(key["allowed_models"]) or every, told(key))
-        lines.append((*who, *may, cli_times.shown(key["last_used_at"]), _end(key)))
+        lines.append((*who, *may, times.shown(key["last_used_at"]), _end(key)))
     say(table(("id", "name", "key", "scopes", "team", "models", "limits", "last used", "ends"), lines))
 
 
 def _end(key: dict[str, Any]) -> str:
-    return f"revoked {cli_times.shown(key['revoked_at'])}" if key["revoked_at"] else cli_times.shown(key["expires_at"])
+    return f"revoked {times.shown(key['revoked_at'])}" if key["revoked_at"] else times.shown(key["expires_at"])
 
 
 @app.command(epilog=examples("sardeenz keys show 3"))
@@ -69,7 +58,7 @@ def show(key: Key, as_json: AsJson = False) -> None:
 
 def _shown(field: str, value: Any) -> str:
     if field.endswith("_at"):
-        return cli_times.shown(value)
+        return times.shown(value)
     text = " ".join(value) if isinstance(value, list) else str(value)
     return "-" if value in (None, [], "") else plain(text)
 

@@ -1,4 +1,4 @@
-"""Run a program that refuses to be root, although we are root: `python -m sardeenz.unprivileged PROGRAM ...`.
+"""Run a program that refuses to be root, although we are root: `python -m sardeenz.run.unprivileged PROGRAM ...`.
 
 Two ways, tried in this order; an ordinary user needs neither:
 

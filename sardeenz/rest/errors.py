@@ -1,4 +1,4 @@
-"""The error body of every REST view. Apart from `sardeenz.api`, which DRF imports before its own views exist."""
+"""The error body of every REST view. Apart from `sardeenz.rest.base`, which DRF imports before its own views exist."""
 
 import re
 from typing import Any

@@ -8,15 +8,15 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from sardeenz import cli_config
-from sardeenz.cli_output import typed
+from sardeenz.cli.config import current, header_path
+from sardeenz.cli.output import typed
 
 _SHOWN_ONCE = "as printed at the first start"
 
 
 def show(console: Console, made: dict[str, Any], *, log_dir: Path, data_dir: Path) -> None:
     """Addresses, credentials where they are new, and a line to try."""
-    config = cli_config.current()
+    config = current()
     table = Table.grid(padding=(0, 2))
     table.add_row("Dashboard", config.url)
     table.add_row("Endpoint", f"{config.gateway_url}/v1")
@@ -32,9 +32,7 @@ def show(console: Console, made: dict[str, Any], *, log_dir: Path, data_dir: Pat
     console.print(Panel(table, title="Sardeenz is up", title_align="left", expand=False))
     console.print("Ctrl-C stops everything; the next start brings back what served.", style="dim")
     console.print("Try (make demo adds a model called chat):", style="dim")
-    header = (
-        f"Authorization: Bearer {made['api_key']}" if made["new_api_key"] else f"@{cli_config.header_path(data_dir)}"
-    )
+    header = f"Authorization: Bearer {made['api_key']}" if made["new_api_key"] else f"@{header_path(data_dir)}"
     console.print(curl_line(config.gateway_url, header), soft_wrap=True, markup=False)
 
 

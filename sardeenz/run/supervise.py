@@ -13,8 +13,9 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
-from sardeenz import env, leftovers, services
-from sardeenz.services import Service
+from sardeenz import env
+from sardeenz.run import leftovers, services
+from sardeenz.run.services import Service
 
 START_SECONDS = 15.0
 _AWAY = (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError)

@@ -4,14 +4,14 @@ from typing import Annotated, Any
 
 import typer
 
-from sardeenz import cli_names, cli_wait
-from sardeenz.cli_client import call, deployment, replica_id, replica_number, rows
-from sardeenz.cli_output import examples, fail, say
-from sardeenz.cli_wait import DEFAULT_SECONDS, Timeout, Wait, describe
+from sardeenz.cli import completion, progress
+from sardeenz.cli.client import call, deployment, replica_id, replica_number, rows
+from sardeenz.cli.output import examples, fail, say
+from sardeenz.cli.progress import DEFAULT_SECONDS, Timeout, Wait, describe
 
 app = typer.Typer()
 Name = Annotated[
-    str, typer.Argument(help="a deployment's name, a replica's id, or name/id", autocompletion=cli_names.replicas)
+    str, typer.Argument(help="a deployment's name, a replica's id, or name/id", autocompletion=completion.replicas)
 ]
 
 
@@ -50,8 +50,8 @@ def restart(name: Name, wait: Wait = False, timeout: Timeout = DEFAULT_SECONDS) 
     row = call("POST", f"replicas/{replica_id(name)}/restart")
     say(describe(row))
     if wait:
-        later = cli_wait.started_after(row["generation"] - (0 if row["restarting"] else 1))
-        cli_wait.until(later, cli_wait.one(row["id"]), name, seconds=timeout)
+        later = progress.started_after(row["generation"] - (0 if row["restarting"] else 1))
+        progress.until(later, progress.one(row["id"]), name, seconds=timeout)
 
 
 @app.command(epilog=examples("sardeenz cancel chat", "sardeenz cancel chat/7"))
@@ -67,7 +67,7 @@ def move(
         str,
         typer.Argument(
             help="the GPU to move to: its index, node/index or UUID, from `sardeenz gpus`",
-            autocompletion=cli_names.gpus,
+            autocompletion=completion.gpus,
         ),
     ],
     wait: Wait = False,
@@ -78,12 +78,12 @@ def move(
     say(describe(row))
     if wait:
         copy = f"{row['deployment_name']}/{row['id']}"
-        cli_wait.until(cli_wait.moved, cli_wait.one(row["id"]), copy, seconds=timeout)
+        progress.until(progress.moved, progress.one(row["id"]), copy, seconds=timeout)
 
 
 @app.command(epilog=examples("sardeenz delete chat", "sardeenz delete chat --wait"))
 def delete(
-    name: Annotated[str, typer.Argument(help="a deployment's name", autocompletion=cli_names.deployments)],
+    name: Annotated[str, typer.Argument(help="a deployment's name", autocompletion=completion.deployments)],
     wait: Wait = False,
     timeout: Timeout = DEFAULT_SECONDS,
 ) -> None:
@@ -93,7 +93,7 @@ def delete(
     number = deployment(name)["id"]
     row = call("DELETE", f"deployments/{number}")
     if row and wait:
-        cli_wait.until(cli_wait.arrived("gone"), cli_wait.of(number), name, seconds=timeout, gone=True)
+        progress.until(progress.arrived("gone"), progress.of(number), name, seconds=timeout, gone=True)
     say(f"{name} is gone" if not row or wait else f"{name} goes when its last engine has ended")
 
 
@@ -101,13 +101,13 @@ def _act(name: str, verb: str, state: str, body: dict[str, Any] | None = None, *
     number = replica_number(name)
     if number is not None:
         say(describe(call("POST", f"replicas/{number}/{verb}", json=body or {})))
-        find, count = cli_wait.one(number), 1
+        find, count = progress.one(number), 1
     else:
         row = call("POST", f"deployments/{deployment(name)['id']}/{verb}", json=body or {})
         tell(row)
-        find, count = cli_wait.of(row["id"]), row["replicas"] if verb == "start" else 1
+        find, count = progress.of(row["id"]), row["replicas"] if verb == "start" else 1
     if wait and not (state == "stopped" and not find()):
-        cli_wait.until(cli_wait.arrived(state, count), find, name, seconds=timeout)
+        progress.until(progress.arrived(state, count), find, name, seconds=timeout)
 
 
 def tell(row: dict[str, Any]) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sardeenz import embedded
 from sardeenz.celery import CONTROL_QUEUE, gpu_queue
+from sardeenz.run import embedded
 
 MARKER = "SARDEENZ_SERVICE"
 SUPERVISOR = "supervisor"
@@ -68,7 +68,7 @@ def control_services(*, host: str, web_port: int, gateway_port: int, gateways: i
         Service(WEB, (*web, "sardeenz.asgi:application"), 50, stop_seconds=10),
         Service(
             GATEWAY,
-            (sys.executable, "-m", "sardeenz.serve_gateway"),
+            (sys.executable, "-m", "sardeenz.run.serve_gateway"),
             50,
             stop_seconds=30,  # open streams may end
             processes=gateways,

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from sardeenz import cli_names
-from sardeenz.cli_client import AsJson, call, rows
-from sardeenz.cli_output import emit, examples, fail, say, table
+from sardeenz.cli import completion
+from sardeenz.cli.client import AsJson, call, rows
+from sardeenz.cli.output import emit, examples, fail, say, table
 
 app = typer.Typer(
     help="Models and the deployments that serve them; remove those that serve none.",
@@ -33,7 +33,7 @@ def models(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 @app.command("rm", epilog=examples("sardeenz models rm llama-8b", "sardeenz models rm llama-8b qwen-7b"))
 def remove(
-    names: Annotated[list[str], typer.Argument(help="models by name or source", autocompletion=cli_names.models)],
+    names: Annotated[list[str], typer.Argument(help="models by name or source", autocompletion=completion.models)],
 ) -> None:
     """Forget models that no deployment serves. Files of weights stay where they are."""
     known = rows("models")

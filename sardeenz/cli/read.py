@@ -5,16 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
-from sardeenz import cli_names, cli_times
-from sardeenz.cli_client import AsJson, call, replica_id
-from sardeenz.cli_output import emit, examples, say, table
+from sardeenz.cli import completion, times
+from sardeenz.cli.client import AsJson, call, replica_id
+from sardeenz.cli.output import emit, examples, say, table
 
 app = typer.Typer()
 
 
 @app.command(epilog=examples("sardeenz history", "sardeenz history chat -n 100", "sardeenz history --json"))
 def history(
-    name: Annotated[str, typer.Argument(help="a deployment; all without", autocompletion=cli_names.deployments)] = "",
+    name: Annotated[str, typer.Argument(help="a deployment; all without", autocompletion=completion.deployments)] = "",
     count: Annotated[int, typer.Option("-n", min=1, help="how many")] = 30,
     as_json: AsJson = False,
 ) -> None:
@@ -26,7 +26,7 @@ def history(
     if name and not found:
         return say(f"nothing is recorded of a deployment {name!r}")
     lines = [
-        (cli_times.shown(each["at"]), _whose(each), each["old"] or "-", each["new"], each["actor"], _why(each))
+        (times.shown(each["at"]), _whose(each), each["old"] or "-", each["new"], each["actor"], _why(each))
         for each in found
     ]
     say(table(("when", "replica", "from", "to", "by", "why"), lines))
@@ -45,7 +45,7 @@ def _why(each: dict[str, Any]) -> str:
 def logs(
     name: Annotated[
         str,
-        typer.Argument(help="a deployment with one replica, name/id, or an id", autocompletion=cli_names.replicas),
+        typer.Argument(help="a deployment with one replica, name/id, or an id", autocompletion=completion.replicas),
     ],
     lines: Annotated[int, typer.Option("-n", "--lines", min=1, help="how many of the last lines")] = 100,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="go on as more is written; Ctrl-C ends it")] = False,
