@@ -2,6 +2,6 @@
 
 from django.urls import URLPattern, path
 
-from gpus.consumers import TelemetryConsumer
+from gpus.api.consumers import TelemetryConsumer
 
 websocket_urlpatterns: list[URLPattern] = [path("ws/telemetry", TelemetryConsumer.as_asgi())]

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 from rest_framework.routers import SimpleRouter
 
-from gpus.views import GPUViewSet, NodeViewSet, TelemetryView
+from gpus.api.views import GPUViewSet, NodeViewSet, TelemetryView
 
 router = SimpleRouter(trailing_slash=False)
 router.register("nodes", NodeViewSet)

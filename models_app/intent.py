@@ -6,8 +6,8 @@ from typing import Any
 from django.db.models import Q
 from rest_framework import serializers
 
+from gpus.api.serializers import GPUField
 from gpus.models import GPU
-from gpus.serializers import GPUField
 from models_app.models import Model
 from models_app.serializers import DeploymentSerializer, ModelSerializer, NamedField
 

@@ -13,7 +13,7 @@ from drf_spectacular.plumbing import resolve_type_hint
 from drf_spectacular.utils import Direction
 from rest_framework import serializers
 
-from gpus.serializers import GPUField
+from gpus.api.serializers import GPUField
 from models_app import sources
 from models_app.engines import reserved
 from models_app.errors import DeploymentLive

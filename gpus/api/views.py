@@ -7,8 +7,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from gpus import telemetry
+from gpus.api.serializers import FrameSerializer, GPUSerializer, NodeSerializer
 from gpus.models import GPU, Node
-from gpus.serializers import FrameSerializer, GPUSerializer, NodeSerializer
 
 
 class NodeViewSet(viewsets.ReadOnlyModelViewSet[Node]):
