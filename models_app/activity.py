@@ -19,7 +19,7 @@ import redis.asyncio
 from django.conf import settings
 
 from gpus import processes
-from models_app.swap import Demand
+from models_app.callers import Demand
 from sardeenz import heartbeats
 from sardeenz.redis import client, key
 

@@ -21,6 +21,7 @@ from redis import RedisError
 from gpus.models import GPU
 from models_app import activity, lifecycle, placement, swap
 from models_app.activity import GatewayReport
+from models_app.callers import WAITS_FOR_ROOM, Demand
 from models_app.errors import (
     CrashLoop,
     DeploymentDeleting,
@@ -32,9 +33,9 @@ from models_app.errors import (
 )
 from models_app.models import Deployment, Replica
 from models_app.states import Goal, State
-from models_app.swap import Decision, Demand, Resident, Sleeper, Snapshot, Verdict
+from models_app.swap import Decision, Resident, Sleeper, Snapshot, Verdict
 
-WAITS = swap.WAITS_FOR_ROOM
+WAITS = WAITS_FOR_ROOM
 DISPLACED = "displaced"
 RECLAIM_SECONDS = 5.0
 REFUSED_SECONDS = 30.0

@@ -16,7 +16,8 @@ from django.db.models import BigIntegerField, Case, F, Q, Sum, When
 from gpus import telemetry
 from gpus.errors import TelemetryUnavailable
 from gpus.models import GPU, Node
-from models_app import estimate, swap
+from models_app import estimate
+from models_app.callers import WAITS_FOR_ROOM
 from models_app.errors import HostMemoryShort, NeverFits, NoCapacity
 from models_app.models import Deployment, MemoryProfile, Replica, Reservation
 from models_app.states import Goal, State
@@ -27,7 +28,7 @@ _MEASURED = ("weights_bytes", "overhead_bytes")
 CLAIMED = "wake"
 """The reason on a row for which room was sought: a failed one with it has claimed its place."""
 
-FOR_WANT_OF_ROOM = (NoCapacity.code, swap.WAITS_FOR_ROOM)
+FOR_WANT_OF_ROOM = (NoCapacity.code, WAITS_FOR_ROOM)
 """The reasons on a row without an engine that found no room: it is tried again, and claims nothing meanwhile."""
 
 _COLD = Q(replica__state=State.FAILED, replica__reason=CLAIMED)

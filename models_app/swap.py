@@ -18,10 +18,9 @@ from enum import Enum
 from itertools import combinations
 from typing import Any
 
+from models_app.callers import Demand
 from sardeenz import sizes
 
-WAITS_FOR_ROOM = "waits_for_room"
-"""The reason of a sleeper that calls wait for and that finds no room yet."""
 EXACT = 10
 """Up to so many candidates every set is compared; beyond, the dearest are spared one by one."""
 UNMEASURED_SECONDS = 10.0
@@ -45,20 +44,6 @@ class Why(Enum):
     NOT_READY = "not_ready"
     UNKNOWN = "gateways_unknown"
     TURN = "turn"
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """Requests that wait for one deployment, over all gateways."""
-
-    count: int
-    since: float
-    """Unix time of the oldest."""
-    priority: int
-    """Of the most urgent: lower is more urgent."""
-
-    def __add__(self, other: "Demand") -> "Demand":
-        return Demand(self.count + other.count, min(self.since, other.since), min(self.priority, other.priority))
 
 
 @dataclass(frozen=True, slots=True)

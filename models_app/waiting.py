@@ -13,10 +13,10 @@ from redis import RedisError
 
 from models_app import activity, routes
 from models_app.activity import Queued
+from models_app.callers import WAITS_FOR_ROOM, Demand
 from models_app.models import Replica
 from models_app.rows import WaitingRow, WaitReason
 from models_app.states import State
-from models_app.swap import WAITS_FOR_ROOM, Demand
 from sardeenz import events
 
 WORDS: dict[WaitReason, str] = {

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field, replace
 
 from models_app import swap
-from models_app.swap import Demand, Resident, Rules, Sleeper, Snapshot, Verdict
+from models_app.callers import Demand
+from models_app.swap import Resident, Rules, Sleeper, Snapshot, Verdict
 
 GPU = "GPU-0"
 TICK_SECONDS = 0.5
