@@ -16,7 +16,8 @@ from gateway.holds import Limits
 from gateway.peers_redis import exchange
 from gateway.reporting import Demand
 from gateway.server import Gateway, Needs
-from models_app import activity, demand, routes
+from models_app.policy import demand
+from models_app.traffic import activity, routes
 from sardeenz import events
 from sardeenz.redis import async_client, key
 

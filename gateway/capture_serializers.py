@@ -6,8 +6,8 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from gateway import ring
+from models_app.api.serializers import NamedField
 from models_app.models import Deployment
-from models_app.serializers import NamedField
 
 ENTRY_ID = r"\d{1,18}-\d{1,18}"
 

@@ -8,7 +8,8 @@ from django.contrib.auth.models import User
 from gateway import keys
 from gateway.models import Scope
 from gpus import discovery
-from models_app import resume, runtimes
+from models_app.catalogue import runtimes
+from models_app.lifecycle import resume
 
 ADMIN = "admin"
 

@@ -18,7 +18,7 @@ from gateway.errors import ModelNotAllowed, ModelNotFound, RoutesUnavailable
 from gateway.outage import FAULTS, Outage
 from gateway.rows import AliasRow
 from gateway.targets import Target
-from models_app.routes import Route as RouteRow
+from models_app.traffic.routes import Route as RouteRow
 
 LoadRoutes = Callable[[], Awaitable[Iterable[RouteRow]]]
 LoadAliases = Callable[[], Awaitable[Iterable[AliasRow]]]

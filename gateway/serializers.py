@@ -10,8 +10,8 @@ from gateway import aliases, keys
 from gateway.errors import KeyRevoked
 from gateway.limits import Quota
 from gateway.models import Alias, AliasTarget, ApiKey, Scope, Team
+from models_app.api.serializers import NamedField
 from models_app.models import Deployment
-from models_app.serializers import NamedField
 
 QUOTA = Quota._fields
 

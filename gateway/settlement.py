@@ -21,10 +21,10 @@ from redis import RedisError
 from gateway.models import EngineAccount, Told, UsageRecord
 from gateway.usage import CHARGED
 from gpus import gauges
-from models_app import activity
-from models_app.activity import GatewayReport
 from models_app.models import Replica
 from models_app.states import State
+from models_app.traffic import activity
+from models_app.traffic.activity import GatewayReport
 
 CLOCK_SECONDS = 1.0
 """By how much the clocks of the machines that run gateways may differ."""

@@ -2,7 +2,7 @@
 
 from gateway.paths import Endpoint
 from gateway.upstream import Pool
-from models_app.routes import RouteReplica
+from models_app.traffic.routes import RouteReplica
 
 EJECT_AFTER = 3
 EJECT_SECONDS = 2.0

@@ -8,7 +8,7 @@ from rest_framework import serializers
 from gateway.models import Team, UsageHour, UsageRecord
 from gateway.quantiles import QUANTILES
 from gateway.teams import SUMS
-from models_app.serializers import NamedField
+from models_app.api.serializers import NamedField
 
 GROUPS = ("hour", "day", "key", "team", "model")
 

@@ -9,11 +9,13 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from models_app import edits, fleet, lifecycle, queues, snapshot
+from models_app import snapshot
 from models_app.admin_forms import DeploymentForm, RuntimeForm, WeightsForm
+from models_app.api import edits
+from models_app.api.serializers import DeploymentSerializer
+from models_app.lifecycle import fleet, queues, verbs
 from models_app.models import Deployment, EngineRuntime, MemoryProfile, Model, Replica, Reservation, Transition
 from models_app.rows import shown
-from models_app.serializers import DeploymentSerializer
 from sardeenz.admin_sizes import Readable
 from sardeenz.errors import SardeenzError
 
@@ -172,32 +174,32 @@ class ReplicaAdmin(Readable, ActOnly, admin.ModelAdmin):  # type: ignore[type-ar
     @admin.action(permissions=["verb"])
     def start(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
         """Head for ready."""
-        attempt(request, queryset, lifecycle.start, "being started")
+        attempt(request, queryset, verbs.start, "being started")
 
     @admin.action(permissions=["verb"])
     def stop(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
         """Drain, then end the engine."""
-        attempt(request, queryset, lifecycle.stop, "being stopped")
+        attempt(request, queryset, verbs.stop, "being stopped")
 
     @admin.action(permissions=["verb"])
     def restart(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
         """Stop, then start with the present settings."""
-        attempt(request, queryset, lifecycle.restart, "being restarted")
+        attempt(request, queryset, verbs.restart, "being restarted")
 
     @admin.action(permissions=["verb"])
     def sleep(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
         """Level 1: the weights stay in host RAM."""
-        attempt(request, queryset, lifecycle.sleep, "going to sleep")
+        attempt(request, queryset, verbs.sleep, "going to sleep")
 
     @admin.action(permissions=["verb"])
     def wake(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
         """Head for ready from sleep."""
-        attempt(request, queryset, lifecycle.wake, "waking")
+        attempt(request, queryset, verbs.wake, "waking")
 
     @admin.action(permissions=["verb"], description="Cancel what is under way")
     def cancel(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
         """Undo a load, a drain or a move."""
-        attempt(request, queryset, lifecycle.cancel, "cancelled")
+        attempt(request, queryset, verbs.cancel, "cancelled")
 
 
 @admin.register(Reservation)

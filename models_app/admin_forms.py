@@ -8,10 +8,10 @@ from django import forms
 from django.db.models import Model as DjangoModel
 from rest_framework.serializers import BaseSerializer
 
+from models_app.api.serializers import DeploymentSerializer, ModelSerializer, RuntimeSerializer
 from models_app.errors import DeploymentLive
 from models_app.models import Deployment, EngineRuntime, Model
 from models_app.rows import shown
-from models_app.serializers import DeploymentSerializer, ModelSerializer, RuntimeSerializer
 
 
 class AskingForm(forms.ModelForm):  # type: ignore[type-arg]

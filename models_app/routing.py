@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from models_app.consumers import LifecycleConsumer, LogConsumer
+from models_app.api.consumers import LifecycleConsumer, LogConsumer
 
 websocket_urlpatterns: list[URLPattern] = [
     path("ws/lifecycle", LifecycleConsumer.as_asgi()),

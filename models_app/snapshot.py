@@ -6,8 +6,9 @@ from typing import Any, Literal, TypedDict
 
 from django.db import transaction
 
-from models_app import rows, waiting
+from models_app import rows
 from models_app.rows import DeploymentRow, GPURow, NodeRow, ReplicaRow
+from models_app.traffic import waiting
 from sardeenz import events
 
 

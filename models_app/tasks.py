@@ -8,10 +8,13 @@ from django.conf import settings
 from django.utils import timezone
 
 from gpus.models import GPU
-from models_app import idle, queues, scale, snapshot, waiting
+from models_app import snapshot
+from models_app.lifecycle import queues, scale
+from models_app.lifecycle.reconcile import Reconciler
+from models_app.lifecycle.setbacks import Setbacks
 from models_app.models import Transition
-from models_app.reconcile import Reconciler
-from models_app.setbacks import Setbacks
+from models_app.policy import idle
+from models_app.traffic import waiting
 from sardeenz import heartbeats
 
 _setbacks = Setbacks()

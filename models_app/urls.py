@@ -3,11 +3,11 @@
 from django.urls import URLPattern, URLResolver, path
 from rest_framework.routers import SimpleRouter
 
-from models_app.deployment_views import DeploymentViewSet
-from models_app.fit_views import DeploymentFitView, MoveFitView
-from models_app.presence_views import ServicesView
-from models_app.session import LoginView, LogoutView, MeView
-from models_app.views import ModelViewSet, ReplicaViewSet, RuntimeViewSet, SnapshotView, TransitionViewSet
+from models_app.api.deployment_views import DeploymentViewSet
+from models_app.api.fit_views import DeploymentFitView, MoveFitView
+from models_app.api.presence_views import ServicesView
+from models_app.api.session import LoginView, LogoutView, MeView
+from models_app.api.views import ModelViewSet, ReplicaViewSet, RuntimeViewSet, SnapshotView, TransitionViewSet
 
 router = SimpleRouter(trailing_slash=False)
 router.register("models", ModelViewSet)

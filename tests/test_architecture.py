@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from models_app import lifecycle
+from models_app.lifecycle import verbs
 from models_app.states import TRANSIENT
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,7 +25,7 @@ FUNCTION_LINES = 60
 BROAD_EXCEPT = {
     Path(name)
     for name in (
-        "models_app/setbacks.py",
+        "models_app/lifecycle/setbacks.py",
         "gpus/sampler.py",
         "gpus/management/commands/sample_gpus.py",
         "gateway/downstream.py",
@@ -94,7 +94,7 @@ def _writes_state(node: ast.AST) -> bool:
 
 
 def _handles_replicas(path: Path) -> bool:
-    return path != Path("models_app/transition.py") and "models_app.models" in (ROOT / path).read_text()
+    return path != Path("models_app/lifecycle/transition.py") and "models_app.models" in (ROOT / path).read_text()
 
 
 @pytest.mark.parametrize("path", [path for path in PRODUCT if _handles_replicas(path)], ids=str)
@@ -104,7 +104,7 @@ def test_only_transition_writes_the_state_of_a_replica(path: Path) -> None:
 
 @pytest.mark.parametrize("state", sorted(TRANSIENT))
 def test_every_transient_state_has_a_deadline(state: str) -> None:
-    assert lifecycle.deadline_seconds(next(each for each in TRANSIENT if each == state)) > 0
+    assert verbs.deadline_seconds(next(each for each in TRANSIENT if each == state)) > 0
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=str)

@@ -10,7 +10,7 @@ import time
 import httpx2
 import pytest
 
-from models_app import lifecycle
+from models_app.lifecycle import verbs
 from tests import factories
 from tests.e2e.stack import Stack, wait_for
 
@@ -31,7 +31,7 @@ def first_byte_seconds(session: httpx2.Client, stack: Stack, model: str) -> floa
 
 
 def test_wake_latency(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
-    [replica] = lifecycle.deploy(factories.deployment(extra_args=ARGS), actor="bench")
+    [replica] = verbs.deploy(factories.deployment(extra_args=ARGS), actor="bench")
     wait_for(replica, "ready")
     model = replica.spec["served_name"]
     asleep, awake = [], []
@@ -39,7 +39,7 @@ def test_wake_latency(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
         for _ in range(ROUNDS):
             awake.append(first_byte_seconds(session, stack, model))
             replica.refresh_from_db()
-            lifecycle.sleep(replica, actor="bench")
+            verbs.sleep(replica, actor="bench")
             wait_for(replica, "sleeping")
             asleep.append(first_byte_seconds(session, stack, model))
     with capsys.disabled():

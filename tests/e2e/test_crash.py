@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from gpus import devices
-from models_app import lifecycle
+from models_app.lifecycle import verbs
 from models_app.models import Deployment, Replica, Transition
 from tests import factories
 from tests.e2e.stack import Stack, until, wait_for
@@ -23,7 +23,7 @@ FAST = ["--load-seconds", "0.2"]
 
 def test_streams_and_engines_outlive_every_other_process_and_are_adopted(stack: Stack) -> None:
     args = ["--load-seconds", "0.2", "--tokens-per-second", "20"]
-    placed = [lifecycle.deploy(factories.deployment(extra_args=args), actor="test", gpu=gpu)[0] for gpu in stack.gpus]
+    placed = [verbs.deploy(factories.deployment(extra_args=args), actor="test", gpu=gpu)[0] for gpu in stack.gpus]
     for replica in placed:
         wait_for(replica, "ready")
     before = stack.engines()
@@ -38,7 +38,7 @@ def test_streams_and_engines_outlive_every_other_process_and_are_adopted(stack: 
         thread.join()
     assert clients.failed == []
     stack.start()
-    sleeper = lifecycle.sleep(placed[1], actor="test")
+    sleeper = verbs.sleep(placed[1], actor="test")
     wait_for(sleeper, "sleeping")
     assert {marker: engine.pid for marker, engine in stack.engines().items()} == {
         marker: engine.pid for marker, engine in before.items()
@@ -47,7 +47,7 @@ def test_streams_and_engines_outlive_every_other_process_and_are_adopted(stack: 
 
 
 def test_a_killed_engine_is_replaced_and_the_reason_recorded(stack: Stack) -> None:
-    [replica] = lifecycle.deploy(factories.deployment(extra_args=FAST), actor="test")
+    [replica] = verbs.deploy(factories.deployment(extra_args=FAST), actor="test")
     wait_for(replica, "ready")
     os.kill(stack.engines()[replica.marker].pid, signal.SIGKILL)
     until(lambda: Transition.objects.filter(replica=replica, new="failed").exists(), "the failure is seen")
@@ -72,12 +72,12 @@ def answers(stack: Stack, replica: Replica) -> bool:
 
 def test_two_loads_at_once_for_the_last_room_one_is_placed_one_waits(stack: Stack) -> None:
     stack.kill("gpu0", "gpu1")
-    lifecycle.deploy(factories.deployment(weights_bytes=70 * factories.GIB), actor="test", gpu=stack.gpus[1])
+    verbs.deploy(factories.deployment(weights_bytes=70 * factories.GIB), actor="test", gpu=stack.gpus[1])
     wanted = [factories.deployment(weights_bytes=50 * factories.GIB) for _ in range(2)]
 
     def load(index: int) -> None:
         try:
-            lifecycle.deploy(wanted[index], actor="test")
+            verbs.deploy(wanted[index], actor="test")
         finally:
             connection.close()  # a thread has a connection of its own
 
@@ -94,10 +94,10 @@ def test_two_loads_at_once_for_the_last_room_one_is_placed_one_waits(stack: Stac
 
 def test_after_a_stop_nothing_is_left(stack: Stack) -> None:
     baseline = [reading.memory_used_bytes for reading in devices.read_all()]
-    [replica] = lifecycle.deploy(factories.deployment(extra_args=FAST), actor="test")
+    [replica] = verbs.deploy(factories.deployment(extra_args=FAST), actor="test")
     wait_for(replica, "ready")
     port, name = replica.port, replica.ipc_name
-    lifecycle.stop(replica, actor="test")
+    verbs.stop(replica, actor="test")
     wait_for(replica, "stopped")
     until(lambda: Replica.objects.filter(pk=replica.pk, port=None).exists(), "its bookings are given back")
     assert [reading.memory_used_bytes for reading in devices.read_all()] == baseline

@@ -12,7 +12,7 @@ import time
 import httpx2
 import pytest
 
-from models_app import lifecycle
+from models_app.lifecycle import verbs
 from tests import factories
 from tests.e2e.stack import Stack, wait_for
 from tests.e2e.traffic import Clients, Outcome, Stampede
@@ -72,7 +72,7 @@ def had_reached_an_engine(outcome: Outcome) -> bool:
 
 
 def test_no_call_fails_that_had_not_reached_an_engine(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
-    [replica] = lifecycle.deploy(factories.deployment(extra_args=ARGS), actor="test")
+    [replica] = verbs.deploy(factories.deployment(extra_args=ARGS), actor="test")
     wait_for(replica, "ready")
     clients = Clients(stack.url, stack.key)
     load = Load(clients, replica.spec["served_name"])

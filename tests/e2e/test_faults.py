@@ -9,7 +9,7 @@ import pytest
 
 from gpus import devices, processes
 from gpus.installation import installation_id
-from models_app import lifecycle
+from models_app.lifecycle import verbs
 from models_app.models import Replica, Transition
 from tests import factories
 from tests.e2e.stack import Stack, until, wait_for
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e, pytest.m
 def deployed(*args: str, **fields: object) -> Replica:
     """A replica on its way to ready, loading in an instant unless told otherwise."""
     deployment = factories.deployment(extra_args=["--load-seconds", "0.2", *args], **fields)
-    return lifecycle.deploy(deployment, actor="test")[0]
+    return verbs.deploy(deployment, actor="test")[0]
 
 
 def ask(stack: Stack, model: str) -> Clients:
@@ -43,7 +43,7 @@ def used(stack: Stack) -> list[int]:
 
 def test_an_engine_that_wakes_up_wrong_serves_nobody_and_is_started_afresh(stack: Stack) -> None:
     replica = wait_for(deployed("--garbage-after-wake"), "ready")
-    lifecycle.sleep(replica, actor="test")
+    verbs.sleep(replica, actor="test")
     wait_for(replica, "sleeping")
     assert ask(stack, replica.spec["served_name"]).failed == []
     replica.refresh_from_db()
@@ -56,7 +56,7 @@ def test_a_load_that_is_cancelled_gives_its_memory_back(stack: Stack) -> None:
     replica = deployed("--load-seconds", "60")
     wait_for(replica, "starting")
     until(lambda: used(stack) != baseline, "the load takes memory")
-    lifecycle.cancel(replica, actor="test")
+    verbs.cancel(replica, actor="test")
     wait_for(replica, "stopped")
     assert used(stack) == baseline
     assert not stack.engines()
@@ -83,20 +83,20 @@ def test_an_engine_that_crashes_again_and_again_is_restarted_with_growing_pauses
     replica.refresh_from_db()
     assert replica.restarts >= 3
     assert replica.generation >= 3
-    lifecycle.stop(replica, actor="test")
+    verbs.stop(replica, actor="test")
     wait_for(replica, "stopped")
 
 
 def test_an_engine_that_ignores_the_polite_request_is_killed(stack: Stack) -> None:
     replica = wait_for(deployed("--ignore-sigterm"), "ready")
-    lifecycle.stop(replica, actor="test")
+    verbs.stop(replica, actor="test")
     wait_for(replica, "stopped")
     assert not stack.engines()
 
 
 def test_level_2_drops_the_weights_and_the_wake_reads_them_again(stack: Stack) -> None:
     replica = wait_for(deployed(), "ready")
-    lifecycle.sleep(replica, actor="test", level=2)
+    verbs.sleep(replica, actor="test", level=2)
     wait_for(replica, "sleeping")
     assert replica.reservations.get().held_bytes < 2 * factories.GIB
     assert ask(stack, replica.spec["served_name"]).failed == []
@@ -106,10 +106,10 @@ def test_level_2_drops_the_weights_and_the_wake_reads_them_again(stack: Stack) -
 
 def test_a_sleeping_replica_moves_and_stays_asleep(stack: Stack) -> None:
     replica = wait_for(deployed(), "ready")
-    lifecycle.sleep(replica, actor="test")
+    verbs.sleep(replica, actor="test")
     wait_for(replica, "sleeping")
     elsewhere = next(gpu for gpu in stack.gpus if gpu.pk != replica.gpu_id)
-    target = lifecycle.move(replica, elsewhere, actor="test")
+    target = verbs.move(replica, elsewhere, actor="test")
     wait_for(replica, "gone")
     wait_for(target, "sleeping")
     assert list(stack.engines()) == [target.marker]
@@ -134,7 +134,7 @@ def test_an_engine_that_no_replica_owns_is_ended(stack: Stack) -> None:
 
 def test_a_deleted_deployment_goes_with_its_engines(stack: Stack) -> None:
     replica = wait_for(deployed(), "ready")
-    lifecycle.delete(replica.deployment, actor="test")
+    verbs.delete(replica.deployment, actor="test")
     wait_for(replica, "gone")
     assert not type(replica.deployment).objects.filter(pk=replica.deployment_id).exists()
     assert not stack.engines()

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from models_app import lifecycle
+from models_app.lifecycle import verbs
 from models_app.models import Replica
 from tests import factories
 from tests.e2e.stack import Stack, state_of, until, wait_for
@@ -19,7 +19,7 @@ ARGS = ["--load-seconds", "1", "--tokens-per-second", "40", "--max-num-seqs", "2
 def ready(stack: Stack) -> Replica:
     """A loaded replica on the first GPU."""
     deployment = factories.deployment(extra_args=ARGS)
-    [replica] = lifecycle.deploy(deployment, actor="test", gpu=stack.gpus[0])
+    [replica] = verbs.deploy(deployment, actor="test", gpu=stack.gpus[0])
     return wait_for(replica, "ready")
 
 
@@ -48,7 +48,7 @@ def test_a_move_under_64_streams_cuts_and_fails_none_and_keeps_the_settings(stac
     thread = under_load(clients, source.spec["served_name"], 64, act, done)
     try:
         assert act.wait(60)
-        target = lifecycle.move(source, stack.gpus[1], actor="test")
+        target = verbs.move(source, stack.gpus[1], actor="test")
         wait_for(source, "gone")
     finally:
         done.set()
@@ -69,7 +69,7 @@ def test_a_move_survives_a_killed_worker_at_any_phase(stack: Stack, phase: str) 
         assert act.wait(60)
         if phase == "pending":
             stack.kill("gpu0", "gpu1")
-        target = lifecycle.move(source, stack.gpus[1], actor="test")
+        target = verbs.move(source, stack.gpus[1], actor="test")
         watched, wanted = (source, phase.removeprefix("source ")) if "source" in phase else (target, phase)
         until(lambda: state_of(watched) in (wanted, "gone"), f"the move reaches {phase}")
         if phase != "pending":
@@ -88,7 +88,7 @@ def test_a_move_whose_target_cannot_start_leaves_the_source_serving_and_says_why
     source = ready(stack)
     spec = source.spec | {"extra_args": ["--fail-load", "oom"]}
     Replica.objects.filter(pk=source.pk).update(spec=spec)
-    target = lifecycle.move(source, stack.gpus[1], actor="test")
+    target = verbs.move(source, stack.gpus[1], actor="test")
     wait_for(target, "gone")
     source.refresh_from_db()
     assert source.state == "ready"

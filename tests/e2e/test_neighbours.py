@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 
 from gpus import processes
-from models_app import lifecycle
+from models_app.lifecycle import verbs
 from models_app.models import Replica
 from tests import factories
 from tests.e2e.stack import Stack, until, wait_for
@@ -38,12 +38,12 @@ def deployed(stack: Stack, gpu: int, gib: int, *args: str, **fields: object) -> 
     deployment = factories.deployment(
         weights_bytes=gib * factories.GIB, kv_cap_bytes=None, max_model_len=6000, extra_args=[*QUICK, *args], **fields
     )
-    return lifecycle.deploy(deployment, actor="test", gpu=stack.gpus[gpu])[0]
+    return verbs.deploy(deployment, actor="test", gpu=stack.gpus[gpu])[0]
 
 
 def asleep(stack: Stack, gpu: int, gib: int) -> Replica:
     replica = wait_for(deployed(stack, gpu, gib), "ready")
-    lifecycle.sleep(replica, actor="test")
+    verbs.sleep(replica, actor="test")
     return wait_for(replica, "sleeping")
 
 

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from gpus import devices
 from gpus.models import GPU
-from models_app import lifecycle
+from models_app.lifecycle import verbs
 from models_app.models import Deployment, Replica, Reservation, Transition
 from models_app.states import LIVE, Goal, State
 from sardeenz.errors import SardeenzError
@@ -129,19 +129,19 @@ class Turmoil:
     def wish(self) -> None:
         """A verb, as an operator would say it: refused with a code, or accepted."""
         row = self.dice.choice(list(Replica.objects.order_by("pk")))
-        verbs: dict[str, Callable[[], object]] = {
-            "sleep": lambda: lifecycle.sleep(row, actor="test", level=self.dice.choice([1, 2])),
-            "wake": lambda: lifecycle.wake(row, actor="test"),
-            "stop": lambda: lifecycle.stop(row, actor="test"),
-            "start": lambda: lifecycle.start(row, actor="test"),
-            "restart": lambda: lifecycle.restart(row, actor="test"),
-            "move": lambda: lifecycle.move(row, GPU.objects.exclude(pk=row.gpu_id).get(), actor="test"),
-            "cancel": lambda: lifecycle.cancel(row, actor="test"),
-            "deploy": lambda: lifecycle.deploy(row.deployment, actor="test"),
+        wishes: dict[str, Callable[[], object]] = {
+            "sleep": lambda: verbs.sleep(row, actor="test", level=self.dice.choice([1, 2])),
+            "wake": lambda: verbs.wake(row, actor="test"),
+            "stop": lambda: verbs.stop(row, actor="test"),
+            "start": lambda: verbs.start(row, actor="test"),
+            "restart": lambda: verbs.restart(row, actor="test"),
+            "move": lambda: verbs.move(row, GPU.objects.exclude(pk=row.gpu_id).get(), actor="test"),
+            "cancel": lambda: verbs.cancel(row, actor="test"),
+            "deploy": lambda: verbs.deploy(row.deployment, actor="test"),
         }
-        name = self.dice.choice(sorted(verbs))
+        name = self.dice.choice(sorted(wishes))
         try:
-            verbs[name]()
+            wishes[name]()
             self.done[name] += 1
         except SardeenzError as refusal:
             self.done[f"{name}: {refusal.code}"] += 1
@@ -175,7 +175,7 @@ def test_after_kills_and_wishes_everything_is_where_it_was_wished(
     baseline = [reading.memory_used_bytes for reading in devices.read_all()]
     models = [factories.deployment(name=f"model-{number}", extra_args=ARGS) for number in range(4)]
     for number, model in enumerate(models):
-        lifecycle.deploy(model, actor="test", gpu=stack.gpus[number % 2])
+        verbs.deploy(model, actor="test", gpu=stack.gpus[number % 2])
     for row in Replica.objects.all():
         wait_for(row, "ready")
     callers = Callers(Clients(stack.url, stack.key), [model.served_name for model in models])
@@ -202,7 +202,7 @@ def test_after_kills_and_wishes_everything_is_where_it_was_wished(
     nothing_is_lost(stack)
     everything_serves_again(stack, models)
     for model in models:
-        lifecycle.delete(model, actor="test")
+        verbs.delete(model, actor="test")
     until(lambda: not Deployment.objects.exists(), "every deployment is gone")
     assert stack.engines() == {}
     assert [reading.memory_used_bytes for reading in devices.read_all()] == baseline
@@ -239,6 +239,6 @@ def everything_serves_again(stack: Stack, models: list[Deployment]) -> None:
 
     for model in models:
         if not model.placed.exclude(goal=Goal.STOPPED).exists():
-            lifecycle.deploy(model, actor="test")
+            verbs.deploy(model, actor="test")
     asyncio.run(ask_all())
     assert clients.failed == []

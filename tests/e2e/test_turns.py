@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from models_app import lifecycle
+from models_app.lifecycle import verbs
 from models_app.models import Replica, Transition
 from tests import factories
 from tests.e2e.stack import Stack, wait_for
@@ -38,10 +38,10 @@ def two_models(stack: Stack) -> list[Replica]:
     placed = []
     for _ in range(2):
         for replica in placed:
-            lifecycle.sleep(replica, actor="test")
+            verbs.sleep(replica, actor="test")
             wait_for(replica, "sleeping")
         deployment = factories.deployment(weights_bytes=60 * factories.GIB, extra_args=ARGS)
-        placed += lifecycle.deploy(deployment, actor="test", gpu=stack.gpus[0])
+        placed += verbs.deploy(deployment, actor="test", gpu=stack.gpus[0])
         wait_for(placed[-1], "ready")
     return placed
 

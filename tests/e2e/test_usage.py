@@ -14,7 +14,7 @@ from django.db.models import F, Sum
 
 from gateway.models import ApiKey, EngineAccount, UsageHour, UsageRecord
 from gpus import gauges
-from models_app import lifecycle
+from models_app.lifecycle import verbs
 from models_app.models import Replica
 from tests import factories
 from tests.e2e.stack import ROOT, Stack, free_port, until, wait_for
@@ -181,7 +181,7 @@ KINDS: dict[Kind, int] = {
 
 def deploy(name: str, *args: str) -> Replica:
     made = factories.deployment(name=name, extra_args=[*ARGS, *args], environment=STORE, sleep_enabled=True)
-    [replica] = lifecycle.deploy(made, actor="test")
+    [replica] = verbs.deploy(made, actor="test")
     return replica
 
 
@@ -221,7 +221,7 @@ def test_a_thousand_mixed_calls_are_accounted_to_the_token(stack: Stack) -> None
         return crowd
 
     before = asyncio.run(run(CALLS // 2, 1))
-    lifecycle.sleep(replicas[1], actor="test")  # while what it was used for may still be open
+    verbs.sleep(replicas[1], actor="test")  # while what it was used for may still be open
     wait_for(replicas[1], "sleeping")
     after = asyncio.run(run(CALLS // 2, 2))
     assert sum((before.ended + after.ended).values()) == CALLS

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from models_app import lifecycle
+from models_app.lifecycle import verbs
 from models_app.models import Transition
 from tests import factories
 from tests.e2e.stack import Stack, wait_for
@@ -15,9 +15,9 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e, pytest.m
 
 def sleeping(stack: Stack, **fields: object) -> str:
     """The served name of a model that was loaded and put to sleep."""
-    [replica] = lifecycle.deploy(factories.deployment(extra_args=["--load-seconds", "0.2"], **fields), actor="test")
+    [replica] = verbs.deploy(factories.deployment(extra_args=["--load-seconds", "0.2"], **fields), actor="test")
     wait_for(replica, "ready")
-    lifecycle.sleep(replica, actor="test")
+    verbs.sleep(replica, actor="test")
     wait_for(replica, "sleeping")
     return str(replica.spec["served_name"])
 

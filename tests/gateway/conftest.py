@@ -22,7 +22,7 @@ from gateway.metering import Record
 from gateway.rows import AliasRow, AliasTargetRow
 from gateway.server import Gateway, Needs
 from gateway.tracing import OpenTracing, off
-from models_app.routes import Route, RouteReplica
+from models_app.traffic.routes import Route, RouteReplica
 from tests.gateway.engines import Engine
 
 KEY = "sk-srdz-a-key-for-inference"

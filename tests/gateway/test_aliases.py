@@ -10,7 +10,7 @@ import pytest
 from gateway import holds
 from gateway.metering import DROPPED
 from gateway.usage import NOTHING
-from models_app.routes import RouteReplica
+from models_app.traffic.routes import RouteReplica
 from tests.gateway.behaviours import Held, events, hang_up, named, status
 from tests.gateway.conftest import KEY, World, known, until
 from tests.gateway.engines import Engine

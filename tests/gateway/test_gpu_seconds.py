@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway.targets import Target
-from models_app.routes import RouteReplica
+from models_app.traffic.routes import RouteReplica
 from tests.gateway.behaviours import Held
 from tests.gateway.conftest import Running, World, until
 from tests.gateway.engines import Engine

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from django.db import OperationalError
 
-from models_app.routes import RouteReplica
+from models_app.traffic.routes import RouteReplica
 from tests.gateway.conftest import KEY, Running, World, known
 from tests.gateway.engines import Engine
 

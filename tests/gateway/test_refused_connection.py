@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from gateway import proxy, reach
-from models_app.routes import RouteReplica
+from models_app.traffic.routes import RouteReplica
 from tests.gateway.conftest import Running, World, until
 from tests.gateway.engines import Engine, Exchange
 

@@ -14,9 +14,9 @@ from django.db import connections
 
 from gateway import keys
 from gateway.models import UsageRecord
-from models_app import activity
 from models_app.models import Replica
 from models_app.states import Goal, State
+from models_app.traffic import activity
 from sardeenz import events
 from tests import factories
 from tests.gateway.engines import Engine, echo

@@ -22,9 +22,9 @@ from gateway.settlement import Settlement, shares
 from gateway.tasks import prune_usage
 from gateway.usage import NOTHING, Usage
 from gateway.usage_rows import write_usage
-from models_app import activity
 from models_app.models import Replica
 from models_app.states import State
+from models_app.traffic import activity
 from sardeenz.redis import client, key
 from tests import factories
 from tests.gateway.test_usage_rows import AT, record

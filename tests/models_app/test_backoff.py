@@ -6,7 +6,7 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from models_app import effects
+from models_app.lifecycle import effects
 from models_app.states import LIVE, State
 from tests import factories
 

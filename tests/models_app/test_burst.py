@@ -12,9 +12,10 @@ from django.db import connection
 from gpus import discovery, kvcached, processes
 from gpus.installation import engine_key, installation_id
 from gpus.models import GPU
-from models_app import demand, lifecycle
+from models_app.lifecycle import verbs
+from models_app.lifecycle.reconcile import Reconciler
 from models_app.models import Replica, Transition
-from models_app.reconcile import Reconciler
+from models_app.policy import demand
 from tests import factories
 from tests.factories import GIB
 from tests.models_app.test_demand import say, waits
@@ -50,7 +51,7 @@ def deploy(worker: Reconciler, name: str, gib: int, *args: str) -> Replica:
     deployment = factories.deployment(
         name=name, weights_bytes=gib * GIB, kv_cap_bytes=None, max_model_len=6000, extra_args=[*LOADS, *args]
     )
-    [replica] = lifecycle.deploy(deployment, actor="test", gpu=GPU.objects.get(uuid=worker.uuid))
+    [replica] = verbs.deploy(deployment, actor="test", gpu=GPU.objects.get(uuid=worker.uuid))
     until(worker, lambda: state(replica) == "ready", f"{name} is ready")
     return replica
 
@@ -86,7 +87,7 @@ def talk(replica: Replica, tokens: int) -> None:
 
 def test_a_sleeper_wakes_beside_a_burst_and_the_burst_loses_no_request(worker: Reconciler) -> None:
     quiet = deploy(worker, "quiet", 26)
-    lifecycle.sleep(quiet, actor="test")
+    verbs.sleep(quiet, actor="test")
     until(worker, lambda: state(quiet) == "sleeping", "quiet sleeps")
     burst = deploy(worker, "burst", 8, "--kv-bytes-per-token", str(4 * 2**20), "--tokens-per-second", "100")
     talkers = [threading.Thread(target=talk, args=(burst, 1000)) for _ in range(4)]

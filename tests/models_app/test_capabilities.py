@@ -2,7 +2,7 @@
 
 import pytest
 
-from models_app.capabilities import CHAT, EMBEDDINGS, RANKING, SPEECH, capabilities
+from models_app.traffic.capabilities import CHAT, EMBEDDINGS, RANKING, SPEECH, capabilities
 from tests import factories
 
 pytestmark = pytest.mark.django_db

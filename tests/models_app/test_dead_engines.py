@@ -15,10 +15,11 @@ from django.db import connection
 from gpus import discovery, processes
 from gpus.installation import installation_id
 from gpus.models import GPU
-from models_app import activity, lifecycle, observe, resume
 from models_app.engines import logs
+from models_app.lifecycle import observe, resume, verbs
+from models_app.lifecycle.reconcile import Reconciler
 from models_app.models import EngineRuntime, Replica, Transition
-from models_app.reconcile import Reconciler
+from models_app.traffic import activity
 from sardeenz import redis
 from sardeenz.run import engines_left
 from tests import factories
@@ -63,7 +64,7 @@ def faulty(tmp_path: Path, **environment: str) -> Replica:
     kind = EngineRuntime.Kind.VLLM_CPU
     runtime = factories.runtime(name="faulty", kind=kind, executable=str(script), kvcached=False)
     deployment = factories.deployment(runtime=runtime, environment=environment, sleep_enabled=False)
-    return lifecycle.deploy(deployment, actor="test", gpu=GPU.objects.get(index=0))[0]
+    return verbs.deploy(deployment, actor="test", gpu=GPU.objects.get(index=0))[0]
 
 
 def engine(replica: Replica) -> processes.EngineProcess:
@@ -108,7 +109,7 @@ def test_a_drain_does_not_wait_at_a_server_that_accepts_no_connection(worker: Re
     replica = faulty(tmp_path)
     until(worker, lambda: state(replica) == "ready", "it serves")
     os.kill(engine(replica).pid, signal.SIGUSR1)
-    lifecycle.stop(replica, actor="test")
+    verbs.stop(replica, actor="test")
     until(worker, lambda: state(replica) == "stopped", "it is stopped long before the drain's 300 s")
     assert failure().reason == "connection_refused"
     assert processes.find_all(installation_id()) == {}
@@ -130,14 +131,14 @@ def gateway(service_environment: dict[str, str], unused_tcp_port: int) -> Iterat
 
 def test_a_killed_gateway_holds_up_no_sleep(worker: Reconciler, gateway: subprocess.Popen[bytes]) -> None:
     deployment = factories.deployment(extra_args=["--load-seconds", "0.2"])
-    [replica] = lifecycle.deploy(deployment, actor="test", gpu=GPU.objects.get(index=0))
+    [replica] = verbs.deploy(deployment, actor="test", gpu=GPU.objects.get(index=0))
     until(worker, lambda: state(replica) == "ready", "it serves")
     routed = {replica.marker}
     until(worker, lambda: [report.routes for report in activity.read_reports()] == [routed], "it is routed")
     gateway.kill()
     gateway.wait()
     assert redis.client().keys(redis.key("gateway", "*"))  # the report is there: nothing but the process is gone
-    lifecycle.sleep(replica, actor="test")
+    verbs.sleep(replica, actor="test")
     seconds = until(worker, lambda: state(replica) == "sleeping", "it sleeps, although the report says it is routed")
     print(f"asleep {seconds:.1f} s after a gateway's kill")
 
@@ -145,17 +146,17 @@ def test_a_killed_gateway_holds_up_no_sleep(worker: Reconciler, gateway: subproc
 def test_what_we_ended_loads_again_and_what_slept_waits_for_its_first_request(worker: Reconciler) -> None:
     args = ["--load-seconds", "0.2"]
     served, slept = (
-        lifecycle.deploy(factories.deployment(extra_args=args), actor="test", gpu=GPU.objects.get(index=0))[0]
+        verbs.deploy(factories.deployment(extra_args=args), actor="test", gpu=GPU.objects.get(index=0))[0]
         for _ in range(2)
     )
     until(worker, lambda: [state(served), state(slept)] == ["ready", "ready"], "both serve")
-    lifecycle.sleep(slept, actor="test")
+    verbs.sleep(slept, actor="test")
     until(worker, lambda: state(slept) == "sleeping", "one sleeps")
     engines_left.stop(installation_id(), Path(settings.SEGMENT_DIR), seconds=10)
     resume.resume()
     until(worker, lambda: state(served) == "ready", "who served serves again")
     assert (state(slept), slept.goal) == ("stopped", "sleeping")
-    lifecycle.wake(slept, actor="test")
+    verbs.wake(slept, actor="test")
     until(worker, lambda: state(slept) == "ready", "it loads when it is asked for")
     assert not Transition.objects.filter(new="failed").exists()
     assert [served.restarts, slept.restarts] == [0, 0]

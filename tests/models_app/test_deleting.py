@@ -6,9 +6,10 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from models_app import demand, fleet, lifecycle
 from models_app.errors import DeploymentDeleting, ReplicaLeaving
+from models_app.lifecycle import fleet, verbs
 from models_app.models import Deployment, Replica
+from models_app.policy import demand
 from models_app.states import Goal, State
 from tests import factories
 
@@ -31,7 +32,7 @@ def send(client: Client, method: str, path: str, **fields: object) -> tuple[int,
 def deleted(state: State) -> Replica:
     """A replica of a deployment that waits for it to end."""
     replica = factories.replica(state)
-    lifecycle.delete(replica.deployment, actor="ada")
+    verbs.delete(replica.deployment, actor="ada")
     replica.refresh_from_db()
     return replica
 
@@ -95,14 +96,14 @@ def test_no_alias_leads_to_what_is_being_deleted(operator: Client) -> None:
 def test_a_replica_that_was_scaled_away_does_not_come_back() -> None:
     deployment = factories.deployment(replicas=1)
     first, second = (factories.replica(deployment=deployment) for _ in range(2))
-    lifecycle.deploy(deployment, actor="ada")
+    verbs.deploy(deployment, actor="ada")
     second.refresh_from_db()
     assert (second.goal, second.disposable) == (Goal.STOPPED, True)
-    for verb in (lifecycle.start, lifecycle.restart, lifecycle.sleep, lifecycle.wake, lifecycle.cancel):
+    for verb in (verbs.start, verbs.restart, verbs.sleep, verbs.wake, verbs.cancel):
         with pytest.raises(ReplicaLeaving):
             verb(second, actor="ada")
     with pytest.raises(ReplicaLeaving):
-        lifecycle.move(second, factories.gpu(), actor="ada")
+        verbs.move(second, factories.gpu(), actor="ada")
     first.refresh_from_db()
     assert first.goal == Goal.READY
 
@@ -111,26 +112,26 @@ def test_a_move_that_is_done_is_not_cancelled_into_nothing() -> None:
     """The source retires because its target serves everywhere: cancelling then would end both."""
     source = factories.replica()
     target = factories.replica(deployment=source.deployment, gpu=factories.gpu(), replaces=source)
-    lifecycle.set_goal(source, Goal.STOPPED, reason="moved", actor="move", disposable=True)
+    verbs.set_goal(source, Goal.STOPPED, reason="moved", actor="move", disposable=True)
     with pytest.raises(ReplicaLeaving):
-        lifecycle.cancel(source, actor="ada")
+        verbs.cancel(source, actor="ada")
     target.refresh_from_db()
     assert (target.goal, target.disposable) == (Goal.READY, False)
-    stopped = lifecycle.stop(target, actor="ada")
+    stopped = verbs.stop(target, actor="ada")
     assert (stopped.goal, stopped.disposable) == (Goal.STOPPED, False)
 
 
 def test_a_stop_ends_a_restart_under_way() -> None:
     replica = factories.replica()
-    lifecycle.restart(replica, actor="ada")
-    stopped = lifecycle.stop(replica, actor="ada")
+    verbs.restart(replica, actor="ada")
+    stopped = verbs.stop(replica, actor="ada")
     assert (stopped.goal, stopped.restarting) == (Goal.STOPPED, False)
 
 
 def test_a_verb_on_a_deployment_that_is_gone_meanwhile_is_a_conflict() -> None:
     deployment = factories.deployment()
     stale = Deployment.objects.get(pk=deployment.pk)
-    lifecycle.delete(deployment, actor="ada")
+    verbs.delete(deployment, actor="ada")
     for verb in (fleet.deploy, fleet.start, fleet.stop, fleet.sleep, fleet.wake, fleet.delete):
         with pytest.raises(DeploymentDeleting):
             verb(stale, actor="ada")

@@ -13,11 +13,14 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from models_app import activity, demand, lifecycle, placement
 from models_app.errors import CrashLoop, DeploymentStopped, NoCapacity, ReplicaMoved
+from models_app.lifecycle import verbs
+from models_app.lifecycle.reconcile import Reconciler
+from models_app.memory import placement
 from models_app.models import Replica, Transition
-from models_app.reconcile import Reconciler
+from models_app.policy import demand
 from models_app.states import Goal, State
+from models_app.traffic import activity
 from tests import factories
 from tests.factories import GIB
 
@@ -164,7 +167,7 @@ def test_a_displaced_model_turns_back_when_its_place_is_free_after_all() -> None
     displaced, wanted = large(State.READY), large(State.SLEEPING)
     say()
     demand.request_ready(wanted.deployment_id)
-    lifecycle.stop(Replica.objects.get(pk=wanted.pk), actor="ada")
+    verbs.stop(Replica.objects.get(pk=wanted.pk), actor="ada")
     demand.request_ready(displaced.deployment_id)
     assert now(displaced) == (Goal.READY, "wake")
 
@@ -248,7 +251,7 @@ def test_a_sleeper_waits_for_those_who_make_room_and_sleeps_on_when_they_do_not(
     worker._no_room(wanted, short.value)
     assert now(wanted) == (Goal.READY, "wake")
     idle.refresh_from_db()
-    lifecycle.set_goal(idle, Goal.READY, reason="sleep_given_up", actor="worker")
+    verbs.set_goal(idle, Goal.READY, reason="sleep_given_up", actor="worker")
     worker._no_room(wanted, short.value)
     assert now(wanted) == (Goal.SLEEPING, "no_capacity")
 

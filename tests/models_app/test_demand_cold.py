@@ -5,10 +5,12 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from models_app import demand, lifecycle, placement
 from models_app.errors import NoCapacity
+from models_app.lifecycle import verbs
+from models_app.lifecycle.reconcile import Reconciler
+from models_app.memory import placement
 from models_app.models import Replica
-from models_app.reconcile import Reconciler
+from models_app.policy import demand
 from models_app.states import Goal, State
 from tests import factories
 from tests.factories import GIB
@@ -83,7 +85,7 @@ def test_its_worker_waits_for_those_who_make_room_and_tells_when_they_do_not(sta
     worker._no_room(wanted, short.value)
     assert now(wanted) == (Goal.READY, "wake")
     evicted.refresh_from_db()
-    lifecycle.set_goal(evicted, Goal.READY, reason="sleep_given_up", actor="worker")
+    verbs.set_goal(evicted, Goal.READY, reason="sleep_given_up", actor="worker")
     worker._no_room(wanted, short.value)
     assert now(wanted) == (Goal.READY if state == State.FAILED else Goal.SLEEPING, "no_capacity")
     assert wanted.state == state

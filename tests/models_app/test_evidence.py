@@ -16,12 +16,12 @@ from django.utils import timezone
 from gpus import processes
 from gpus.installation import installation_id
 from gpus.processes import EngineProcess
-from models_app import effects, observe
 from models_app.engines.client import EngineClient
 from models_app.errors import ConnectionRefused
+from models_app.lifecycle import effects, observe
+from models_app.lifecycle.next_step import Seen
+from models_app.lifecycle.observe import Memory, World
 from models_app.models import Replica
-from models_app.next_step import Seen
-from models_app.observe import Memory, World
 from models_app.states import State
 from tests import factories
 

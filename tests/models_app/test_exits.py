@@ -11,10 +11,10 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from gpus.models import GPU
-from models_app import effects, lifecycle
+from models_app.lifecycle import effects, verbs
+from models_app.lifecycle.reconcile import BROKEN, Reconciler
+from models_app.lifecycle.setbacks import FIRST_SECONDS, LONGEST_SECONDS, Setbacks
 from models_app.models import Deployment, Replica, Reservation
-from models_app.reconcile import BROKEN, Reconciler
-from models_app.setbacks import FIRST_SECONDS, LONGEST_SECONDS, Setbacks
 from models_app.states import Goal, State
 from sardeenz.errors import SardeenzError
 from tests import factories
@@ -33,21 +33,21 @@ def elsewhere(replica: Replica) -> GPU:
 def scaled_down(replica: Replica) -> None:
     """As a change of the number and a deploy do."""
     Deployment.objects.filter(pk=replica.deployment_id).update(replicas=0)
-    lifecycle.deploy(replica.deployment, actor="ada")
+    verbs.deploy(replica.deployment, actor="ada")
 
 
 VERBS: dict[str, Callable[[Replica], object]] = {
     "nothing": lambda replica: None,
-    "start": lambda replica: lifecycle.start(replica, actor="ada"),
-    "stop": lambda replica: lifecycle.stop(replica, actor="ada"),
-    "restart": lambda replica: lifecycle.restart(replica, actor="ada"),
-    "sleep": lambda replica: lifecycle.sleep(replica, actor="ada"),
-    "wake": lambda replica: lifecycle.wake(replica, actor="ada"),
-    "cancel": lambda replica: lifecycle.cancel(replica, actor="ada"),
-    "move": lambda replica: lifecycle.move(replica, elsewhere(replica), actor="ada"),
-    "deploy": lambda replica: lifecycle.deploy(replica.deployment, actor="ada"),
+    "start": lambda replica: verbs.start(replica, actor="ada"),
+    "stop": lambda replica: verbs.stop(replica, actor="ada"),
+    "restart": lambda replica: verbs.restart(replica, actor="ada"),
+    "sleep": lambda replica: verbs.sleep(replica, actor="ada"),
+    "wake": lambda replica: verbs.wake(replica, actor="ada"),
+    "cancel": lambda replica: verbs.cancel(replica, actor="ada"),
+    "move": lambda replica: verbs.move(replica, elsewhere(replica), actor="ada"),
+    "deploy": lambda replica: verbs.deploy(replica.deployment, actor="ada"),
     "scale down": scaled_down,
-    "delete": lambda replica: lifecycle.delete(replica.deployment, actor="ada"),
+    "delete": lambda replica: verbs.delete(replica.deployment, actor="ada"),
 }
 
 
@@ -75,10 +75,10 @@ def settle(*gpus: GPU) -> None:
 def leave(replica: Replica, way: str) -> None:
     """The way out, for every replica of the deployment that is there by now."""
     if way == "delete":
-        lifecycle.delete(replica.deployment, actor="ada")
+        verbs.delete(replica.deployment, actor="ada")
     else:
         for row in Replica.objects.filter(deployment=replica.deployment_id).order_by("pk"):
-            lifecycle.stop(row, actor="ada")
+            verbs.stop(row, actor="ada")
 
 
 def assert_nothing_is_held() -> None:

@@ -7,8 +7,9 @@ from django.db import transaction
 from django.test import Client
 
 from gpus.models import GPU
-from models_app import fit, lifecycle
 from models_app.errors import NeverFits, NoCapacity
+from models_app.lifecycle import verbs
+from models_app.memory import fit
 from models_app.models import Deployment, Model, Replica
 from tests import factories
 
@@ -38,7 +39,7 @@ def crowded() -> list[GPU]:
         factories.gpu(node=away, memory_bytes=40 * GIB, enabled=False),
         factories.gpu(node=away, present=False),
     ]
-    lifecycle.deploy(factories.deployment(name="big", weights_bytes=60 * GIB), actor="t", gpu=gpus[0])
+    verbs.deploy(factories.deployment(name="big", weights_bytes=60 * GIB), actor="t", gpu=gpus[0])
     return gpus
 
 
@@ -50,7 +51,7 @@ def placed(deployment: Deployment, gpu: GPU | None) -> bool:
     """Whether `deploy` finds room for all, with everything as before afterwards."""
     try:
         with transaction.atomic():
-            raise _Undone(len(lifecycle.deploy(deployment, actor="t", gpu=gpu)))
+            raise _Undone(len(verbs.deploy(deployment, actor="t", gpu=gpu)))
     except (NoCapacity, NeverFits):
         return False
     except _Undone as undone:
@@ -75,7 +76,7 @@ def test_a_gpu_without_room_does_not_stand_in_the_way_of_one_that_has_a_copy_alr
     gpus = crowded()
     GPU.objects.filter(pk=gpus[3].pk).update(enabled=False)
     wish = factories.deployment(weights_bytes=30 * GIB, replicas=2)
-    assert [replica.gpu_id for replica in lifecycle.deploy(wish, actor="t")] == [gpus[1].pk, gpus[1].pk]
+    assert [replica.gpu_id for replica in verbs.deploy(wish, actor="t")] == [gpus[1].pk, gpus[1].pk]
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3, 4, 5])
@@ -90,7 +91,7 @@ def test_several_replicas_fit_as_deploy_places_them_one_after_the_other(replicas
 
 def test_a_move_fits_where_move_finds_room() -> None:
     gpus = crowded()
-    lifecycle.deploy(factories.deployment(name="chat", weights_bytes=10 * GIB), actor="t", gpu=gpus[2])
+    verbs.deploy(factories.deployment(name="chat", weights_bytes=10 * GIB), actor="t", gpu=gpus[2])
     replica = Replica.objects.select_related("deployment").get(deployment__name="chat")
     Replica.objects.filter(pk=replica.pk).update(state="ready", deadline_at=None)
     answer = fit.of_move(replica)
@@ -102,7 +103,7 @@ def test_a_move_fits_where_move_finds_room() -> None:
     codes = {one["gpu"]: one["code"] for one in answer["gpus"]}
     assert [codes[gpu.pk] for gpu in gpus[:2]] == ["no_capacity", ""]
     with pytest.raises(NeverFits):
-        lifecycle.move(Replica.objects.get(pk=replica.pk), factories.gpu(memory_bytes=8 * GIB), actor="t")
+        verbs.move(Replica.objects.get(pk=replica.pk), factories.gpu(memory_bytes=8 * GIB), actor="t")
 
 
 def test_the_api_says_what_is_needed_and_why_not_in_words(reader: Client) -> None:

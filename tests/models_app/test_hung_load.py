@@ -11,11 +11,11 @@ from django.db import connection
 from gpus import discovery, processes
 from gpus.installation import installation_id
 from gpus.models import GPU
-from models_app import lifecycle, observe
 from models_app.errors import EngineTimeout
+from models_app.lifecycle import observe, verbs
+from models_app.lifecycle.observe import Memory
+from models_app.lifecycle.reconcile import Reconciler
 from models_app.models import Replica, Transition
-from models_app.observe import Memory
-from models_app.reconcile import Reconciler
 from models_app.states import State
 from tests import factories
 
@@ -48,7 +48,7 @@ def until(workers: list[Reconciler], done: Callable[[], bool], what: str, second
 
 def deploy(gpu: int, name: str, *args: str) -> Replica:
     deployment = factories.deployment(name=name, extra_args=["--load-seconds", "0.2", "--enforce-eager", *args])
-    return lifecycle.deploy(deployment, actor="test", gpu=GPU.objects.get(index=gpu))[0]
+    return verbs.deploy(deployment, actor="test", gpu=GPU.objects.get(index=gpu))[0]
 
 
 def became(replica: Replica, state: State) -> datetime:

@@ -9,13 +9,14 @@ from django.utils import timezone
 
 from gpus import kvcached
 from gpus.simulated import Claim
-from models_app import demand, effects, kv_limits, lifecycle, observe
 from models_app.engines.diagnose import Diagnosis
 from models_app.errors import EngineRefused, MemoryHeld, NoCapacity
-from models_app.kv_limits import KvLimits
+from models_app.lifecycle import effects, kv_limits, observe, verbs
+from models_app.lifecycle.kv_limits import KvLimits
+from models_app.lifecycle.observe import Memory, World
+from models_app.lifecycle.reconcile import Reconciler
 from models_app.models import Replica, Transition
-from models_app.observe import Memory, World
-from models_app.reconcile import Reconciler
+from models_app.policy import demand
 from models_app.states import Goal, State
 from tests import factories
 from tests.factories import GIB
@@ -116,7 +117,7 @@ def test_neighbours_are_held_to_less_while_somebody_waits_or_loads_and_get_it_ba
     assert claim(wanted, State.WAKING)
     limits.settle(around())
     assert limit_of(holder) == 39
-    lifecycle.transition(wanted, State.READY, reason="awake", actor="test")
+    verbs.transition(wanted, State.READY, reason="awake", actor="test")
     limits.settle(around())
     assert limit_of(holder) == 63
 
@@ -172,8 +173,8 @@ def test_a_load_that_fails_for_a_neighbours_memory_is_tried_for_ever_and_never_c
         pauses.append(round((wanted.restart_at - timezone.now()).total_seconds()))
         assert (wanted.reason, wanted.restarts) == ("gpu_out_of_memory", 0)
         assert f"`{holder.deployment.name}` holds 55 GiB of KV cache; it starts again once" in wanted.message
-        lifecycle.transition(wanted, State.PENDING, reason="restart", actor="test")
-        lifecycle.transition(wanted, State.STARTING, reason="placed", actor="test")
+        verbs.transition(wanted, State.PENDING, reason="restart", actor="test")
+        verbs.transition(wanted, State.STARTING, reason="placed", actor="test")
     assert pauses == [5, 10, 20, 40, 80, 160, 300, 300]
 
 

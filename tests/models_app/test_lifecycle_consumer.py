@@ -16,11 +16,13 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db import connections
 
 from gateway.authentication import KeyUser
-from models_app import activity, lifecycle, rows, snapshot, waiting
+from models_app import rows, snapshot
 from models_app.engines import logs
+from models_app.lifecycle import verbs
 from models_app.models import Deployment, Replica
 from models_app.routing import websocket_urlpatterns
 from models_app.states import State
+from models_app.traffic import activity, waiting
 from tests import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -69,7 +71,7 @@ async def test_a_page_begins_with_the_snapshot_and_is_sent_each_change() -> None
     page = await visit("/ws/lifecycle")
     first = await page.receive_json_from(timeout=SECONDS)
     assert first == await in_database(snapshot.take)
-    await in_database(lambda: lifecycle.sleep(replica, actor="test"))
+    await in_database(lambda: verbs.sleep(replica, actor="test"))
     event = await page.receive_json_from(timeout=SECONDS)
     fresh = await in_database(lambda: rows.replica_row(rows.replicas().get(pk=replica.pk)))
     assert event == {"type": "event", "kind": "replica", "id": replica.pk, "seq": replica.seq + 1, "row": fresh}
@@ -155,7 +157,7 @@ async def test_a_restart_begins_with_the_log_of_the_new_engine() -> None:
     await page.receive_json_from(timeout=SECONDS)
     log_of(replica, generation=2).write_text("new\n")
     await in_database(lambda: Replica.objects.filter(pk=replica.pk).update(generation=2))
-    await in_database(lambda: lifecycle.announce(Replica.objects.get(pk=replica.pk)))
+    await in_database(lambda: verbs.announce(Replica.objects.get(pk=replica.pk)))
     assert await page.receive_json_from(timeout=SECONDS) == {"type": "tail", "generation": 2, "lines": ["new"]}
     await page.disconnect()
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from models_app import load_order, loads, observe
-from models_app.load_order import Candidate, Load, Scene
+from models_app.lifecycle import load_order, loads, observe
+from models_app.lifecycle.load_order import Candidate, Load, Scene
+from models_app.lifecycle.observe import Memory
+from models_app.lifecycle.reconcile import Reconciler
 from models_app.models import Replica
-from models_app.observe import Memory
-from models_app.reconcile import Reconciler
 from models_app.states import Goal, State
 from tests import factories
 from tests.factories import GIB

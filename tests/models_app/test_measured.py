@@ -8,8 +8,9 @@ from django.conf import settings
 from django.utils import timezone
 
 from gpus import kvcached
-from models_app import effects, lifecycle, observe, placement
 from models_app.engines import logs
+from models_app.lifecycle import effects, observe, verbs
+from models_app.memory import placement
 from models_app.models import MemoryProfile, Replica
 from models_app.states import State
 from tests import factories
@@ -68,7 +69,7 @@ def test_a_move_promises_the_measured_bytes(loaded: Replica) -> None:
     changes = become_ready(loaded)
     Replica.objects.filter(pk=loaded.pk).update(state=State.READY, deadline_at=None, profile=changes["profile"])
     loaded.refresh_from_db()
-    target = lifecycle.move(loaded, factories.gpu(simulated=False), actor="test")
+    target = verbs.move(loaded, factories.gpu(simulated=False), actor="test")
     assert target.reservations.get().awake_bytes == 15 * GIB + 4 * GIB - GIB // 2 + GIB
 
 

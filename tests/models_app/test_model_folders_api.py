@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from models_app import placement
+from models_app.memory import placement
 from models_app.models import Deployment, Model, Replica
 from tests import factories
 from tests.models_app.catalogue.folders import LLAMA, folder, weights

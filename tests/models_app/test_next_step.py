@@ -7,7 +7,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from models_app.next_step import WAIT, Effect, Seen, Step, next_step
+from models_app.lifecycle.next_step import WAIT, Effect, Seen, Step, next_step
 from models_app.states import ALLOWED, LIVE, TRANSIENT, Goal, State
 
 TRISTATE = (None, False, True)

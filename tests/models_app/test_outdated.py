@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from models_app import lifecycle, rows
+from models_app import rows
 from models_app.errors import NeverFits
 from models_app.launch_settings import outdated
+from models_app.lifecycle import verbs
+from models_app.lifecycle.reconcile import Reconciler
 from models_app.models import Deployment, Replica
-from models_app.reconcile import Reconciler
 from models_app.states import Goal, State
 from tests import factories
 
@@ -20,7 +21,7 @@ GIB = factories.GIB
 def placed(state: State = State.READY, **fields: Any) -> Replica:
     """A replica as `deploy` makes it, then in `state`, holding nothing."""
     factories.gpu()
-    replica = lifecycle.deploy(factories.deployment(**fields), actor="ada")[0]
+    replica = verbs.deploy(factories.deployment(**fields), actor="ada")[0]
     Replica.objects.update(state=state, deadline_at=None)
     replica.reservations.update(held_bytes=0)
     return Replica.objects.select_related("gpu", "deployment").get(pk=replica.pk)
@@ -76,7 +77,7 @@ def test_an_edit_shows_the_rows_of_its_replicas_anew(client: Client) -> None:
 def test_a_start_takes_up_what_was_changed_since(state: State) -> None:
     replica = edit(placed(state), extra_args=["--enforce-eager"], weights_bytes=20 * GIB)
     Replica.objects.update(goal=Goal.STOPPED if state == State.STOPPED else Goal.READY)
-    lifecycle.deploy(replica.deployment, actor="ada")
+    verbs.deploy(replica.deployment, actor="ada")
     replica.refresh_from_db()
     assert (replica.goal, replica.spec["extra_args"]) == (Goal.READY, ["--enforce-eager"])
     assert replica.spec["gpu_uuids"] == [replica.gpu.uuid]
@@ -89,7 +90,7 @@ def test_one_that_is_to_have_more_gpus_is_placed_anew(state: State) -> None:
     factories.gpu()
     edit(replica, tensor_parallel=2)
     Replica.objects.update(goal=Goal.STOPPED if state == State.STOPPED else Goal.READY)
-    lifecycle.start(replica, actor="ada")
+    verbs.start(replica, actor="ada")
     other = Replica.objects.exclude(pk=replica.pk).get()
     assert (len(other.spec["gpu_uuids"]), other.spec["tensor_parallel"], other.goal) == (2, 2, Goal.READY)
     replica.refresh_from_db()
@@ -100,17 +101,17 @@ def test_where_there_never_are_so_many_gpus_it_is_refused_and_nothing_changes() 
     replica = edit(placed(State.STOPPED), tensor_parallel=2)
     Replica.objects.update(goal=Goal.STOPPED)
     with pytest.raises(NeverFits, match="on each of 2 GPUs"):
-        lifecycle.start(replica, actor="ada")
+        verbs.start(replica, actor="ada")
     replica.refresh_from_db()
     assert (replica.state, replica.goal, replica.disposable) == (State.STOPPED, Goal.STOPPED, False)
 
 
 def test_where_so_many_are_taken_it_waits_and_says_so() -> None:
     replica = placed(State.STOPPED)
-    lifecycle.deploy(factories.deployment(weights_bytes=70 * GIB), actor="ada", gpu=factories.gpu())
+    verbs.deploy(factories.deployment(weights_bytes=70 * GIB), actor="ada", gpu=factories.gpu())
     edit(replica, tensor_parallel=2)
     Replica.objects.filter(pk=replica.pk).update(goal=Goal.STOPPED)
-    lifecycle.start(replica, actor="ada")
+    verbs.start(replica, actor="ada")
     replica.refresh_from_db()
     assert (replica.state, replica.goal, replica.reason) == (State.STOPPED, Goal.READY, "no_capacity")
     assert replica.message.startswith("It waits for room: ")
@@ -121,7 +122,7 @@ def test_what_is_left_of_a_failed_engine_goes_before_it_is_placed_anew() -> None
     factories.gpu()
     edit(replica, tensor_parallel=2)
     Replica.objects.update(port=20001)
-    lifecycle.start(replica, actor="ada")
+    verbs.start(replica, actor="ada")
     worker = Reconciler(replica.gpu.uuid)
     for _ in range(6):
         if not Replica.objects.filter(disposable=False, state=State.PENDING):
@@ -133,6 +134,6 @@ def test_what_is_left_of_a_failed_engine_goes_before_it_is_placed_anew() -> None
 def test_one_that_serves_is_not_stopped_for_settings_that_can_never_fit() -> None:
     replica = edit(placed(), tensor_parallel=2)
     with pytest.raises(NeverFits):
-        lifecycle.restart(replica, actor="ada")
+        verbs.restart(replica, actor="ada")
     replica.refresh_from_db()
     assert (replica.goal, replica.restarting) == (Goal.READY, False)

@@ -18,7 +18,10 @@ from django.test import Client
 from redis import asyncio as redis_asyncio
 
 from gpus import processes
-from models_app import activity, presence, queues, tasks
+from models_app import tasks
+from models_app.api import presence
+from models_app.lifecycle import queues
+from models_app.traffic import activity
 from sardeenz import heartbeats, redis
 from sardeenz.beat import SteadyScheduler
 from sardeenz.celery import app

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models_app import reclaim
-from models_app.reclaim import PAGES_BYTES, Claimant, Device, Neighbour, Scene
+from models_app.memory import reclaim
+from models_app.memory.reclaim import PAGES_BYTES, Claimant, Device, Neighbour, Scene
 
 GIB = 2**30
 GPU, OTHER = "GPU-0", "GPU-1"

@@ -7,9 +7,11 @@ from django.utils import timezone
 
 from gpus import ended, processes
 from gpus.models import Node
-from models_app import lifecycle, resume, routes, rows
+from models_app import rows
+from models_app.lifecycle import resume, verbs
 from models_app.models import Replica, Transition
 from models_app.states import LIVE, Goal, State
+from models_app.traffic import routes
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -66,7 +68,7 @@ def test_who_slept_or_was_to_sleep_has_no_engine_until_it_is_asked_for(state: St
 def test_an_operators_wake_loads_one_that_rests() -> None:
     replica = factories.replica(State.STOPPED, goal=Goal.SLEEPING, port=None, ipc_name="")
     assert rows.replica_row(replica)["verbs"]["wake"] is None
-    lifecycle.wake(replica, actor="test")
+    verbs.wake(replica, actor="test")
     assert fresh(replica).goal == Goal.READY
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from models_app.models import Replica
-from models_app.routes import Route, load_routes
 from models_app.states import Goal, State
+from models_app.traffic.routes import Route, load_routes
 from tests import factories
 
 pytestmark = pytest.mark.django_db

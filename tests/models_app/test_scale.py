@@ -6,12 +6,14 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from models_app import demand, fleet, lifecycle, observe, removal, routes, scale
 from models_app.errors import NoCapacity
+from models_app.lifecycle import fleet, observe, removal, scale, verbs
+from models_app.lifecycle.reconcile import Reconciler
+from models_app.lifecycle.setbacks import Setbacks
 from models_app.models import Deployment, Replica
-from models_app.reconcile import Reconciler
-from models_app.setbacks import Setbacks
+from models_app.policy import demand
 from models_app.states import Goal, State
+from models_app.traffic import routes
 from tests import factories
 from tests.factories import GIB
 
@@ -158,8 +160,8 @@ def test_a_replica_that_goes_is_replaced() -> None:
 def test_a_replica_that_an_operator_stopped_stays_stopped() -> None:
     factories.gpu()
     deployment = factories.deployment()
-    [replica] = lifecycle.deploy(deployment, actor="ada")
-    lifecycle.stop(replica, actor="ada")
+    [replica] = verbs.deploy(deployment, actor="ada")
+    verbs.stop(replica, actor="ada")
     tick()
     assert goals(deployment) == ["stopped"]
 
@@ -169,7 +171,7 @@ def test_those_that_serve_are_kept_when_the_number_is_lowered() -> None:
     factories.replica(State.FAILED, deployment=deployment)
     serving = factories.replica(State.READY, deployment=deployment)
     tick()
-    assert [row.pk for row in lifecycle.kept(deployment)] == [serving.pk]
+    assert [row.pk for row in verbs.kept(deployment)] == [serving.pk]
 
 
 def test_a_stopped_replica_whose_gpu_is_taken_is_placed_elsewhere_once_there_is_room() -> None:
@@ -191,7 +193,7 @@ def test_a_stopped_replica_that_waits_is_tried_again_and_claims_nothing() -> Non
     there = full()
     deployment = factories.deployment()
     stopped = factories.replica(State.STOPPED, deployment=deployment, gpu=there.gpu, port=None, ipc_name="")
-    lifecycle.start(stopped, actor="ada")
+    verbs.start(stopped, actor="ada")
     worker = Reconciler(there.gpu.uuid)
     worker.step(*_looked_at(worker, stopped))
     stopped.refresh_from_db()

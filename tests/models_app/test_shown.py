@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from gpus.models import GPU, Node
-from models_app import lifecycle, removal
+from models_app.lifecycle import removal, verbs
 from models_app.models import Deployment, EngineRuntime, Model, Replica, Reservation
 from models_app.snapshot import Shown
 from models_app.states import Goal, State
@@ -57,7 +57,7 @@ def test_forgetting_a_cancelled_target_frees_its_source_on_the_page(
 ) -> None:
     source = factories.replica()
     with django_capture_on_commit_callbacks(execute=True):
-        target = lifecycle.move(source, factories.gpu(), actor="ada")
+        target = verbs.move(source, factories.gpu(), actor="ada")
     assert of(told, "replica", source.pk)["row"]["verbs"]["move"].startswith("it is one side of")
     with django_capture_on_commit_callbacks(execute=True):
         removal.forget(ended(target))
@@ -69,7 +69,7 @@ def test_the_last_replica_takes_its_deleted_deployment_along(
     told: Told, django_capture_on_commit_callbacks: Any
 ) -> None:
     replica = factories.replica()
-    lifecycle.delete(replica.deployment, actor="ada")
+    verbs.delete(replica.deployment, actor="ada")
     with django_capture_on_commit_callbacks(execute=True):
         removal.forget(ended(replica))
     assert of(told, "deployment", replica.deployment_id)["row"] is None

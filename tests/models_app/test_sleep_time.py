@@ -9,9 +9,9 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from models_app import effects, lifecycle
+from models_app.lifecycle import effects, verbs
+from models_app.lifecycle.next_step import Effect, Seen, next_step
 from models_app.models import Replica
-from models_app.next_step import Effect, Seen, next_step
 from models_app.states import Goal, State
 from tests import factories
 
@@ -51,14 +51,14 @@ def draining(engine_port: int) -> Replica:
 
 
 def test_the_time_to_sleep_counts_from_the_command_and_not_from_the_drain(draining: Replica) -> None:
-    assert not lifecycle.sleep_began(draining)
+    assert not verbs.sleep_began(draining)
     before = timezone.now()
     effects.sleep(draining)
     draining.refresh_from_db()
     assert draining.deadline_at is not None
     given = timedelta(seconds=settings.SLEEP_SECONDS)
     assert before + given <= draining.deadline_at <= timezone.now() + given
-    assert lifecycle.sleep_began(draining)
+    assert verbs.sleep_began(draining)
 
 
 def test_telling_it_again_gives_no_more_time(draining: Replica) -> None:
@@ -85,6 +85,6 @@ def test_what_took_too_long_is_said(draining: Replica, began: bool, reason: str,
     overdue = Seen(alive=True, healthy=True, asleep=False, overdue=True, sleep_began=began)
     step = next_step(State.DRAINING, Goal.SLEEPING, overdue)
     assert (step.to, step.effect, step.reason) == (State.READY, Effect.GIVE_UP, reason)
-    lifecycle.transition(draining, State.READY, reason=step.reason, actor="worker")
+    verbs.transition(draining, State.READY, reason=step.reason, actor="worker")
     effects.give_up_sleep(draining)
     assert words in draining.message

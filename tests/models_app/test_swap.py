@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models_app import swap
-from models_app.callers import Demand
-from models_app.swap import Resident, Rules, Sleeper, Snapshot, Verdict, Why
+from models_app.policy import swap
+from models_app.policy.swap import Resident, Rules, Sleeper, Snapshot, Verdict, Why
+from models_app.traffic.callers import Demand
 from tests.models_app.turns import ASK_SECONDS, GPU, TICK_SECONDS, Engine, Request, World
 
 RULES = Rules(15.0, {-1: 5.0, 0: 30.0, 1: 120.0})

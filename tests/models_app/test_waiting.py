@@ -11,11 +11,12 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from models_app import activity, snapshot, waiting
-from models_app.callers import WAITS_FOR_ROOM
+from models_app import snapshot
 from models_app.models import Replica
 from models_app.rows import WaitingRow, WaitReason
 from models_app.states import Goal, State
+from models_app.traffic import activity, waiting
+from models_app.traffic.callers import WAITS_FOR_ROOM
 from tests import factories
 
 pytestmark = pytest.mark.django_db

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 
-from models_app import swap
-from models_app.callers import Demand
-from models_app.swap import Resident, Rules, Sleeper, Snapshot, Verdict
+from models_app.policy import swap
+from models_app.policy.swap import Resident, Rules, Sleeper, Snapshot, Verdict
+from models_app.traffic.callers import Demand
 
 GPU = "GPU-0"
 TICK_SECONDS = 0.5

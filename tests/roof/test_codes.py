@@ -60,7 +60,7 @@ def test_no_reason_for_a_failure_is_the_code_of_an_error_that_means_something_el
 
 def steps() -> list[str]:
     """The reasons that the reconciler's own steps write."""
-    tree = ast.parse((ROOT / "models_app" / "next_step.py").read_text())
+    tree = ast.parse((ROOT / "models_app" / "lifecycle" / "next_step.py").read_text())
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
     reasons = [call.args[2] for call in calls if call.func.id == "Step" and len(call.args) == 3]  # type: ignore[attr-defined]
     return [str(reason.value) for reason in reasons if isinstance(reason, ast.Constant)]

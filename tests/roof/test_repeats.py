@@ -84,7 +84,7 @@ def test_an_answer_that_says_there_is_no_room_is_no_error_in_the_log(
         raise NoCapacity("18 GiB are needed")
 
     client.force_login(factories.user("olive", is_staff=True))
-    monkeypatch.setattr("models_app.fleet.deploy", full)
+    monkeypatch.setattr("models_app.lifecycle.fleet.deploy", full)
     answer = client.post(f"/api/deployments/{factories.deployment().pk}/deploy", content_type="application/json")
     assert (answer.status_code, answer.json()["code"]) == (503, "no_capacity")
     assert caplog.records == []

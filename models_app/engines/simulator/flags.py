@@ -9,7 +9,7 @@ from typing import Any
 
 from models_app.catalogue.folder import facts, is_model
 from models_app.catalogue.reading import Unusable
-from models_app.estimate import kv_bytes_per_token
+from models_app.memory.estimate import kv_bytes_per_token
 
 GIB = 2**30
 _NUMBER = re.compile(r"^(\d+(?:\.\d+)?)([kKmMgGtT]?)(?:i?[bB])?$")

@@ -3,7 +3,7 @@
 from django.core.management.base import BaseCommand
 
 from gpus import discovery
-from models_app import resume
+from models_app.lifecycle import resume
 
 
 class Command(BaseCommand):

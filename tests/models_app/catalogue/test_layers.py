@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from models_app import estimate
 from models_app.catalogue import config
+from models_app.memory import estimate
 from tests.models_app.catalogue.folders import LLAMA
 
 GIB = 2**30

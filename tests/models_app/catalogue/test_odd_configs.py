@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models_app import estimate
 from models_app.catalogue import config
+from models_app.memory import estimate
 from tests.models_app.catalogue.folders import LLAMA
 
 FIELDS = sorted(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from models_app import estimate
+from models_app.memory import estimate
 
 GB = 10**9
 LLAMA_8B = {

@@ -1,0 +1,129 @@
+"""/api/deployments: the intent, and the verbs over all replicas of one."""
+
+from django.db import transaction
+from drf_spectacular.utils import extend_schema
+from rest_framework import viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from models_app import rows, snapshot
+from models_app.api import edits
+from models_app.api.intent import IntentSerializer
+from models_app.api.serializers import DeploymentRowSerializer, PlaceSerializer, SleepSerializer
+from models_app.api.views import actor
+from models_app.lifecycle import fleet, queues, verbs
+from models_app.models import Deployment
+from models_app.traffic import waiting
+
+
+class DeploymentViewSet(viewsets.GenericViewSet[Deployment]):
+    """The intent to serve a model. Verbs answer 202 with the row; the change shows in later rows."""
+
+    queryset = Deployment.objects.order_by("name")
+    serializer_class = DeploymentRowSerializer
+    lookup_value_regex = r"\d{1,18}"
+
+    @extend_schema(responses=DeploymentRowSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        """Every deployment; `?name=` for the one of this name."""
+        found = rows.deployments()
+        if name := request.query_params.get("name"):
+            found = found.filter(name=name)
+        page = self.paginate_queryset(found) or []
+        waits = waiting.by_deployment()
+        return self.get_paginated_response([rows.deployment_row(deployment, waits) for deployment in page])
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """One deployment."""
+        return self._row()
+
+    @extend_schema(request=IntentSerializer, responses={201: DeploymentRowSerializer})
+    @transaction.atomic
+    def create(self, request: Request) -> Response:
+        """Write down the intent. Nothing is placed before `deploy`, here as a field or later as a verb, or `start`;
+        when placing at once is refused, neither the deployment nor its new model is left behind."""
+        given = IntentSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        return self._written(given, 201)
+
+    @extend_schema(request=IntentSerializer, responses=DeploymentRowSerializer)
+    @transaction.atomic
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Change the intent: another number of replicas at once, the rest at each replica's next start."""
+        self.queryset = Deployment.objects.select_for_update(of=("self",)).select_related("model", "runtime")
+        deployment = self.get_object()
+        verbs.refuse_deleting(deployment)
+        given = IntentSerializer(deployment, data=request.data, partial=True)
+        given.is_valid(raise_exception=True)
+        return self._written(given, 200)
+
+    def _written(self, given: IntentSerializer, status: int) -> Response:
+        before = None if given.instance is None else edits.values(given.instance)
+        written = given.save()
+        if before is not None:
+            edits.record(written, before, actor=actor(self.request))
+        snapshot.publish_deployment(written.pk, written.seq)
+        if given.deploys:
+            fleet.deploy(written, actor=actor(self.request), gpu=given.lead)
+            written.refresh_from_db()
+        transaction.on_commit(queues.poke_control)
+        return Response(rows.deployment_row(written, waiting.by_deployment()), status=status)
+
+    @extend_schema(responses={202: DeploymentRowSerializer, 204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Stop every replica; the deployment goes with its last engine. 204 when it is gone already."""
+        deployment = self.get_object()
+        fleet.delete(deployment, actor=actor(request))
+        gone = not Deployment.objects.filter(pk=pk).exists()
+        return Response(status=204) if gone else self._row(202)
+
+    def _row(self, status: int = 200) -> Response:
+        self.queryset = rows.deployments()
+        return Response(rows.deployment_row(self.get_object(), waiting.by_deployment()), status=status)
+
+    @extend_schema(request=PlaceSerializer, responses={202: DeploymentRowSerializer})
+    @action(detail=True, methods=["post"])
+    def deploy(self, request: Request, pk: str) -> Response:
+        """Bring the deployment to its number of replicas and keep it there, on `gpu` if one is given.
+
+        Stopped and failed replicas start. What finds no room waits for it, and the row's `message` says so; where a
+        `gpu` is given it is refused, as is what could never fit.
+        """
+        given = PlaceSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        fleet.deploy(self.get_object(), actor=actor(request), gpu=given.validated_data.get("gpu"))
+        return self._acted()
+
+    @extend_schema(request=None, responses={202: DeploymentRowSerializer})
+    @action(detail=True, methods=["post"])
+    def start(self, request: Request, pk: str) -> Response:
+        """As deploy, and replicas that sleep are woken."""
+        fleet.start(self.get_object(), actor=actor(request))
+        return self._acted()
+
+    @extend_schema(request=None, responses={202: DeploymentRowSerializer})
+    @action(detail=True, methods=["post"])
+    def stop(self, request: Request, pk: str) -> Response:
+        """Stop every replica and place none; the intent stays."""
+        fleet.stop(self.get_object(), actor=actor(request))
+        return self._acted()
+
+    @extend_schema(request=SleepSerializer, responses={202: DeploymentRowSerializer})
+    @action(detail=True, methods=["post"])
+    def sleep(self, request: Request, pk: str) -> Response:
+        """Put every ready replica to sleep."""
+        given = SleepSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        fleet.sleep(self.get_object(), actor=actor(request), level=given.validated_data["level"])
+        return self._acted()
+
+    @extend_schema(request=None, responses={202: DeploymentRowSerializer})
+    @action(detail=True, methods=["post"])
+    def wake(self, request: Request, pk: str) -> Response:
+        """Wake every replica that sleeps."""
+        fleet.wake(self.get_object(), actor=actor(request))
+        return self._acted()
+
+    def _acted(self) -> Response:
+        return self._row(202)

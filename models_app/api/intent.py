@@ -1,0 +1,56 @@
+"""A deployment, its model and its placing in one request: all of it, or nothing is left behind."""
+
+import re
+from typing import Any
+
+from django.db.models import Q
+from rest_framework import serializers
+
+from gpus.api.serializers import GPUField
+from gpus.models import GPU
+from models_app.api.serializers import DeploymentSerializer, ModelSerializer, NamedField
+from models_app.models import Model
+
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class IntentSerializer(DeploymentSerializer):
+    """As DeploymentSerializer; `source` names a model that may be new, and `deploy` places the replicas at once."""
+
+    model = NamedField(queryset=Model.objects.all(), required=False)
+    source = serializers.CharField(  # type: ignore[assignment]
+        max_length=500, required=False, write_only=True, help_text="a model's name, folder or id; made where it is new"
+    )
+    revision = serializers.CharField(
+        max_length=64, required=False, write_only=True, allow_blank=True, help_text="of a new model"
+    )
+    deploy = serializers.BooleanField(default=False, write_only=True, help_text="place its replicas in the same step")
+    gpu = GPUField(required=False, allow_null=True, write_only=True, help_text="with deploy: where to place them")
+
+    class Meta(DeploymentSerializer.Meta):
+        fields = (*DeploymentSerializer.Meta.fields, "source", "revision", "deploy", "gpu")  # type: ignore[assignment]
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """With the model that `source` stands for."""
+        source, revision = attrs.pop("source", None), attrs.pop("revision", "")
+        if source is not None:
+            attrs["model"] = _model(source, revision)
+        elif self.instance is None and "model" not in attrs:
+            raise serializers.ValidationError({"model": "name a model, or give the source of a new one"})
+        self.deploys: bool = attrs.pop("deploy", False)
+        self.lead: GPU | None = attrs.pop("gpu", None)
+        return super().validate(attrs)
+
+
+def _model(source: str, revision: str) -> Model:
+    """The model of this name or source, made if there is none."""
+    name = _NOT_IN_A_NAME.sub("-", source.rstrip("/").rpartition("/")[2]).strip("-._")[:63]
+    new = ModelSerializer(data={"name": name, "source": source, "revision": revision})
+    resolved = new.validate_source(source)
+    known = Model.objects.filter(Q(name=source) | Q(source__in=(source, resolved)))
+    found = (known.filter(revision=revision) if revision else known).first()
+    if found is not None:
+        return found
+    if not new.is_valid():
+        raise serializers.ValidationError({"source": [text for texts in new.errors.values() for text in texts]})
+    return Model.objects.get(pk=new.save().pk)

@@ -1,0 +1,384 @@
+"""What the API accepts, field by field, and the shapes it answers with. Answers are made by `rows`."""
+
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError as RowError
+from django.db.models import Model as DjangoModel
+from django.db.models import QuerySet
+from drf_spectacular.extensions import OpenApiSerializerExtension, OpenApiSerializerFieldExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import resolve_type_hint
+from drf_spectacular.utils import Direction
+from rest_framework import serializers
+
+from gpus.api.serializers import GPUField
+from models_app.catalogue import sources
+from models_app.engines import reserved
+from models_app.errors import DeploymentLive
+from models_app.models import Deployment, EngineRuntime, Model
+from models_app.rows import HIDDEN, DeploymentRow, ReplicaRow, TransitionRow, shown
+from models_app.snapshot import Snapshot
+from models_app.states import State
+from sardeenz.errors import InvalidSpec
+
+OWN_VARIABLES = frozenset(
+    {
+        "CUDA_VISIBLE_DEVICES",
+        "ENABLE_KVCACHED",
+        "KVCACHED_AUTOPATCH",
+        "KVCACHED_IPC_NAME",
+        "VLLM_API_KEY",
+        "VLLM_SERVER_DEV_MODE",
+    }
+)
+LOADER_VARIABLES = frozenset({"LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP"})
+LONGEST_NAME = 253
+_VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
+
+
+class RowSerializer(serializers.BaseSerializer[Any]):
+    """An answer that is a row already: the schema is read from its TypedDict, the row passes as it is."""
+
+    row: ClassVar[type]
+
+    def to_representation(self, instance: Any) -> Any:
+        """The row."""
+        return instance
+
+
+class RowSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """Describes a RowSerializer by its TypedDict, under the TypedDict's name."""
+
+    target_class = RowSerializer
+    match_subclasses = True
+
+    def get_name(self, auto_schema: AutoSchema, direction: Direction) -> str:
+        """ReplicaRow and the like."""
+        return str(self.target.row.__name__)
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:
+        """The TypedDict's fields, all of them present."""
+        schema: dict[str, Any] = resolve_type_hint(self.target.row)  # type: ignore[no-untyped-call]
+        return schema
+
+
+class DeploymentRowSerializer(RowSerializer):
+    """One intent."""
+
+    row = DeploymentRow
+
+
+class ReplicaRowSerializer(RowSerializer):
+    """One placed copy."""
+
+    row = ReplicaRow
+
+
+class TransitionRowSerializer(RowSerializer):
+    """What happened to a replica."""
+
+    row = TransitionRow
+
+
+class SnapshotSerializer(RowSerializer):
+    """Everything at once."""
+
+    row = Snapshot
+
+
+class NamedField(serializers.RelatedField[Any, Any, Any]):
+    """A row by its id or by the name people know it by; shown by id."""
+
+    default_error_messages = {"unknown": "there is no {what} {given!r}", "invalid": "give an id or a name"}
+
+    def use_pk_only_optimization(self) -> bool:
+        """Its id is all that is shown."""
+        return True
+
+    def to_internal_value(self, data: Any) -> DjangoModel:
+        """Find the row."""
+        if not _may_name(data):
+            self.fail("invalid")
+        rows: QuerySet[Any] = self.get_queryset()  # type: ignore[assignment]
+        by_name = rows.filter(name=data) if isinstance(data, str) else rows.none()
+        found: DjangoModel | None = by_name.first()
+        if found is None and str(data).isascii() and str(data).isdigit() and len(str(data)) < 19:
+            found = rows.filter(pk=int(data)).first()
+        if found is None:
+            self.fail("unknown", what=rows.model._meta.verbose_name, given=data)
+        return found
+
+    def to_representation(self, value: Any) -> Any:
+        """The id."""
+        return value.pk
+
+
+def _may_name(data: Any) -> bool:
+    """Whether it could be an id or a name at all."""
+    if isinstance(data, str):
+        return len(data) <= LONGEST_NAME and "\0" not in data
+    return isinstance(data, int) and not isinstance(data, bool) and 0 <= data < 2**63
+
+
+class NamedFieldSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+    """An id or a name is taken, an id is shown."""
+
+    target_class = NamedField
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:
+        """By the direction."""
+        if direction == "response":
+            return {"type": "integer"}
+        return {"oneOf": [{"type": "integer"}, {"type": "string"}], "description": "an id or a name"}
+
+
+class ModelSerializer(serializers.ModelSerializer[Model]):
+    """Weights. A source that is a folder must be inside the models directory."""
+
+    class Meta:
+        model = Model
+        fields = ("id", "name", "source", "revision", "facts", "created_at")
+        read_only_fields = ("id", "facts", "created_at")
+
+    def validate_source(self, source: str) -> str:
+        """A hub id as it is, a folder as its real path."""
+        return str(found) if (found := _folder(source)) else source
+
+    def create(self, validated_data: dict[str, Any]) -> Model:
+        """Read the facts of a local folder."""
+        return super().create(validated_data | {"facts": _facts(validated_data["source"])})
+
+    def update(self, instance: Model, validated_data: dict[str, Any]) -> Model:
+        """Write what was given; another source has other facts."""
+        if "source" in validated_data:
+            validated_data["facts"] = _facts(validated_data["source"])
+        _write(instance, validated_data)
+        return instance
+
+
+def _folder(source: str) -> Path | None:
+    try:
+        return sources.local(source)
+    except InvalidSpec as error:
+        raise serializers.ValidationError(error.message) from error
+
+
+def _facts(source: str) -> dict[str, Any]:
+    try:
+        return sources.facts(source)
+    except InvalidSpec as error:
+        raise serializers.ValidationError({"source": [error.message]}) from error
+
+
+class RuntimeSerializer(serializers.ModelSerializer[EngineRuntime]):
+    """Which executable and environment run an engine."""
+
+    environment = serializers.DictField(child=serializers.CharField(max_length=4096, allow_blank=True), required=False)
+
+    def validate_environment(self, environment: dict[str, str]) -> dict[str, str]:
+        """A runtime may change where programs and libraries are found, but not what Sardeenz sets."""
+        return _checked_variables(environment, OWN_VARIABLES, getattr(self.instance, "environment", None))
+
+    def to_representation(self, instance: EngineRuntime) -> dict[str, Any]:
+        """With its secrets hidden."""
+        return super().to_representation(instance) | {"environment": shown(instance.environment)}
+
+    class Meta:
+        model = EngineRuntime
+        fields = ("id", "name", "kind", "executable", "version", "kvcached", "environment")
+        extra_kwargs = {"executable": {"allow_blank": True, "required": False}}
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Only the simulator has an executable of its own."""
+        kind = attrs.get("kind", getattr(self.instance, "kind", None))
+        executable = attrs.get("executable", getattr(self.instance, "executable", ""))
+        if kind != EngineRuntime.Kind.SIMULATOR and not Path(executable).is_absolute():
+            raise serializers.ValidationError({"executable": "give the absolute path of the vllm command"})
+        return attrs
+
+    def update(self, instance: EngineRuntime, validated_data: dict[str, Any]) -> EngineRuntime:
+        """Write what was given."""
+        _write(instance, validated_data)
+        return instance
+
+
+class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
+    """The intent as an operator writes it. A change takes effect at the next start of a replica."""
+
+    served_name = serializers.CharField(max_length=200, required=False, help_text="what clients ask for; else the name")
+    model = NamedField(queryset=Model.objects.all())
+    runtime = NamedField(queryset=EngineRuntime.objects.all(), required=False, help_text="optional if there is one")
+    extra_args = serializers.ListField(child=serializers.CharField(max_length=512), required=False, max_length=128)
+    environment = serializers.DictField(child=serializers.CharField(max_length=4096, allow_blank=True), required=False)
+    idle_sleep_seconds = serializers.FloatField(required=False, allow_null=True, min_value=1)
+    weights_bytes = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=2**60)
+    overhead_bytes = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=2**60)
+    kv_floor_bytes = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=2**60)
+    kv_cap_bytes = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=2**60)
+
+    class Meta:
+        model = Deployment
+        fields = (
+            "name",
+            "served_name",
+            "model",
+            "runtime",
+            "extra_args",
+            "environment",
+            "max_model_len",
+            "tensor_parallel",
+            "sleep_enabled",
+            "idle_sleep_seconds",
+            "replicas",
+            "priority",
+            "pinned",
+            "max_concurrency",
+            "queue_limit",
+            "queue_seconds",
+            "prefix_affinity",
+            "capture_until",
+            "weights_bytes",
+            "overhead_bytes",
+            "kv_floor_bytes",
+            "kv_cap_bytes",
+        )
+
+    def validate_name(self, name: str) -> str:
+        """Logs and engines carry the name, so it stays."""
+        if self.instance is not None and name != self.instance.name:
+            raise serializers.ValidationError("a deployment keeps its name; its served name may change")
+        return name
+
+    def validate_environment(self, environment: dict[str, str]) -> dict[str, str]:
+        """Neither what Sardeenz sets nor what would make the engine another program."""
+        before = getattr(self.instance, "environment", None)
+        return _checked_variables(environment, OWN_VARIABLES | LOADER_VARIABLES, before)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """What one field cannot tell alone."""
+        if self.instance is None:
+            attrs.setdefault("served_name", attrs["name"])
+            attrs["runtime"] = attrs.get("runtime") or only_runtime()
+        for check in (_check_served_name, _check_engine, _check_kv):
+            check(self.instance, attrs)
+        return attrs
+
+    def refuse_rename(self, validated_data: dict[str, Any]) -> None:
+        """Raise DeploymentLive where engines would still answer to the old served name."""
+        row: Deployment = self.instance  # type: ignore[assignment]
+        renamed = validated_data.get("served_name", row.served_name) != row.served_name
+        if renamed and row.placed.exclude(state=State.STOPPED).exists():
+            raise DeploymentLive("engines still answer to the old served name; stop them first", field="served_name")
+
+    def update(self, instance: Deployment, validated_data: dict[str, Any]) -> Deployment:
+        """Write what was given. Live engines answer to the old served name, so it waits for them to stop."""
+        self.refuse_rename(validated_data)
+        _write(instance, validated_data | {"seq": instance.seq + 1} if validated_data else {})
+        return instance
+
+
+def _checked_variables(
+    environment: dict[str, str], refused: frozenset[str], before: dict[str, str] | None
+) -> dict[str, str]:
+    """The variables, each hidden value put back as it was."""
+    known = before or {}
+    restored = {name: known.get(name, value) if value == HIDDEN else value for name, value in environment.items()}
+    for name, value in restored.items():
+        if not _VARIABLE.match(name) or "\0" in value:
+            raise serializers.ValidationError(f"{name!r} cannot be a variable")
+        if name in refused or name.startswith("SARDEENZ_"):
+            raise serializers.ValidationError(f"{name} is not the deployment's to set")
+    return restored
+
+
+def _write(instance: Any, changes: dict[str, Any]) -> None:
+    for field, value in changes.items():
+        setattr(instance, field, value)
+    instance.save(update_fields=list(changes))
+
+
+def only_runtime() -> EngineRuntime:
+    """The runtime nobody needs to name. Raises ValidationError when there is none, or more than one."""
+    found = list(EngineRuntime.objects.all()[:2])
+    if len(found) == 1:
+        return found[0]
+    raise serializers.ValidationError({"runtime": "there is more than one; name it" if found else "there is none yet"})
+
+
+def _check_served_name(instance: Deployment | None, attrs: dict[str, Any]) -> None:
+    """Clients may use either name of a deployment, so neither may be another's, nor an alias."""
+    name = instance.name if instance is not None else attrs["name"]
+    served = attrs.get("served_name", name)
+    others = Deployment.objects.exclude(pk=instance.pk) if instance is not None else Deployment.objects.all()
+    if "served_name" in attrs:
+        field = Deployment._meta.get_field("served_name")
+        try:
+            field.run_validators(served)
+        except RowError as error:
+            raise serializers.ValidationError({"served_name": error.messages}) from error
+        if others.filter(served_name=served).exists() or others.filter(name=served).exists():
+            raise serializers.ValidationError({"served_name": f"another deployment answers to {served!r}"})
+        if _is_alias(served):
+            raise serializers.ValidationError({"served_name": f"{served!r} is an alias; choose another or delete that"})
+    if instance is None and (others.filter(served_name=name).exists() or _is_alias(name)):
+        raise serializers.ValidationError({"name": f"another deployment or an alias answers to {name!r}"})
+
+
+def _is_alias(name: str) -> bool:
+    """Aliases are the gateway's; from here they are seen as other names of deployments."""
+    return Deployment.objects.filter(aliases__alias__name=name).exists()
+
+
+def _check_engine(instance: Deployment | None, attrs: dict[str, Any]) -> None:
+    """The engine's kind decides which flags and degrees there are."""
+    runtime: EngineRuntime = attrs.get("runtime") or instance.runtime  # type: ignore[union-attr]
+    extra_args = attrs.get("extra_args", instance.extra_args if instance is not None else [])
+    try:
+        reserved.check_extra_args(extra_args, runtime.kind)
+    except InvalidSpec as error:
+        raise serializers.ValidationError({"extra_args": error.message}) from error
+    degree = attrs.get("tensor_parallel", instance.tensor_parallel if instance is not None else 1)
+    if degree > 1 and runtime.kind == EngineRuntime.Kind.VLLM_CPU:
+        raise serializers.ValidationError({"tensor_parallel": "vLLM on a CPU runs on one device"})
+
+
+def _check_kv(instance: Deployment | None, attrs: dict[str, Any]) -> None:
+    floor = attrs.get("kv_floor_bytes", getattr(instance, "kv_floor_bytes", None))
+    cap = attrs.get("kv_cap_bytes", getattr(instance, "kv_cap_bytes", None))
+    if floor is not None and cap is not None and cap < floor:
+        raise serializers.ValidationError({"kv_cap_bytes": "must not be below the KV floor"})
+
+
+class PlaceSerializer(serializers.Serializer[Any]):
+    """Where to place; without a GPU the one with the most room is taken."""
+
+    gpu = GPUField(required=False, allow_null=True)
+
+
+class MoveSerializer(serializers.Serializer[Any]):
+    """Where to move to."""
+
+    gpu = GPUField()
+
+
+class SleepSerializer(serializers.Serializer[Any]):
+    """Level 1 keeps the weights in host RAM, level 2 drops them."""
+
+    level = serializers.ChoiceField(choices=[1, 2], default=1)
+
+
+class LogQuerySerializer(serializers.Serializer[Any]):
+    """Which part of which log."""
+
+    lines = serializers.IntegerField(default=500, min_value=1, max_value=10_000)
+    generation = serializers.IntegerField(required=False, min_value=1, help_text="of an earlier start; else the latest")
+
+
+class LogSerializer(serializers.Serializer[Any]):
+    """The end of an engine's log."""
+
+    replica = serializers.IntegerField()
+    generation = serializers.IntegerField()
+    lines = serializers.ListField(child=serializers.CharField())

@@ -1,0 +1,160 @@
+"""KV memory of neighbours, given back for an engine that wakes or loads: the looks and the effects around `reclaim`.
+
+The limits of a replica's segment are written by the worker of its lead GPU and by nobody else. Which limit is right
+follows from the rows and the devices at every look, so a worker that was killed leaves nothing behind: the next look
+lowers on, or restores.
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.db.models import Q
+
+from gpus import devices, kvcached
+from gpus.models import GPU
+from gpus.readings import DeviceReading
+from models_app.errors import MemoryHeld
+from models_app.lifecycle import observe, queues
+from models_app.lifecycle.observe import World
+from models_app.memory import reclaim
+from models_app.memory.reclaim import Claimant, Device, Neighbour, Scene
+from models_app.models import Replica
+from models_app.states import Goal, State
+from sardeenz.errors import DeviceError, EngineError
+
+MARGIN_RATIO = 0.05
+"""kvcached maps nothing more once less than this part of a GPU is free."""
+RESET_SECONDS = 2.0
+
+_TAKES = Q(state__in=[State.STARTING, State.WAKING])
+_COMES = Q(state=State.PENDING) & ~Q(goal=Goal.STOPPED) | Q(state=State.SLEEPING, goal=Goal.READY)
+_WAITS = Q(reason=MemoryHeld.code) & _COMES
+
+logger = logging.getLogger(__name__)
+
+
+def require(replica: Replica, around: World) -> None:
+    """Raise MemoryHeld unless its GPUs have the bytes that it takes when it wakes or loads."""
+    scene = look(replica.spec.get("gpu_uuids", []), around, besides=replica)
+    wanted = next(claimant for claimant in scene.claimants if claimant.id == replica.pk)
+    if short := reclaim.shortage(scene, wanted):
+        raise MemoryHeld(
+            reclaim.words(scene, short),
+            needed_bytes=max(short.values()),
+            short=short,
+            excess={str(one.id): one.excess_bytes for one in reclaim.over_floor(scene)},
+        )
+
+
+def over_floor(replica: Replica, around: World) -> list[Neighbour]:
+    """Neighbours that hold KV memory which nobody promised them: whose fault it is when its GPU has too little."""
+    return reclaim.over_floor(look(replica.spec.get("gpu_uuids", []), around))
+
+
+def look(uuids: Iterable[str], around: World, *, besides: Replica | None = None) -> Scene:
+    """These GPUs as they are: who takes memory there now, who waits for it, and who has KV memory to give back.
+
+    `besides` waits too, behind all others unless it has its place among them.
+    """
+    readings = {uuid: reading for uuid in uuids if (reading := _read(uuid)) is not None}
+    here = Replica.objects.filter(reservations__gpu__uuid__in=readings).select_related("deployment", "gpu").distinct()
+    taking, waiting = here.filter(_TAKES), here.filter(_WAITS)
+    rows = [*taking.order_by("pk"), *waiting.order_by("pk")]
+    if besides is not None and besides not in rows:
+        rows.append(besides)
+    neighbours = (_neighbour(row) for row in here.filter(state__in=[State.READY, State.DRAINING]).order_by("pk"))
+    return Scene(
+        {uuid: _device(reading) for uuid, reading in readings.items()},
+        tuple(_claimant(row, around) for row in rows),
+        tuple(one for one in neighbours if one is not None),
+    )
+
+
+def _read(uuid: str) -> DeviceReading | None:
+    try:
+        return devices.read(uuid)
+    except DeviceError:
+        return None
+
+
+def _device(reading: DeviceReading) -> Device:
+    margin = int(reading.memory_total_bytes * MARGIN_RATIO)
+    return Device(f"GPU {reading.index}", reading.memory_free_bytes, margin)
+
+
+def _claimant(row: Replica, around: World) -> Claimant:
+    floor = int(row.spec.get("kv_floor_bytes") or 0)
+    held = observe.own_bytes(row, around)
+    needs = {}
+    for booked in row.reservations.select_related("gpu"):
+        kept = booked.asleep_bytes if row.state in (State.SLEEPING, State.WAKING) else 0
+        has = max(held.get(booked.gpu.uuid, 0), kept)
+        needs[booked.gpu.uuid] = max(booked.awake_bytes - floor - has, 0)
+    return Claimant(row.pk, row.deployment.name, needs, floor)
+
+
+def _neighbour(row: Replica) -> Neighbour | None:
+    """As its segment says; None where its KV memory is not elastic."""
+    segment = kvcached.read(settings.SEGMENT_DIR, row.ipc_name) if row.ipc_name else None
+    if segment is None:
+        return None
+    return Neighbour(
+        id=row.pk,
+        name=row.deployment.name,
+        uuids=frozenset(row.spec.get("gpu_uuids", [])),
+        mapped_bytes=segment.mapped_bytes,
+        floor_bytes=int(row.spec.get("kv_floor_bytes") or 0),
+        limit_bytes=segment.limit_bytes,
+        first_limit_bytes=int(row.profile.get("kv_limit_bytes") or segment.limit_bytes),
+    )
+
+
+def poke_neighbours(replica: Replica, excess: Iterable[str]) -> None:
+    """Have those workers look who write the limits of neighbours led by another GPU."""
+    for uuid in GPU.objects.filter(replicas__in=list(excess)).exclude(pk=replica.gpu_id).values_list("uuid", flat=True):
+        queues.poke(uuid)
+
+
+@dataclass(slots=True)
+class KvLimits:
+    """The limits of one GPU's replicas, and what its worker remembers of them."""
+
+    uuid: str
+    reset_at: dict[int, float] = field(default_factory=dict)
+
+    def settle(self, around: World) -> None:
+        """Write every limit that is not as it should be, and have idle engines give back what is above theirs."""
+        led = list(Replica.objects.filter(gpu__uuid=self.uuid, state__in=[State.READY, State.DRAINING]))
+        uuids = sorted({uuid for row in led for uuid in row.spec.get("gpu_uuids", [])})
+        if not led:
+            return
+        scene = look(uuids, around)
+        allowed = reclaim.limits(scene)
+        mine = {row.pk: row for row in led}
+        for one in scene.neighbours:
+            if one.id in mine:
+                self._settle(mine[one.id], one, allowed[one.id])
+
+    def _settle(self, row: Replica, one: Neighbour, limit: int) -> None:
+        try:
+            if limit != one.limit_bytes:
+                kvcached.set_limit(settings.SEGMENT_DIR, row.ipc_name, limit)
+            if one.mapped_bytes > limit and row.state == State.READY:
+                self._shrink(row)
+        except (DeviceError, EngineError) as error:
+            logger.info("limit not settled: replica=%s code=%s error=%s", row.pk, error.code, error)
+
+    def _shrink(self, row: Replica) -> None:
+        """An idle engine shrinks once its prefix cache is empty and it makes one more token; a busy one as it ends."""
+        now = time.monotonic()
+        if now - self.reset_at.get(row.pk, -RESET_SECONDS) < RESET_SECONDS:
+            return
+        self.reset_at[row.pk] = now
+        engine = observe.client(row)
+        gauges = engine.gauges()
+        if gauges.running == 0 and gauges.waiting == 0:
+            engine.reset_prefix_cache()
+            observe.one_token(engine, row)

@@ -1,0 +1,16 @@
+"""What an engine is launched with, as a deployment says it now."""
+
+from typing import Any
+
+from models_app.launch_settings import settings
+from models_app.memory.placement import Need
+from models_app.models import Deployment
+
+
+def specification(deployment: Deployment, wanted: Need) -> dict[str, Any]:
+    """All that decides how the engine is launched, frozen so that restarts and moves change nothing."""
+    return settings(deployment) | {
+        "weights_bytes": wanted.weights_bytes,
+        "overhead_bytes": wanted.overhead_bytes,
+        "kv_floor_bytes": wanted.kv_floor_bytes,
+    }

@@ -1,0 +1,46 @@
+"""Nudge a GPU's queue. The message carries no facts; the rows do."""
+
+import logging
+
+from kombu.exceptions import OperationalError
+from redis import RedisError
+
+from sardeenz import redis
+from sardeenz.celery import CONTROL_QUEUE, app, gpu_queue
+
+RECONCILE = "models_app.reconcile_gpu"
+SCALE = "models_app.lifecycle.scale"
+_QUEUED_SECONDS = 5
+
+logger = logging.getLogger(__name__)
+
+
+def poke(uuid: str) -> None:
+    """Ask the worker of this GPU to look at its replicas now; at most one message waits in a queue.
+
+    A broker that is away is logged, never raised: the next tick pokes again.
+    """
+    mark = redis.key("poked", uuid)
+    try:
+        if redis.client().ttl(mark) > _QUEUED_SECONDS:
+            redis.client().delete(mark)  # the clock was set back since, and the mark would stay that much longer
+        if redis.client().set(mark, "1", nx=True, ex=_QUEUED_SECONDS):
+            app.send_task(RECONCILE, args=[uuid], queue=gpu_queue(uuid), expires=60)
+    except (RedisError, OperationalError, OSError) as error:
+        logger.warning("poke lost: gpu=%s error=%s", uuid, error)
+
+
+def poke_control() -> None:
+    """Ask the control worker to bring deployments to their numbers now; a lost message costs a tick."""
+    try:
+        app.send_task(SCALE, queue=CONTROL_QUEUE, expires=60)
+    except (RedisError, OperationalError, OSError) as error:
+        logger.warning("poke lost: queue=%s error=%s", CONTROL_QUEUE, error)
+
+
+def received(uuid: str) -> None:
+    """The message was taken from the queue: whatever changes from now on needs a new one."""
+    try:
+        redis.client().delete(redis.key("poked", uuid))
+    except (RedisError, OSError) as error:
+        logger.warning("poke mark not removed: gpu=%s error=%s", uuid, error)

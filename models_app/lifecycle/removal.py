@@ -1,0 +1,34 @@
+"""The end of a row whose engine is gone, with an event for every other row that the database changes with it."""
+
+from functools import partial
+
+from django.db import transaction
+
+from models_app import snapshot
+from models_app.lifecycle import verbs
+from models_app.models import Deployment, Replica
+from models_app.states import Goal, State
+from sardeenz import events
+
+
+@transaction.atomic
+def forget(replica: Replica) -> None:
+    """Remove the row of a stopped, disposable replica, and a deployment that waited for it.
+
+    The other side of its move becomes an ordinary replica, and is shown as one. Raises ReplicaMoved.
+    """
+    deployment = Deployment.objects.select_for_update().filter(pk=replica.deployment_id).first()
+    for target in replica.replacements.select_related("gpu"):
+        verbs.note(target, replaces=None)
+    gone = Replica.objects.filter(pk=replica.pk, state=State.STOPPED, goal=Goal.STOPPED, disposable=True).delete()[0]
+    if not gone or deployment is None:
+        return
+    event = {"kind": "replica", "id": replica.pk, "seq": replica.seq + 1, "row": None}
+    transaction.on_commit(partial(events.publish, events.LIFECYCLE, event))
+    source = replica.replaces
+    if source is not None and not source.disposable:
+        verbs.note(source)
+    seq = deployment.seq + 1
+    if deployment.deleting and not deployment.placed.exists():
+        deployment.delete()
+    snapshot.publish_deployment(replica.deployment_id, seq)

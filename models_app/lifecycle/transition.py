@@ -1,0 +1,139 @@
+"""The only writer of a replica's state and goal, and of what happened to it.
+
+A state changes by compare-and-swap alone, with a Transition row and the events in the same transaction.
+"""
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from models_app import rows
+from models_app.errors import IllegalTransition, ReplicaMoved
+from models_app.lifecycle import queues
+from models_app.models import Replica, Transition
+from models_app.states import ALLOWED, TRANSIENT, Goal, State
+from sardeenz import events
+
+
+def deadline_seconds(state: State) -> float:
+    """How long a transient state may last."""
+    return {
+        State.PENDING: 4 * settings.START_SECONDS,  # it may wait for other cold starts of its node
+        State.STARTING: settings.START_SECONDS,
+        State.DRAINING: settings.DRAIN_SECONDS,
+        State.WAKING: settings.WAKE_SECONDS,
+        State.STOPPING: settings.STOP_SECONDS,
+    }[state]
+
+
+def sleep_began(replica: Replica) -> bool:
+    """Whether its drain is over and the engine was told to sleep: the deadline is no longer the drain's."""
+    if replica.state != State.DRAINING or replica.deadline_at is None:
+        return False
+    return replica.deadline_at - replica.state_at != timedelta(seconds=settings.DRAIN_SECONDS)
+
+
+def begin_sleep(replica: Replica) -> None:
+    """The drain is over: from now on counts how long going to sleep may take. Once; asking again changes nothing."""
+    if replica.state == State.DRAINING and not sleep_began(replica):
+        note(replica, deadline_at=timezone.now() + timedelta(seconds=settings.SLEEP_SECONDS))
+
+
+def transition(
+    replica: Replica,
+    to: State,
+    *,
+    reason: str,
+    actor: str,
+    message: str = "",
+    fields: dict[str, Any] | None = None,
+    **changes: Any,
+) -> None:
+    """Move a replica. Raises IllegalTransition, or ReplicaMoved when somebody changed it since it was read."""
+    old = State(replica.state)
+    if to not in ALLOWED[old]:
+        raise IllegalTransition(f"a {old} replica cannot become {to}", state=old, wanted=to)
+    now = timezone.now()
+    changes |= {
+        "state": to,
+        "state_at": now,
+        "deadline_at": now + timedelta(seconds=deadline_seconds(to)) if to in TRANSIENT else None,
+        "reason": reason,
+        "message": message,
+    }
+    with transaction.atomic():
+        held = Replica.objects.filter(
+            pk=replica.pk, state=old, generation=replica.generation, goal=replica.goal, seq=replica.seq
+        )
+        if held.update(**changes, seq=F("seq") + 1) != 1:
+            raise ReplicaMoved(f"replica {replica.pk} was changed meanwhile; look again", replica=replica.pk)
+        replica.refresh_from_db()
+        record(replica, old, reason, actor, message, fields)
+
+
+def record(
+    replica: Replica, old: str, reason: str, actor: str, message: str = "", fields: dict[str, Any] | None = None
+) -> None:
+    """Write what happened and announce it, in the transaction that changed the row."""
+    Transition.objects.create(
+        replica=replica,
+        deployment_name=replica.deployment.name,
+        generation=replica.generation,
+        old=old,
+        new=replica.state,
+        goal=replica.goal,
+        reason=reason,
+        message=message,
+        fields=fields or {},
+        actor=actor,
+    )
+    announce(replica, routes=True)
+
+
+def announce(replica: Replica, *, routes: bool = False) -> None:
+    """Tell browsers, and on a change of routes the gateways and the GPU's worker, once the transaction commits."""
+    if routes:
+        transaction.on_commit(events.routes_changed)
+        transaction.on_commit(partial(queues.poke, replica.gpu.uuid))
+    transaction.on_commit(partial(_publish, replica.pk))
+
+
+def _publish(replica_id: int) -> None:
+    replica = rows.replicas().filter(pk=replica_id).first()
+    if replica is not None:
+        event = {"kind": "replica", "id": replica.pk, "seq": replica.seq, "row": rows.replica_row(replica)}
+        events.publish(events.LIFECYCLE, event)
+
+
+def note(replica: Replica, **changes: Any) -> None:
+    """Write observed facts (never state, goal or generation) and show them. Raises ReplicaMoved."""
+    held = Replica.objects.filter(pk=replica.pk, seq=replica.seq)
+    if held.update(**changes, seq=F("seq") + 1) != 1:
+        raise ReplicaMoved(f"replica {replica.pk} was changed meanwhile; look again", replica=replica.pk)
+    for name, value in changes.items():
+        setattr(replica, name, value)
+    replica.seq += 1
+    announce(replica)
+
+
+def set_goal(
+    replica: Replica,
+    goal: Goal,
+    *,
+    reason: str,
+    actor: str,
+    message: str = "",
+    fields: dict[str, Any] | None = None,
+    **changes: Any,
+) -> None:
+    """Change where a replica is headed; its worker does the rest. Raises ReplicaMoved."""
+    held = Replica.objects.filter(pk=replica.pk, seq=replica.seq)
+    if held.update(goal=goal, reason=reason, message=message, **changes, seq=F("seq") + 1) != 1:
+        raise ReplicaMoved(f"replica {replica.pk} was changed meanwhile; look again", replica=replica.pk)
+    replica.refresh_from_db()
+    record(replica, replica.state, reason, actor, message, fields)

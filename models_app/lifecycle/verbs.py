@@ -1,0 +1,374 @@
+"""The verbs, and the writes they are made of.
+
+A verb changes rows in one transaction and pokes the GPU's queue when it commits; only that queue's worker touches an
+engine. Locks: the deployment first, then its replicas, then GPUs.
+"""
+
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from gpus.models import GPU
+from models_app.errors import (
+    DeploymentDeleting,
+    IllegalTransition,
+    MoveInProgress,
+    NoCapacity,
+    ReplicaLeaving,
+    ReplicaMoved,
+    SleepDisabled,
+)
+from models_app.lifecycle import launch
+from models_app.lifecycle.transition import (
+    announce,
+    begin_sleep,
+    deadline_seconds,
+    note,
+    record,
+    set_goal,
+    sleep_began,
+    transition,
+)
+from models_app.memory import placement
+from models_app.models import Deployment, Replica, counted
+from models_app.states import Goal, State
+
+__all__ = ("announce", "begin_sleep", "deadline_seconds", "note", "set_goal", "sleep_began", "transition")
+
+NO_ROOM_PAUSE = timedelta(seconds=5)
+"""What finds no room looks again so much later."""
+
+
+def _locked(replica: Replica) -> Replica:
+    """The row as it is now, ours until the transaction ends. Raises ReplicaMoved when it is gone."""
+    found = Replica.objects.select_for_update(of=("self",)).select_related("deployment", "gpu").filter(pk=replica.pk)
+    row = found.first()
+    if row is None:
+        raise ReplicaMoved(f"replica {replica.pk} is gone", replica=replica.pk)
+    return row
+
+
+def lock_deployment(deployment_id: int) -> Deployment:
+    """The row as it is now, ours until the transaction ends. It comes before its replicas, and those before GPUs."""
+    found = Deployment.objects.select_for_update(of=("self",)).select_related("model", "runtime")
+    row = found.filter(pk=deployment_id).first()
+    if row is None:
+        raise DeploymentDeleting("the deployment is gone", deployment=deployment_id)
+    return row
+
+
+def refuse_deleting(deployment: Deployment) -> None:
+    """Raise DeploymentDeleting while it only waits for its last engine: nothing else is to be asked of it."""
+    if deployment.deleting:
+        why = "it goes with its last engine, and then its name is free"
+        raise DeploymentDeleting(f"{deployment} is being deleted: {why}", deployment=deployment.pk)
+
+
+def _refuse_leaving(replica: Replica) -> None:
+    refuse_deleting(replica.deployment)
+    if replica.disposable:
+        why = f"it goes once its engine has ended; deploy {replica.deployment} for another"
+        raise ReplicaLeaving(f"{replica} does not come back: {why}", replica=replica.pk)
+
+
+def want(deployment: Deployment, goal: Goal) -> None:
+    """Write down whether its replicas are to be kept placed."""
+    if deployment.goal != goal:
+        say(deployment, "", "", goal=goal)
+
+
+def say(deployment: Deployment, reason: str, message: str, **changes: Any) -> None:
+    """Write down why replicas are missing, a code and words; nothing when none is. Pages hear of it with the tick."""
+    changes |= {"reason": reason, "message": message}
+    if any(getattr(deployment, name) != value for name, value in changes.items()):
+        Deployment.objects.filter(pk=deployment.pk).update(**changes, seq=F("seq") + 1)
+        deployment.refresh_from_db(fields=[*changes, "seq"])
+
+
+@transaction.atomic
+def deploy(deployment: Deployment, *, actor: str, gpu: GPU | None = None) -> list[Replica]:
+    """Want it, and bring it to its number of replicas, all headed for ready; too many of them are stopped.
+
+    What finds no room waits for it, and the deployment says so. Raises NeverFits where no room would be enough, and
+    NoCapacity where a named `gpu` has none now; nothing is changed then.
+    """
+    deployment = lock_deployment(deployment.pk)
+    refuse_deleting(deployment)
+    want(deployment, Goal.READY)
+    for replica in kept(deployment)[: deployment.replicas]:
+        if replica.goal == Goal.STOPPED or replica.state == State.FAILED:
+            start(replica, actor=actor)
+    return bring_to_number(deployment, actor=actor, gpu=gpu)
+
+
+def bring_to_number(deployment: Deployment, *, actor: str, gpu: GPU | None = None) -> list[Replica]:
+    """Place what is missing of a locked deployment, and stop what is too much. Raises as `deploy` does."""
+    placed = kept(deployment)
+    for replica in placed[deployment.replicas :]:
+        _head_for_stop(_locked(replica), reason="scaled_down", actor=actor, disposable=True)
+    staying = placed[: deployment.replicas]
+    missing = deployment.replicas - len(staying)
+    try:
+        for _ in range(missing):
+            with transaction.atomic():
+                staying.append(_place(deployment, actor=actor, gpu=gpu))
+    except NoCapacity as error:
+        if gpu is not None:
+            raise
+        number = deployment.replicas
+        who = "It waits" if number == 1 else f"{number - len(staying)} of {number} replicas wait"
+        say(deployment, error.code, f"{who} for room: {error.message}")
+        return staying
+    say(deployment, "", "")
+    return [_elsewhere(deployment, replica, actor) if waits_for_room(replica) else replica for replica in staying]
+
+
+def _elsewhere(deployment: Deployment, replica: Replica, actor: str) -> Replica:
+    """Another replica in its stead where there is room, for one without an engine whose own GPU has none."""
+    try:
+        with transaction.atomic():
+            _head_for_stop(_locked(replica), reason="placed_elsewhere", actor=actor, disposable=True)
+            return _place(deployment, actor=actor)
+    except NoCapacity:
+        return replica
+
+
+def waits_for_room(replica: Replica) -> bool:
+    """Whether it has no engine and is tried again when there is room."""
+    return (replica.state, replica.goal, replica.reason) == (State.STOPPED, Goal.READY, NoCapacity.code)
+
+
+def kept(deployment: Deployment) -> list[Replica]:
+    """The replicas that count, those that serve or shall serve first."""
+    found = deployment.placed.filter(counted()).select_related("gpu", "deployment").order_by("id")
+    return sorted(found, key=lambda row: row.goal == Goal.STOPPED or row.state == State.FAILED)
+
+
+def _place(
+    deployment: Deployment,
+    *,
+    actor: str,
+    gpu: GPU | None = None,
+    replaces: Replica | None = None,
+) -> Replica:
+    """Choose GPUs, promise the bytes, and make the row. A move keeps the launch specification of its source."""
+    wanted = placement.need(deployment) if replaces is None else placement.need_again(replaces, deployment)
+    chosen = placement.choose(deployment, wanted, gpu=gpu)
+    spec = replaces.spec if replaces is not None else launch.specification(deployment, wanted)
+    now = timezone.now()
+    replica = Replica.objects.create(
+        deployment=deployment,
+        gpu=chosen[0],
+        goal=Goal.SLEEPING if replaces is not None and replaces.goal == Goal.SLEEPING else Goal.READY,
+        sleep_level=replaces.sleep_level if replaces is not None else 1,
+        replaces=replaces,
+        spec=spec | {"gpu_uuids": [candidate.uuid for candidate in chosen]},
+        address=chosen[0].node.address,
+        deadline_at=now + timedelta(seconds=deadline_seconds(State.PENDING)),
+        state_at=now,
+        reason="placed",
+    )
+    placement.reserve(replica, chosen, wanted)
+    record(replica, "", "move" if replaces is not None else "deploy", actor)
+    return replica
+
+
+@transaction.atomic
+def start(replica: Replica, *, actor: str) -> Replica:
+    """Head for ready from wherever it is. A stopped or failed replica takes the deployment's present settings.
+
+    One that finds no room, or whose engine still ends, is headed for ready and waits: its worker tries again.
+    """
+    deployment = lock_deployment(replica.deployment_id)
+    replica = _locked(replica)
+    _refuse_leaving(replica)
+    want(deployment, Goal.READY)
+    if replica.goal == Goal.READY and replica.state not in (State.STOPPED, State.FAILED):
+        return replica
+    fresh: dict[str, Any] = {"restarts": 0, "restart_at": timezone.now(), "restarting": False}
+    failed, gone = replica.state == State.FAILED, replica.port is None
+    if not failed and (replica.state != State.STOPPED or not gone):  # its engine is not gone yet: its worker goes on
+        set_goal(replica, Goal.READY, reason="start", actor=actor, **fresh)
+        return replica
+    held = replica.spec.get("gpu_uuids", [])
+    if len(held) != deployment.tensor_parallel:
+        return _place_anew(deployment, replica, actor)
+    wanted = placement.need(deployment)
+    replica.reservations.update(awake_bytes=wanted.awake_bytes, asleep_bytes=wanted.asleep_bytes)
+    spec = launch.specification(deployment, wanted) | {"gpu_uuids": held}
+    if failed:
+        set_goal(replica, Goal.READY, reason="start", actor=actor, spec=spec, **fresh)
+        return replica
+    try:
+        placement.hold_awake(replica)
+    except NoCapacity as error:
+        put_off(replica, error, actor=actor)
+        return replica
+    fresh |= {"spec": spec, "goal": Goal.READY, "generation": replica.generation + 1}
+    transition(replica, State.PENDING, reason="start", actor=actor, **fresh)
+    return replica
+
+
+def _place_anew(deployment: Deployment, replica: Replica, actor: str) -> Replica:
+    """Another replica in its stead, for it is to have another number of GPUs now. It waits where there is no room."""
+    if replica.port is not None:  # what is left of its engine goes first
+        set_goal(replica, Goal.STOPPED, reason="restart", actor=actor, restarting=True)
+        return replica
+    try:
+        with transaction.atomic():
+            _head_for_stop(replica, reason="placed_elsewhere", actor=actor, disposable=True)
+            return _place(deployment, actor=actor)
+    except NoCapacity as error:
+        replica.refresh_from_db()
+        put_off(replica, error, actor=actor)
+        return replica
+
+
+def put_off(replica: Replica, error: NoCapacity, *, actor: str) -> None:
+    """It waits for room without an engine, and without a claim to it. One entry in the history per wait."""
+    message, later = f"It waits for room: {error.message}", timezone.now() + NO_ROOM_PAUSE
+    told: dict[str, Any] = {"message": message, "restart_at": later}
+    if replica.goal == Goal.READY and replica.reason == error.code:
+        note(replica, **told)
+    else:
+        set_goal(replica, Goal.READY, reason=error.code, actor=actor, restarting=False, **told)
+
+
+@transaction.atomic
+def stop(replica: Replica, *, actor: str) -> Replica:
+    """Unroute, drain, end the engine. Stopping twice is stopping once; a move under way ends with its source."""
+    replica = _locked(replica)
+    for target in replica.replacements.exclude(goal=Goal.STOPPED):
+        _head_for_stop(_locked(target), reason="source_stopped", actor=actor, disposable=True)
+    return _head_for_stop(replica, reason="stop", actor=actor, disposable=_is_target(replica))
+
+
+def _is_target(replica: Replica) -> bool:
+    """Whether a move is under way to it; once its source goes, it is a replica like any other."""
+    return replica.replaces is not None and not replica.replaces.disposable
+
+
+def _head_for_stop(replica: Replica, *, reason: str, actor: str, disposable: bool, message: str = "") -> Replica:
+    """For good: a restart under way ends as a stop."""
+    disposable = disposable or replica.disposable
+    if replica.goal != Goal.STOPPED or replica.restarting or disposable != replica.disposable:
+        changes: dict[str, Any] = {"message": message, "disposable": disposable, "restarting": False}
+        set_goal(replica, Goal.STOPPED, reason=reason, actor=actor, **changes)
+    return replica
+
+
+@transaction.atomic
+def sleep(replica: Replica, *, actor: str, level: int = 1) -> Replica:
+    """Drain, then weights to host RAM (level 1) or dropped (level 2). Raises SleepDisabled, HostMemoryShort."""
+    replica = _locked(replica)
+    _refuse_leaving(replica)
+    if not replica.spec.get("sleep_enabled"):
+        raise SleepDisabled(
+            f"{replica} was started without sleep mode: let the deployment sleep, and restart it", replica=replica.pk
+        )
+    if replica.goal == Goal.SLEEPING and replica.sleep_level == level:
+        return replica
+    if replica.state not in (State.READY, State.DRAINING, State.WAKING) or replica.goal == Goal.STOPPED:
+        raise IllegalTransition(f"a {replica.state} replica cannot sleep", state=replica.state, wanted="sleeping")
+    _refuse_mid_move(replica)
+    placement.check_host_memory(replica, level=level)
+    set_goal(replica, Goal.SLEEPING, reason="sleep", actor=actor, sleep_level=level)
+    return replica
+
+
+@transaction.atomic
+def wake(replica: Replica, *, actor: str) -> Replica:
+    """Head for ready again. Raises NoCapacity when its GPU has no room now; IllegalTransition unless it sleeps."""
+    replica = _locked(replica)
+    _refuse_leaving(replica)
+    if replica.goal == Goal.READY and replica.state not in (State.STOPPED, State.FAILED):
+        return replica
+    if replica.goal != Goal.SLEEPING:
+        raise IllegalTransition(f"a {replica.state} replica cannot wake", state=replica.state, wanted="ready")
+    if replica.state in (State.SLEEPING, State.STOPPED):
+        placement.check_room(replica)
+    head_for_ready(replica, actor=actor)
+    return replica
+
+
+def head_for_ready(replica: Replica, *, actor: str, **changes: Any) -> None:
+    """Wake as soon as there is room, which the caller has seen to under the GPUs' locks; a move's target as well."""
+    set_goal(replica, Goal.READY, reason=placement.CLAIMED, actor=actor, **changes)
+    for target in replica.replacements.filter(goal=Goal.SLEEPING):
+        set_goal(_locked(target), Goal.READY, reason=placement.CLAIMED, actor=actor)
+
+
+@transaction.atomic
+def restart(replica: Replica, *, actor: str) -> Replica:
+    """Stop, then start with the deployment's present settings. Its requests are held meanwhile. Raises NeverFits."""
+    deployment = lock_deployment(replica.deployment_id)
+    replica = _locked(replica)
+    _refuse_leaving(replica)
+    if replica.state in (State.STOPPED, State.FAILED):
+        return start(replica, actor=actor)
+    _refuse_mid_move(replica)
+    with suppress(NoCapacity):  # it will wait for room; what has none anywhere must not stop
+        placement.choose(deployment, placement.need(deployment))
+    if not replica.restarting:
+        set_goal(replica, Goal.STOPPED, reason="restart", actor=actor, restarting=True)
+    return replica
+
+
+@transaction.atomic
+def move(replica: Replica, gpu: GPU, *, actor: str) -> Replica:
+    """Blue-green: start a copy on `gpu`, and when every gateway knows it, drain and stop the source.
+
+    Returns the target. Raises NoCapacity when both copies do not fit; the source is untouched then.
+    """
+    deployment = lock_deployment(replica.deployment_id)
+    replica = _locked(replica)
+    _refuse_leaving(replica)
+    if replica.state not in (State.READY, State.SLEEPING) or replica.goal == Goal.STOPPED:
+        raise IllegalTransition(f"a {replica.state} replica cannot move", state=replica.state, wanted="move")
+    _refuse_mid_move(replica)
+    if gpu.pk == replica.gpu_id:
+        raise IllegalTransition(
+            f"{replica} is on GPU {gpu.index} of {gpu.node} already", state=replica.state, wanted="move"
+        )
+    target = _place(deployment, actor=actor, gpu=gpu, replaces=replica)
+    note(replica)  # its page and its verbs change with it
+    return target
+
+
+def _refuse_mid_move(replica: Replica) -> None:
+    if replica.replaces_id is not None or replica.replacements.exists():
+        raise MoveInProgress(f"{replica} is one side of an unfinished move; cancel it first", replica=replica.pk)
+
+
+@transaction.atomic
+def cancel(replica: Replica, *, actor: str) -> Replica:
+    """Undo what is under way: a load is stopped, a move keeps its source, a drain ends, a wake is not waited for."""
+    replica = _locked(replica)
+    _refuse_leaving(replica)
+    for target in replica.replacements.exclude(goal=Goal.STOPPED):
+        _head_for_stop(_locked(target), reason="cancelled", actor=actor, disposable=True)
+        return replica
+    if _is_target(replica) or replica.state in (State.PENDING, State.STARTING):
+        return _head_for_stop(replica, reason="cancelled", actor=actor, disposable=_is_target(replica))
+    waits = replica.state == State.SLEEPING and replica.goal == Goal.READY
+    if waits or replica.state in (State.DRAINING, State.WAKING):
+        goal = Goal.READY if replica.state == State.DRAINING else Goal.SLEEPING
+        set_goal(replica, goal, reason="cancelled", actor=actor, restarting=False)
+        return replica
+    raise IllegalTransition(f"nothing of a {replica.state} replica can be cancelled", state=replica.state)
+
+
+@transaction.atomic
+def delete(deployment: Deployment, *, actor: str) -> list[Replica]:
+    """Stop every replica and forget them; the deployment's row goes with the last engine."""
+    deployment = lock_deployment(deployment.pk)
+    placed = list(deployment.placed.select_related("gpu", "deployment"))
+    if not placed:
+        deployment.delete()
+        return []
+    say(deployment, "", "", deleting=True)
+    return [_head_for_stop(_locked(row), reason="deleted", actor=actor, disposable=True) for row in placed]

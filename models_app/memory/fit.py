@@ -1,0 +1,129 @@
+"""Where a replica would fit, asked before anybody commits to it: by the rule that places it, without a lock or a row.
+
+Only a look: the answer may be outdated when the verb comes, which decides for itself.
+"""
+
+from typing import TypedDict
+
+from gpus.models import GPU
+from models_app.errors import NeverFits, NoCapacity
+from models_app.memory import placement
+from models_app.memory.placement import Choice, Need
+from models_app.models import Deployment, Replica
+from sardeenz import sizes
+
+Refusal = NoCapacity | NeverFits
+
+
+class GPUFit(TypedDict):
+    """One GPU as the first of a replica. `code` and `why` are empty where the replica fits."""
+
+    gpu: int
+    uuid: str
+    free_bytes: int
+    fits: bool
+    code: str
+    why: str
+
+
+class Fit(TypedDict):
+    """What one replica needs on each of its GPUs, and whether as many as are wanted fit now. `why` is for people."""
+
+    needed_bytes: int
+    weights_bytes: int
+    overhead_bytes: int
+    kv_floor_bytes: int
+    replicas: int
+    fits: bool
+    code: str
+    why: str
+    gpus: list[GPUFit]
+
+
+def of_deployment(deployment: Deployment, *, replicas: int, gpu: GPU | None = None) -> Fit:
+    """For `replicas` more replicas of a deployment, which need not be written down yet. Raises InvalidSpec."""
+    wanted = placement.need(deployment)
+    known = list(GPU.objects.select_related("node").order_by("node__name", "index", "uuid"))
+    among = _open(known, placement.copies(deployment) if deployment.pk else {})
+    width = deployment.tensor_parallel
+    looked = [_of_gpu(one, among, wanted, width) for one in known]
+    return _answer(wanted, replicas, looked, _why_not_all(among, wanted, width, replicas, gpu))
+
+
+def of_move(replica: Replica) -> Fit:
+    """For a copy of the replica on another GPU."""
+    wanted, width = placement.need_again(replica, replica.deployment), replica.deployment.tensor_parallel
+    known = list(GPU.objects.select_related("node").order_by("node__name", "index", "uuid"))
+    among = _open(known, placement.copies(replica.deployment))
+    looked = [_of_gpu(one, among, wanted, width, here=replica.gpu_id) for one in known]
+    possible = [one for one in looked if one["fits"]]
+    refused = None if possible else NoCapacity(_nowhere(wanted, looked))
+    return _answer(wanted, 1, looked, refused)
+
+
+def _open(known: list[GPU], copies: dict[int, int]) -> Choice:
+    return Choice([one for one in known if one.enabled and one.present], placement.free_bytes(known), copies)
+
+
+def _of_gpu(gpu: GPU, among: Choice, wanted: Need, width: int, *, here: int | None = None) -> GPUFit:
+    code, why = "", ""
+    if gpu.pk == here:
+        code, why = "same_gpu", "it is here"
+    elif not gpu.present:
+        code, why = "gpu_absent", "the node does not see it now"
+    elif not gpu.enabled:
+        code, why = "gpu_closed", "closed to new replicas"
+    else:
+        try:
+            placement.pick(among, wanted, width, gpu=gpu)
+        except (NoCapacity, NeverFits) as error:
+            code, why = error.code, _short(gpu, among, wanted, width)
+    free = max(among.free[gpu.pk], 0)
+    return {"gpu": gpu.pk, "uuid": gpu.uuid, "free_bytes": free, "fits": not code, "code": code, "why": why}
+
+
+def _short(gpu: GPU, among: Choice, wanted: Need, width: int) -> str:
+    needed = f"needs {sizes.needed(wanted.awake_bytes)}"
+    most = gpu.memory_bytes - gpu.headroom_bytes
+    if wanted.awake_bytes > most:
+        return f"{needed}, more than the {sizes.free(most)} it may ever promise"
+    if among.free[gpu.pk] >= wanted.awake_bytes:
+        return f"{needed} on {width} GPUs of one node"
+    return needed
+
+
+def _why_not_all(among: Choice, wanted: Need, width: int, replicas: int, gpu: GPU | None) -> Refusal | None:
+    """Why fewer than `replicas` fit, one placed after the other as `deploy` does."""
+    free, copies = dict(among.free), dict(among.copies)
+    for number in range(replicas):
+        try:
+            chosen = placement.pick(Choice(among.gpus, free, copies), wanted, width, gpu=gpu)
+        except (NoCapacity, NeverFits) as error:
+            placed = f"{number} of {replicas} replicas fit; for the next " if number else ""
+            return type(error)(placed + error.message, **error.fields)
+        for one in chosen:
+            free[one.pk] -= wanted.awake_bytes
+            copies[one.pk] = copies.get(one.pk, 0) + 1
+    return None
+
+
+def _nowhere(wanted: Need, looked: list[GPUFit]) -> str:
+    free = max((one["free_bytes"] for one in looked if one["code"] in (NoCapacity.code, NeverFits.code)), default=None)
+    most = "there is no other GPU that takes replicas"
+    if free is not None:
+        most = f"no other GPU has more than {sizes.free(free)} free"
+    return f"{sizes.needed(wanted.awake_bytes)} are needed, {most}"
+
+
+def _answer(wanted: Need, replicas: int, looked: list[GPUFit], refused: Refusal | None) -> Fit:
+    return {
+        "needed_bytes": wanted.awake_bytes,
+        "weights_bytes": wanted.weights_bytes,
+        "overhead_bytes": wanted.overhead_bytes,
+        "kv_floor_bytes": wanted.kv_floor_bytes,
+        "replicas": replicas,
+        "fits": refused is None,
+        "code": refused.code if refused else "",
+        "why": refused.message if refused else "",
+        "gpus": looked,
+    }

@@ -1,0 +1,304 @@
+"""Who makes room for a sleeping model that is asked for. Pure: decided from one snapshot of the GPUs it would use.
+
+1. Where it fits once everybody is where he is headed, it wakes, and nobody moves.
+2. Pinned residents and those without sleep mode stay. Where all others together would not make room: refused.
+3. An idle resident may be displaced once it had its minimum residency.
+4. A busy one only when, besides, the oldest request here has waited as long as its priority may have to.
+5. Of those the cheapest sufficient set goes. Of several models that could displace now, the one due first does.
+
+The minimum residency is at least twice what the resident's own sleep and wake take, so engines that take turns spend at
+most a third of the time on it. Without a word from the gateways nobody is known to be idle, and nobody is displaced.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from itertools import combinations
+from typing import Any
+
+from models_app.traffic.callers import Demand
+from sardeenz import sizes
+
+EXACT = 10
+"""Up to so many candidates every set is compared; beyond, the dearest are spared one by one."""
+UNMEASURED_SECONDS = 10.0
+"""What a swap is taken to cost where none was measured yet, when candidates are compared."""
+
+
+class Verdict(Enum):
+    """What becomes of the wanted one, the best first."""
+
+    WAKE = "wake"
+    DISPLACE = "displace"
+    WAIT = "wait"
+    REFUSE = "refuse"
+
+
+class Why(Enum):
+    """What a wait is for."""
+
+    RESIDENCY = "minimum_residency"
+    MAX_WAIT = "maximum_wait"
+    NOT_READY = "not_ready"
+    UNKNOWN = "gateways_unknown"
+    TURN = "turn"
+
+
+@dataclass(frozen=True, slots=True)
+class Sleeper:
+    """A replica that sleeps, or is on its way there, or whose engine is gone, and that is asked for."""
+
+    id: int
+    name: str
+    needs: Mapping[str, int]
+    """Bytes by GPU uuid that it holds awake and not as it is."""
+    demand: Demand
+    wake_seconds: float | None = None
+    """To wake or, where its engine is gone, to load, as last measured."""
+    cold: bool = False
+    """Whether its engine is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A replica that is awake, or on its way there, on one of these GPUs."""
+
+    id: int
+    name: str
+    frees: Mapping[str, int]
+    """Bytes by GPU uuid that its sleep gives back."""
+    priority: int = 0
+    """Its deployment's: higher is kept longer."""
+    pinned: bool = False
+    sleep_enabled: bool = True
+    ready_at: float | None = None
+    """Unix time since when it serves; None while it loads, wakes or moves."""
+    in_flight: int | None = None
+    """Requests it serves; None where the gateways are not heard."""
+    waiting: int | None = None
+    used_at: float | None = None
+    sleep_seconds: float | None = None
+    wake_seconds: float | None = None
+
+    @property
+    def movable(self) -> bool:
+        """Whether it may ever be displaced."""
+        return self.sleep_enabled and not self.pinned
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is in use."""
+        return bool(self.in_flight or self.waiting)
+
+    @property
+    def swap_seconds(self) -> float | None:
+        """To sleep and to wake again, as last measured."""
+        known = [seconds for seconds in (self.sleep_seconds, self.wake_seconds) if seconds is not None]
+        return sum(known) if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The two bounds that an operator sets."""
+
+    min_resident_seconds: float
+    wait_seconds: Mapping[int, float]
+    """Maximum wait by priority; the nearest entry at or below a priority holds for it."""
+
+    def max_wait(self, priority: int) -> float:
+        """Seconds after which a request of this priority may interrupt others."""
+        below = [entry for entry in self.wait_seconds if entry <= priority]
+        return self.wait_seconds[max(below) if below else min(self.wait_seconds)]
+
+    def residency(self, resident: Resident) -> float:
+        """Seconds for which it is left awake once it is ready."""
+        return max(self.min_resident_seconds, 2 * (resident.swap_seconds or 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that a decision knows."""
+
+    now: float
+    rules: Rules
+    free: Mapping[str, int]
+    """Bytes by GPU uuid that nobody holds once everybody is where he is headed; the wanted one sleeps."""
+    wanted: Sleeper
+    residents: tuple[Resident, ...] = ()
+    rivals: tuple[Sleeper, ...] = ()
+    """Other sleepers that are asked for and fit on these GPUs alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do, and whom it concerns: who is displaced, who is waited for, or who stays in the way."""
+
+    verdict: Verdict
+    residents: tuple[Resident, ...] = ()
+    why: Why | None = None
+    until: float | None = None
+    """Unix time at which a wait should be over; None where that is not known."""
+    first: str = ""
+    """Whose turn it is."""
+
+
+def decide(seen: Snapshot) -> Decision:
+    """The rules above, for the wanted one."""
+    own = _alone(seen, seen.wanted)
+    if own.verdict is not Verdict.DISPLACE:
+        return own
+    turn = _due(seen, seen.wanted)
+    earlier = [rival for rival in seen.rivals if _due(seen, rival) < turn]
+    ahead = [rival for rival in earlier if _alone(seen, rival).verdict is Verdict.DISPLACE]
+    if not ahead:
+        return own
+    return Decision(Verdict.WAIT, own.residents, Why.TURN, first=min(ahead, key=lambda rival: _due(seen, rival)).name)
+
+
+def _due(seen: Snapshot, sleeper: Sleeper) -> tuple[float, int]:
+    """When its oldest request will have waited long enough; no two are due at the same time."""
+    return sleeper.demand.since + seen.rules.max_wait(sleeper.demand.priority), sleeper.id
+
+
+def _alone(seen: Snapshot, sleeper: Sleeper) -> Decision:
+    """As if nobody else were asked for."""
+    lacking = {uuid: need - seen.free[uuid] for uuid, need in sleeper.needs.items() if need > seen.free[uuid]}
+    if not lacking:
+        return Decision(Verdict.WAKE)
+    movable = [resident for resident in seen.residents if resident.movable]
+    if not _cover(movable, lacking):
+        return Decision(Verdict.REFUSE, tuple(resident for resident in seen.residents if not resident.movable))
+    free_at = {resident.id: max(_free_at(seen, sleeper, resident), seen.now) for resident in movable}
+    moments = sorted(set(free_at.values()))
+    by_then = ([one for one in movable if free_at[one.id] <= moment] for moment in moments)
+    moment, enough = next(
+        (moment, some) for moment, some in zip(moments, by_then, strict=True) if _cover(some, lacking)
+    )
+    chosen = _cheapest(enough, lacking, seen.now)
+    if moment == seen.now:
+        return Decision(Verdict.DISPLACE, chosen)
+    last = max(chosen, key=lambda resident: free_at[resident.id])
+    return Decision(Verdict.WAIT, chosen, _why(seen, last, moment), moment if moment < math.inf else None)
+
+
+def _free_at(seen: Snapshot, sleeper: Sleeper, resident: Resident) -> float:
+    """From when on it may be displaced for this sleeper; inf where nobody knows."""
+    if resident.ready_at is None or resident.in_flight is None:
+        return math.inf
+    stayed = resident.ready_at + seen.rules.residency(resident)
+    return max(stayed, _due(seen, sleeper)[0]) if resident.busy else stayed
+
+
+def _why(seen: Snapshot, resident: Resident, moment: float) -> Why:
+    """What holds this one until then."""
+    if resident.ready_at is None:
+        return Why.NOT_READY
+    if resident.in_flight is None:
+        return Why.UNKNOWN
+    return Why.MAX_WAIT if moment > resident.ready_at + seen.rules.residency(resident) else Why.RESIDENCY
+
+
+def _cover(residents: Iterable[Resident], lacking: Mapping[str, int]) -> bool:
+    """Whether their sleep gives back enough on every GPU."""
+    given = list(residents)
+    return all(sum(one.frees.get(uuid, 0) for one in given) >= lack for uuid, lack in lacking.items())
+
+
+def _cheapest(candidates: list[Resident], lacking: Mapping[str, int], now: float) -> tuple[Resident, ...]:
+    """The sufficient set of the lowest deployment priority and then the lowest cost."""
+    if len(candidates) > EXACT:
+        return _without_the_dearest(candidates, lacking, now)
+    sizes = range(1, len(candidates) + 1)
+    sets = (chosen for size in sizes for chosen in combinations(candidates, size) if _cover(chosen, lacking))
+    return min(sets, key=lambda chosen: (max(one.priority for one in chosen), sum(_cost(one, now) for one in chosen)))
+
+
+def _without_the_dearest(candidates: list[Resident], lacking: Mapping[str, int], now: float) -> tuple[Resident, ...]:
+    """Spare the dearest one that is not needed, again and again."""
+    chosen = sorted(candidates, key=lambda one: (one.priority, _cost(one, now)), reverse=True)
+    for one in tuple(chosen):
+        rest = [other for other in chosen if other is not one]
+        if _cover(rest, lacking):
+            chosen = rest
+    return tuple(chosen)
+
+
+def _cost(resident: Resident, now: float) -> float:
+    """Seconds of swapping per second of idleness: who was asked for lately will be asked for again soon."""
+    seconds = UNMEASURED_SECONDS if resident.swap_seconds is None else resident.swap_seconds
+    quiet_since = max(resident.used_at or 0.0, resident.ready_at or 0.0)
+    return seconds / (1.0 if resident.busy else max(now - quiet_since, 1.0))
+
+
+def expected_at(seen: Snapshot, decision: Decision) -> float | None:
+    """Unix time at which the wanted one should be ready, as far as measured; drains come on top."""
+    waits = decision.verdict is Verdict.WAIT
+    if decision.verdict is Verdict.REFUSE or (waits and decision.until is None) or seen.wanted.wake_seconds is None:
+        return None
+    sleeps = max((resident.sleep_seconds or 0.0 for resident in decision.residents), default=0.0)
+    return (decision.until or seen.now) + sleeps + seen.wanted.wake_seconds
+
+
+def explain(seen: Snapshot, decision: Decision) -> dict[str, Any]:
+    """The outcome and all its inputs, for the history."""
+    outcome = {
+        "verdict": decision.verdict.value,
+        "concerns": [resident.id for resident in decision.residents],
+        "why": decision.why.value if decision.why else None,
+        "until": decision.until,
+        "max_wait_seconds": seen.rules.max_wait(seen.wanted.demand.priority),
+        "min_resident_seconds": {str(one.id): seen.rules.residency(one) for one in seen.residents},
+    }
+    return outcome | asdict(seen)
+
+
+def words(seen: Snapshot, decision: Decision) -> str:
+    """The outcome for the wanted one, in a sentence."""
+    names = " and ".join(f"`{resident.name}`" for resident in decision.residents)
+    match decision.verdict:
+        case Verdict.WAKE:
+            return ""
+        case Verdict.DISPLACE:
+            return f"{'starts' if seen.wanted.cold else 'wakes'} once {names} made room"
+        case Verdict.REFUSE:
+            return _refusal(seen, decision)
+    at = f"{datetime.fromtimestamp(decision.until, UTC):%H:%M:%S} UTC" if decision.until else ""
+    reasons = {
+        Why.RESIDENCY: f"{names} may stay until {at}, the end of its minimum residency",
+        Why.MAX_WAIT: f"{names} is in use and may stay until {at}, when requests here have waited long enough",
+        Why.NOT_READY: f"{names} is not ready yet",
+        Why.UNKNOWN: f"what {names} has in flight is not known while Redis is away",
+        Why.TURN: f"`{decision.first}` has waited longer and goes first",
+        None: "",
+    }
+    return f"no room now: {reasons[decision.why]}"
+
+
+def _refusal(seen: Snapshot, decision: Decision) -> str:
+    needs = seen.wanted.needs
+    uuid = max(needs, key=lambda uuid: needs[uuid] - seen.free[uuid])
+    room = f"{sizes.needed(needs[uuid])} are needed, its GPU has {sizes.free(seen.free[uuid])} free"
+    return f"{room}; what has to stay: {kept(decision.residents)}"
+
+
+def kept(residents: Iterable[Resident]) -> str:
+    """Who is never evicted, and why."""
+    named = (f"`{one.name}` ({'pinned' if one.pinned else 'no sleep mode'})" for one in residents)
+    return ", ".join(named) or "nobody"
+
+
+def reproach(seen: Snapshot, resident: Resident) -> str:
+    """Why this resident was displaced, in a sentence with the numbers."""
+    demand, rules = seen.wanted.demand, seen.rules
+    stayed = (
+        f"ready for {seen.now - (resident.ready_at or seen.now):.0f} s of at least {rules.residency(resident):.0f} s"
+    )
+    if not resident.busy:
+        return f"displaced for `{seen.wanted.name}`: idle, {stayed}"
+    limit = rules.max_wait(demand.priority)
+    waited = f"{demand.count} waiting there, the oldest for {seen.now - demand.since:.0f} s"
+    return (
+        f"displaced for `{seen.wanted.name}`: {waited} of at most {limit:.0f} s at priority {demand.priority}; {stayed}"
+    )
