@@ -7,7 +7,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from gateway import envelopes
-from gateway.capture import Copy
+from gateway.copies import Copy
 from gateway.envelopes import Headers
 from sardeenz.errors import SardeenzError
 

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from gateway.call import Call
-from gateway.capture import Capture, Copy, Kept
+from gateway.capture import Capture
+from gateway.copies import Copy, Kept
 from gateway.metering import Record
 from gateway.outage import FAULTS, Outage
 from gateway.redaction import redact

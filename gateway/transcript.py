@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from python_multipart.multipart import parse_options_header
 
-from gateway.capture import Kept
+from gateway.copies import Kept
 from gateway.redaction import RUN_CHARS, after_cut, before_cut, redact
 
 SHOWN_BYTES = 16 * 1024

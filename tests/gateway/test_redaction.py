@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.capture import Copy
+from gateway.copies import Copy
 from gateway.redaction import redact
 from gateway.transcript import SHOWN_BYTES, Kept, told
 
