@@ -11,10 +11,13 @@ from typing import ParamSpec, TypeVar
 from django.conf import settings
 from django.db import close_old_connections
 
-from gateway import fleet_metrics, refused_stored, ring, rows, tracing, usage_rows
-from gateway.holds import Limits
-from gateway.peers_redis import exchange
-from gateway.reporting import Demand
+from gateway import fleet_metrics, tracing
+from gateway.access import rows
+from gateway.admission.holds import Limits
+from gateway.admission.peers_redis import exchange
+from gateway.admission.reporting import Demand
+from gateway.capture import ring
+from gateway.metering import refused_stored, usage_rows
 from gateway.server import Gateway, Needs
 from models_app.policy import demand
 from models_app.traffic import activity, routes

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models.signals import post_delete
 from redis import RedisError
 
-from gateway import ring
+from gateway.capture import ring
 
 logger = logging.getLogger(__name__)
 

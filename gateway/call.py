@@ -4,19 +4,20 @@ import asyncio
 import time
 from typing import Any
 
-from gateway import holds, openai
-from gateway.auth import KnownKey
+from gateway.access.auth import KnownKey
+from gateway.admission import holds
 from gateway.errors import AnswerIncomplete
-from gateway.http import Reply, Request
-from gateway.limits import KnownTeam
-from gateway.metering import Record
-from gateway.openai import Fields
-from gateway.paths import Endpoint
-from gateway.routing import Route
-from gateway.tap import StreamTap, WholeTap
-from gateway.targets import Target
+from gateway.limits.limiter import KnownTeam
+from gateway.metering.meter import Record
+from gateway.routing.table import Route
+from gateway.routing.targets import Target
 from gateway.tracing import Trace, Tracing
-from gateway.usage import CHARGED, NOTHING, UNKNOWN, Usage
+from gateway.wire import openai
+from gateway.wire.http import Reply, Request
+from gateway.wire.openai import Fields
+from gateway.wire.paths import Endpoint
+from gateway.wire.tap import StreamTap, WholeTap
+from gateway.wire.usage import CHARGED, NOTHING, UNKNOWN, Usage
 
 BYTES_PER_TOKEN = 4
 MOST_ESTIMATED_TOKENS = 4096  # a picture is many bytes and few tokens

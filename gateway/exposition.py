@@ -3,12 +3,12 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from gateway import tally
-from gateway.admission import Admission
-from gateway.metering import Meter
+from gateway.admission.admit import Admission
+from gateway.metering import tally
+from gateway.metering.meter import Meter
+from gateway.metering.tally import Histogram, Sums, Waits
 from gateway.outage import Outage
-from gateway.routing import Router
-from gateway.tally import Histogram, Sums, Waits
+from gateway.routing.table import Router
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 

@@ -5,7 +5,7 @@ from typing import TypedDict
 
 from django.contrib.auth.models import User
 
-from gateway import keys
+from gateway.access import keys
 from gateway.models import Scope
 from gpus import discovery
 from models_app.catalogue import runtimes

@@ -6,23 +6,23 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from gateway import refusals
-from gateway.admission import Admission
-from gateway.auth import KnownKey
+from gateway.access.auth import KnownKey
+from gateway.admission.admit import Admission
 from gateway.call import Call
-from gateway.envelopes import Headers
+from gateway.capture.recorder import Recorder
 from gateway.errors import ContextExceeded, EngineFailed, ModelNotAllowed, ModelNotFound
-from gateway.http import EVENT_STREAM
-from gateway.limits import Limiter
-from gateway.metering import Meter
-from gateway.recorder import Recorder
+from gateway.limits.limiter import Limiter
+from gateway.metering.meter import Meter
 from gateway.relay import Relay
-from gateway.routing import Plan, Route, Router
+from gateway.routing.table import Plan, Route, Router
+from gateway.routing.targets import Target
 from gateway.stored import StoredResponses
-from gateway.strip import HELD_BYTES, Strip
-from gateway.tap import first_failure, has_event
-from gateway.targets import Target
-from gateway.upstream import Connection, NotConnected, NothingAnswered, Stranger
-from gateway.usage import NOTHING
+from gateway.wire.envelopes import Headers
+from gateway.wire.http import EVENT_STREAM
+from gateway.wire.strip import HELD_BYTES, Strip
+from gateway.wire.tap import first_failure, has_event
+from gateway.wire.upstream import Connection, NotConnected, NothingAnswered, Stranger
+from gateway.wire.usage import NOTHING
 from models_app.errors import EngineRefused
 from sardeenz.errors import EngineError, SardeenzError, Unavailable
 

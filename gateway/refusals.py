@@ -4,8 +4,8 @@ import re
 
 from gateway.call import Call
 from gateway.errors import ContextExceeded, EndpointNotSupported
-from gateway.routing import Route
-from gateway.upstream import Connection
+from gateway.routing.table import Route
+from gateway.wire.upstream import Connection
 
 READ = frozenset({400, 404, 405})
 """Statuses whose bodies are looked at."""

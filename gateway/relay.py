@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from gateway.call import Call
 from gateway.errors import AnswerIncomplete
-from gateway.strip import Strip
+from gateway.wire.strip import Strip
 
 
 class Relay:

@@ -17,8 +17,8 @@ from typing import TypeVar
 import msgspec
 
 from gateway import exposition
+from gateway.metering.tally import Sums
 from gateway.outage import Outage
-from gateway.tally import Sums
 
 PUBLISH_SECONDS = 5.0
 

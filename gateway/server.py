@@ -11,31 +11,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gateway import auth, cors, exposition, openai
-from gateway.admission import Admission
-from gateway.auth import Keys, KnownKey
+from gateway import exposition
+from gateway.access import auth
+from gateway.access.auth import Keys, KnownKey
+from gateway.admission.admit import Admission
+from gateway.admission.holds import Holds, Limits, Room
+from gateway.admission.peers import Peers
+from gateway.admission.places import Demand
+from gateway.admission.reporting import Report, Reporter
 from gateway.call import Call
-from gateway.downstream import Bounds, Client
+from gateway.capture.recorder import Recorder, WriteCaptures
 from gateway.errors import MethodNotAllowed, ResponseNotFound, UnknownPath
-from gateway.holds import Holds, Limits, Room
-from gateway.http import Reply, Request, ResponseBroken
-from gateway.limits import Limiter, Spent
+from gateway.limits.limiter import Limiter, Spent
 from gateway.loops import Loops
-from gateway.metering import Meter, Record
-from gateway.openai import Fields
+from gateway.metering.meter import Meter, Record
+from gateway.metering.refused import Refused
+from gateway.metering.tally import Sums
 from gateway.outage import FAULTS, Outage
-from gateway.paths import ENDPOINTS, Endpoint, StoredResponse, stored_response
-from gateway.peers import Peers
-from gateway.places import Demand
 from gateway.proxy import Proxy
-from gateway.recorder import Recorder, WriteCaptures
-from gateway.refused import Refused
-from gateway.reporting import Report, Reporter
-from gateway.routing import Announcements, LoadAliases, LoadRoutes, Router
+from gateway.routing.table import Announcements, LoadAliases, LoadRoutes, Router
 from gateway.scrape import Scrape
 from gateway.stored import StoredResponses
-from gateway.tally import Sums
 from gateway.tracing import OpenTracing, Tracing, off
+from gateway.wire import cors, openai
+from gateway.wire.downstream import Bounds, Client
+from gateway.wire.http import Reply, Request, ResponseBroken
+from gateway.wire.openai import Fields
+from gateway.wire.paths import ENDPOINTS, Endpoint, StoredResponse, stored_response
 from sardeenz.env import host_name
 from sardeenz.errors import SardeenzError, Unauthorized
 
@@ -255,7 +257,9 @@ class Gateway:
     # --- a life -------------------------------------------------------------------------------------------------
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
-            raise RuntimeError("requests come in through gateway.downstream.Client: see sardeenz.run.serve_gateway")
+            raise RuntimeError(
+                "requests come in through gateway.wire.downstream.Client: see sardeenz.run.serve_gateway"
+            )
         scope["state"]["service"] = self
         await receive()
         await self.begin()

@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 
-from gateway.auth import KnownKey
+from gateway.access.auth import KnownKey
 from gateway.errors import ResponseNotFound, ResponsesUnavailable
 from gateway.outage import FAULTS, Outage
 

@@ -7,8 +7,8 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
+from gateway.metering.settlement import Settlement
 from gateway.models import EngineAccount, UsageRecord
-from gateway.settlement import Settlement
 
 PRUNED_AT_ONCE = 10_000
 PRUNE_SECONDS = 20.0

@@ -1,6 +1,6 @@
 """Whether calls are traced, and what the path of a request knows of traces. Imports nothing of OpenTelemetry.
 
-Traces are an extra: `gateway.spans` makes them, and is imported only where an endpoint for them is set.
+Traces are an extra: `gateway.otel.spans` makes them, and is imported only where an endpoint for them is set.
 """
 
 import importlib
@@ -9,10 +9,10 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from gateway.http import Request
 from gateway.outage import Outage
-from gateway.routing import Route
-from gateway.targets import Target
+from gateway.routing.table import Route
+from gateway.routing.targets import Target
+from gateway.wire.http import Request
 from sardeenz import otel
 
 if TYPE_CHECKING:  # a call carries its trace, and so imports us
@@ -76,7 +76,7 @@ def from_environment(gateway_id: str) -> Tracing | None:
         logger.warning("calls are not traced: %s", why)
         return None
     try:
-        tracing: Tracing = importlib.import_module("gateway.spans").open_tracing(gateway_id)
+        tracing: Tracing = importlib.import_module("gateway.otel.spans").open_tracing(gateway_id)
     except (ImportError, ValueError, OSError) as error:
         logger.warning("calls are not traced: error=%r", error)
         return None

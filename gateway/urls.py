@@ -3,10 +3,10 @@
 from django.urls import URLPattern, URLResolver, path, re_path
 from rest_framework.routers import SimpleRouter
 
-from gateway.capture_views import CaptureViewSet
-from gateway.refused_views import RefusalsView
-from gateway.usage_views import UsageHoursViewSet, UsageViewSet
-from gateway.views import AliasViewSet, KeyViewSet, TeamViewSet
+from gateway.api.capture_views import CaptureViewSet
+from gateway.api.refused_views import RefusalsView
+from gateway.api.usage_views import UsageHoursViewSet, UsageViewSet
+from gateway.api.views import AliasViewSet, KeyViewSet, TeamViewSet
 
 router = SimpleRouter(trailing_slash=False)
 router.register("teams", TeamViewSet)

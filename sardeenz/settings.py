@@ -106,7 +106,7 @@ LOGGING = {
 # --- Django REST framework ------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "gateway.authentication.KeyAuthentication",
+        "gateway.access.authentication.KeyAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["sardeenz.rest.base.ReadOrOperate"],

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from gateway import keys
+from gateway.access import keys
 from gateway.models import Alias, AliasTarget, ApiKey, Team
 from gpus.models import GPU, Node
 from models_app.models import Deployment, EngineRuntime, Model, Replica, Reservation

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gateway import exposition
-from gateway.tally import Sums
+from gateway.metering.tally import Sums
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

@@ -13,7 +13,7 @@ import sys
 import uvicorn
 from django.conf import settings
 
-from gateway.downstream import Client
+from gateway.wire.downstream import Client
 
 APPLICATION = "sardeenz.asgi:gateway"
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 import httpx2
 from django.conf import settings
 
-from gateway import keys
+from gateway.access import keys
 from gpus import discovery, processes
 from gpus.installation import installation_id
 from gpus.models import GPU

@@ -13,15 +13,15 @@ import msgspec
 import pytest_asyncio
 import uvicorn
 
-from gateway.auth import KnownKey
-from gateway.capture import Capture
-from gateway.downstream import Client
-from gateway.holds import Limits
-from gateway.limits import UNLIMITED, KnownTeam, Quota, Spent
-from gateway.metering import Record
-from gateway.rows import AliasRow, AliasTargetRow
+from gateway.access.auth import KnownKey
+from gateway.access.rows import AliasRow, AliasTargetRow
+from gateway.admission.holds import Limits
+from gateway.capture.captured import Capture
+from gateway.limits.limiter import UNLIMITED, KnownTeam, Quota, Spent
+from gateway.metering.meter import Record
 from gateway.server import Gateway, Needs
 from gateway.tracing import OpenTracing, off
+from gateway.wire.downstream import Client
 from models_app.traffic.routes import Route, RouteReplica
 from tests.gateway.engines import Engine
 

@@ -4,8 +4,8 @@ import asyncio
 import itertools
 from collections.abc import Mapping
 
-from gateway.limits import Limiter
-from gateway.peers import EXCHANGE_SECONDS, Demand, Peers
+from gateway.admission.peers import EXCHANGE_SECONDS, Demand, Peers
+from gateway.limits.limiter import Limiter
 from sardeenz.errors import LimitExceeded
 from tests.gateway.test_limits import NOON, Key
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from gateway import holds
-from gateway.metering import DROPPED
-from gateway.usage import NOTHING
+from gateway.admission import holds
+from gateway.metering.meter import DROPPED
+from gateway.wire.usage import NOTHING
 from models_app.traffic.routes import RouteReplica
 from tests.gateway.behaviours import Held, events, hang_up, named, status
 from tests.gateway.conftest import KEY, World, known, until

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from gateway.access.rows import load_aliases
 from gateway.models import Alias
-from gateway.rows import load_aliases
 from sardeenz import events, redis
 from tests import factories
 

@@ -8,8 +8,8 @@ from asgiref.sync import async_to_sync
 from django.conf import LazySettings
 from django.test import Client
 
-from gateway import ring
-from gateway.capture import Capture
+from gateway.capture import ring
+from gateway.capture.captured import Capture
 from models_app.models import Deployment
 from sardeenz.redis import async_client, client, key
 from tests import factories

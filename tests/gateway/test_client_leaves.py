@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from gateway.metering import Record
-from gateway.usage import Usage
+from gateway.metering.meter import Record
+from gateway.wire.usage import Usage
 from tests.gateway.conftest import Running, Socket, World, until
 from tests.gateway.engines import Engine, Exchange
 

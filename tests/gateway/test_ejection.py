@@ -5,8 +5,8 @@ from itertools import count
 
 import pytest
 
-from gateway import targets
-from gateway.targets import EJECT_AFTER, Health, Target
+from gateway.routing import targets
+from gateway.routing.targets import EJECT_AFTER, Health, Target
 from tests.gateway.behaviours import Held, hang_up, named, status
 from tests.gateway.conftest import Running, World, until
 from tests.gateway.engines import Engine, Exchange

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.accounts import Quota
-from gateway.metering import DROPPED, Record
-from gateway.usage import NOTHING, Usage
+from gateway.limits.accounts import Quota
+from gateway.metering.meter import DROPPED, Record
+from gateway.wire.usage import NOTHING, Usage
 from tests.gateway.behaviours import events, hang_up, status
 from tests.gateway.conftest import KEY, LIMITS, World, known, until
 from tests.gateway.engines import Behaviour, Engine, Exchange

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway import holds
+from gateway.admission import holds
 from tests.gateway.conftest import World
 from tests.gateway.engines import Engine, Exchange
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.targets import Target
+from gateway.routing.targets import Target
 from models_app.traffic.routes import RouteReplica
 from tests.gateway.behaviours import Held
 from tests.gateway.conftest import Running, World, until
@@ -54,7 +54,7 @@ async def test_processes_tell_each_other_what_they_have_in_flight(world: World, 
 
 
 async def test_a_process_that_is_cut_off_counts_by_itself(world: World, run, engine: Engine, monkeypatch) -> None:
-    monkeypatch.setattr("gateway.peers.STALE_SECONDS", 0.3)
+    monkeypatch.setattr("gateway.admission.peers.STALE_SECONDS", 0.3)
     held = engine.behaviour = Held()
     world.serve("m", engine)
     gateways: list[Running] = [await run(), await run()]

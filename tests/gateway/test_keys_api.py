@@ -7,7 +7,7 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.utils import timezone
 
-from gateway import keys
+from gateway.access import keys
 from gateway.models import ApiKey, UsageHour, UsageRecord
 from sardeenz.errors import InvalidSpec
 from tests import factories

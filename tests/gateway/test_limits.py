@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.buckets import duration
 from gateway.errors import BudgetExceeded, ConcurrencyLimit, RequestLimit, TokenLimit
-from gateway.limits import Charge, KnownTeam, Limiter, Quota, Spent
+from gateway.limits.buckets import duration
+from gateway.limits.limiter import Charge, KnownTeam, Limiter, Quota, Spent
 from sardeenz.errors import LimitExceeded
 
 MIDNIGHT = datetime(2026, 8, 31, tzinfo=UTC).timestamp()

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from gateway import server
-from gateway.limits import UNLIMITED, KnownTeam, Quota, Spent
+from gateway.limits.limiter import UNLIMITED, KnownTeam, Quota, Spent
 from tests.gateway.behaviours import Held, events, status
 from tests.gateway.conftest import KEY, READ_KEY, World, known, until
 from tests.gateway.engines import Engine

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 from django.db import DataError
 
-from gateway import metering
-from gateway.metering import DROPPED, Meter, Record
-from gateway.usage import NOTHING, Usage
+from gateway.metering import meter as metering
+from gateway.metering.meter import DROPPED, Meter, Record
+from gateway.wire.usage import NOTHING, Usage
 from tests.gateway.conftest import World, until
 from tests.gateway.engines import Engine, Exchange
 

@@ -16,7 +16,7 @@ WORDS = "it waits for `secret-model` to go to sleep"
 async def test_who_waits_hears_of_other_models_only_where_it_may_list_them(
     world: World, run, engine: Engine, monkeypatch: pytest.MonkeyPatch, key: str, told: bool
 ) -> None:
-    monkeypatch.setattr("gateway.holds.HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr("gateway.admission.holds.HEARTBEAT_SECONDS", 0.02)
     world.keys.append(known(SOME, 3, allowed_models=["m"]))
     world.serve("m", message=WORDS)
     gateway = await run()

@@ -6,7 +6,7 @@ import openai
 import pytest
 import pytest_asyncio
 
-from gateway import holds
+from gateway.admission import holds
 from tests.gateway.conftest import KEY, World, until
 from tests.gateway.engines import Engine, Exchange
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.peers import EXCHANGE_SECONDS, Demand
-from gateway.places import TURN_SECONDS
+from gateway.admission.peers import EXCHANGE_SECONDS, Demand
+from gateway.admission.places import TURN_SECONDS
 from tests.gateway.processes import DEPLOYMENT, Hash, Process, turns
 
 

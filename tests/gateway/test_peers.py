@@ -7,9 +7,9 @@ import pytest
 import pytest_asyncio
 from pytest_django.fixtures import Settings
 
-from gateway import peers_redis
+from gateway.admission import peers_redis
 from gateway.errors import BudgetExceeded, ConcurrencyLimit, RequestLimit
-from gateway.limits import Charge, KnownTeam, Quota, Spent
+from gateway.limits.limiter import Charge, KnownTeam, Quota, Spent
 from gateway.outage import FAULTS
 from sardeenz import env
 from sardeenz.redis import async_client, client

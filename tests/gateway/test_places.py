@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.places import Demand, shares, targets
+from gateway.admission.places import Demand, shares, targets
 
 
 def wants(in_flight: int = 0, waiting: int = 0, weight: int = 1, waited: float = 0.0) -> Demand:

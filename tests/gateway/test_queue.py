@@ -9,8 +9,8 @@ from dataclasses import replace
 import httpx2
 import pytest
 
-from gateway import holds
-from gateway.limits import UNLIMITED, KnownTeam
+from gateway.admission import holds
+from gateway.limits.limiter import UNLIMITED, KnownTeam
 from tests.gateway.behaviours import Held, events, hang_up
 from tests.gateway.conftest import KEY, Running, World, known, until
 from tests.gateway.engines import Engine, Seen

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.queueing import FairQueue
+from gateway.admission.queueing import FairQueue
 
 ROUNDING = 1e-6
 

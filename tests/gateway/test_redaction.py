@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.copies import Copy
-from gateway.redaction import redact
-from gateway.transcript import SHOWN_BYTES, Kept, told
+from gateway.capture.redaction import redact
+from gateway.capture.transcript import SHOWN_BYTES, Kept, told
+from gateway.wire.copies import Copy
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P"
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA75\nAbCdEfGh12345678==\n-----END RSA PRIVATE KEY-----"

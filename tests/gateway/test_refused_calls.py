@@ -8,8 +8,8 @@ import redis
 from django.conf import settings
 from django.test import Client
 
-from gateway import refused_stored
-from gateway.refused import MOST, Refusal, Refused
+from gateway.metering import refused_stored
+from gateway.metering.refused import MOST, Refusal, Refused
 from tests import factories
 from tests.gateway.conftest import World, known, until
 from tests.gateway.engines import Engine

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway import proxy, reach
+from gateway import proxy
+from gateway.routing import reach
 from models_app.traffic.routes import RouteReplica
 from tests.gateway.conftest import Running, World, until
 from tests.gateway.engines import Engine, Exchange
@@ -124,7 +125,7 @@ async def test_a_fallback_answers_at_once(world: World, run, engine: Engine, oth
 
 
 async def test_a_stream_hears_that_it_waits(world: World, run, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.holds.HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.admission.holds.HEARTBEAT_SECONDS", 0.05)
     gateway = await gone(world, run, engine)
     client = await gateway.open(b'{"model":"m","stream":true}')
     assert b": waiting for the model" in await client.until(b"\n\n")

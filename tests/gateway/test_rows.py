@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from gateway import keys, rows
-from gateway.limits import KnownTeam, Quota
+from gateway.access import keys, rows
+from gateway.limits.limiter import KnownTeam, Quota
 from gateway.models import Alias, AliasTarget, Team
 from tests import factories
 

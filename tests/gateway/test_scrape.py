@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.metering import Meter, Record
+from gateway.metering.meter import Meter, Record
+from gateway.metering.tally import E2E, Sums
 from gateway.scrape import Scrape
-from gateway.tally import E2E, Sums
-from gateway.usage import Usage
+from gateway.wire.usage import Usage
 
 CHILD = """
 import asyncio, sys

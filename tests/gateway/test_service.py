@@ -12,7 +12,7 @@ import pytest_asyncio
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from gateway import keys
+from gateway.access import keys
 from gateway.models import UsageRecord
 from models_app.models import Replica
 from models_app.states import Goal, State

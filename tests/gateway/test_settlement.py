@@ -16,12 +16,12 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.metering import DROPPED
+from gateway.metering.meter import DROPPED
+from gateway.metering.settlement import Settlement, shares
+from gateway.metering.usage_rows import write_usage
 from gateway.models import EngineAccount, UsageHour, UsageRecord
-from gateway.settlement import Settlement, shares
 from gateway.tasks import prune_usage
-from gateway.usage import NOTHING, Usage
-from gateway.usage_rows import write_usage
+from gateway.wire.usage import NOTHING, Usage
 from models_app.models import Replica
 from models_app.states import State
 from models_app.traffic import activity

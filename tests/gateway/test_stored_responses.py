@@ -2,7 +2,7 @@
 
 import json
 
-from gateway.limits import KnownTeam, Quota
+from gateway.limits.limiter import KnownTeam, Quota
 from tests.gateway.conftest import World, known
 from tests.gateway.engines import Engine, Exchange
 

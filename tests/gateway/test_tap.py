@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import tap as taps
-from gateway.tap import StreamTap, WholeTap, first_failure, has_event
-from gateway.usage import Usage
+from gateway.wire import tap as taps
+from gateway.wire.tap import StreamTap, WholeTap, first_failure, has_event
+from gateway.wire.usage import Usage
 
 ROLE = b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n'
 WORD = b'data: {"choices":[{"delta":{"content":"He said \\"usage\\": {} and \\"error\\": {}"}}]}\n\n'

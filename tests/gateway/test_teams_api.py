@@ -7,7 +7,7 @@ import pytest
 from django.contrib.messages import get_messages
 from django.test import Client
 
-from gateway import keys
+from gateway.access import keys
 from gateway.models import ApiKey, Team, UsageHour
 from tests import factories
 

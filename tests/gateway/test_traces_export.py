@@ -8,7 +8,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from gateway import export, tracing
+from gateway import tracing
+from gateway.otel import export
 from sardeenz import checks, otel
 from tests.gateway.conftest import World, until
 from tests.gateway.engines import Engine, Exchange, Seen

@@ -13,8 +13,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
 
-from gateway.limits import UNLIMITED, KnownTeam
-from gateway.spans import Spans
+from gateway.limits.limiter import UNLIMITED, KnownTeam
+from gateway.otel.spans import Spans
 from tests.gateway.conftest import KEY, World, known, until
 from tests.gateway.engines import Engine, Exchange
 
@@ -379,7 +379,7 @@ async def test_without_tracing_the_callers_headers_pass_as_they_came(world: Worl
 def test_without_tracing_nothing_that_traces_is_imported() -> None:
     code = (
         "import sys, sardeenz.asgi\nfrom gateway import tracing\nprint(tracing.from_environment('id'))\n"
-        "makers = {'gateway.spans', 'gateway.export', 'opentelemetry.sdk.trace', 'opentelemetry.exporter'}\n"
+        "makers = {'gateway.otel.spans', 'gateway.otel.export', 'opentelemetry.sdk.trace', 'opentelemetry.exporter'}\n"
         "print(makers & {*sys.modules})"
     )
     environment = {"SARDEENZ_SECRET_KEY": "x", "SARDEENZ_DATABASE_URL": "postgresql://nobody@127.0.0.1/x"}

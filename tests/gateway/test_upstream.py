@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.upstream import Connection, NothingAnswered, Pool
+from gateway.wire.upstream import Connection, NothingAnswered, Pool
 from models_app.errors import EngineTimeout
 
 IDLE_SECONDS = 3.0

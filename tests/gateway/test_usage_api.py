@@ -10,8 +10,8 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 from django.test import AsyncClient, Client
 
+from gateway.api.quantiles import QUANTILES
 from gateway.models import ApiKey, Team, UsageHour, UsageRecord
-from gateway.quantiles import QUANTILES
 from tests import factories
 
 pytestmark = pytest.mark.django_db

@@ -11,11 +11,11 @@ from django.db import DataError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Sum
 
-from gateway.limits import Spent
-from gateway.metering import DROPPED, Record
+from gateway.limits.limiter import Spent
+from gateway.metering.meter import DROPPED, Record
+from gateway.metering.usage_rows import spent, write_usage
 from gateway.models import ApiKey, EngineAccount, UsageHour, UsageRecord
-from gateway.usage import NOTHING, Usage
-from gateway.usage_rows import spent, write_usage
+from gateway.wire.usage import NOTHING, Usage
 from tests import factories
 
 pytestmark = pytest.mark.django_db

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway import holds
+from gateway.admission import holds
 from models_app.errors import NoCapacity, ReplicaMoved
 from tests.gateway.conftest import World, until
 from tests.gateway.engines import Engine, Exchange

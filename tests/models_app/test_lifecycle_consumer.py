@@ -15,7 +15,7 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import connections
 
-from gateway.authentication import KeyUser
+from gateway.access.authentication import KeyUser
 from models_app import rows, snapshot
 from models_app.engines import logs
 from models_app.lifecycle import verbs

@@ -3,7 +3,8 @@
 import pytest
 from django.contrib.auth.models import User
 
-from gateway import first_run, keys
+from gateway import first_run
+from gateway.access import keys
 from gpus.models import GPU
 from models_app.models import EngineRuntime
 

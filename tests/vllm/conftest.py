@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from django.db import connection
 
-from gateway import keys
+from gateway.access import keys
 from tests.e2e.stack import Stack, free_port, until
 
 

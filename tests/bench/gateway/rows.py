@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management import call_command
 
-from gateway import keys
+from gateway.access import keys
 from gateway.models import ApiKey, Scope, Team
 from tests import factories
 from tests.bench.gateway.client import MODEL

@@ -1,0 +1,310 @@
+"""From a call and a deployment to a lease on one of its replicas: through a wake, a queue and a choice if need be."""
+
+import asyncio
+import time
+import zlib
+from collections.abc import Callable
+
+from gateway.admission.holds import Holds, Limits, Patience, Room, Waiting
+from gateway.admission.peers import Demand
+from gateway.admission.queueing import FairQueue
+from gateway.admission.reporting import Reporter
+from gateway.errors import NoReplicaAnswers, QueueFull, QueueTimeout, ResponseNotFound
+from gateway.routing.reach import Reach
+from gateway.routing.table import Route, Router
+from gateway.routing.targets import Target
+
+LEARNING = 0.1
+"""Weight of the latest call in the mean time a place is taken for."""
+SPREAD = 0x9E3779B1
+"""Two checksums differ by the same bits whatever the key: without this, one of three replicas would get half."""
+
+
+class Entry:
+    """One request in a queue; granted a place when `place` is done."""
+
+    __slots__ = ("deadline", "place", "priority", "since", "team", "weight")
+
+    def __init__(self, call: Waiting, deadline: float) -> None:
+        team = call.team
+        self.team = team.id if team else None
+        self.weight = team.weight if team else 1
+        self.priority = call.priority
+        self.since = time.monotonic()
+        self.deadline = deadline
+        self.place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class Places:
+    """The places of one deployment that limits how many requests may be in flight, and the queue for them."""
+
+    __slots__ = ("granted", "held_seconds", "queue")
+
+    def __init__(self, starved_seconds: float) -> None:
+        self.queue: FairQueue[Entry] = FairQueue(starved_seconds)
+        self.granted = 0
+        self.held_seconds = 0.0
+
+    def learn(self, seconds: float) -> None:
+        """A place was free again after so long."""
+        self.held_seconds += LEARNING * (seconds - self.held_seconds) if self.held_seconds else seconds
+
+
+class Admission:
+    """Hands out leases."""
+
+    def __init__(
+        self,
+        router: Router,
+        reporter: Reporter,
+        holds: Holds,
+        room: Room,
+        limits: Limits,
+        share: Callable[[int, int], int],
+    ) -> None:
+        self._router = router
+        self._reporter = reporter
+        self._holds = holds
+        self._room = room
+        self._limits = limits
+        self._share = share
+        self._places: dict[int, Places] = {}
+        self._turn = 0
+        self.reach = Reach(router, holds.look)
+        router.on_swap.append(self.pump)
+
+    @property
+    def waiting(self) -> int:
+        """Requests held: for a model to become ready, or in a queue."""
+        return self._room.count
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Their bodies."""
+        return self._room.bytes
+
+    def lease(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> "Lease | None":
+        """A place at the replica for this call, if nothing has to be waited for. To be given back, whatever happens.
+
+        Not `last` when another deployment may be asked.
+        """
+        if call.pinned:
+            return Lease(self._pinned(call), probe=False)
+        if route.targets and (route.row.max_concurrency is None or self._has_place(route)):
+            return self._best(call, route, avoid, last)
+        return None
+
+    async def wait(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> "Lease":
+        """The same, after a wait."""
+        while True:
+            if not route.targets:
+                route = await self._holds.wait(call, route)
+            if route.row.max_concurrency is None or self._has_place(route):
+                return self._best(call, route, avoid, last)
+            await self._wait_for_place(call, route)
+            route = self._router.route(route.deployment_id)
+            if route.targets:
+                return self._best(call, route, avoid, last)
+
+    async def until_reachable(self, call: Waiting, route: Route, spent_seconds: float) -> None:
+        """An engine refused the connection: wait for it, or for another, as for one that starts."""
+        if not route.reachable:
+            await self._holds.wait(call, route, spent_seconds)
+
+    def give_back(self, call: Waiting, lease: "Lease") -> None:
+        """The call is done with its place."""
+        now = time.monotonic()
+        target = lease.target
+        call.gpu_seconds += target.leave(lease.entered, now)
+        routable = self._router.routable(target)
+        if not routable:
+            target.pool.close_idle()
+        self._reporter.returned(target, routable=routable)
+        places = self._places.get(target.deployment_id)
+        if places is not None:
+            places.learn(now - lease.began)
+            if places.queue.levels:
+                self._pump(target.deployment_id, places)
+
+    # --- which replica ------------------------------------------------------------------------------------------
+    def _pinned(self, call: Waiting) -> Target:
+        """A stored response lives in one engine; nothing is woken to look for it."""
+        targets = self._router.table.targets
+        if call.marker is None and len(targets) == 1:
+            return next(iter(targets.values()))
+        target = targets.get(call.marker or "")
+        if target is None:
+            raise ResponseNotFound("no running replica is known to hold this response")
+        return target
+
+    def _best(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> "Lease":
+        """A place at the one that is asked for, else the one this session or prefix belongs to, else the least busy."""
+        targets = route.targets
+        if len(targets) == 1:
+            target = targets[0]
+            if not last and not target.health.usable(time.monotonic()):
+                raise _none_answers(route)
+        else:
+            target = self._among(targets, call, route, avoid, last)
+        return Lease(target, probe=target.health.chosen())
+
+    def _among(
+        self, targets: tuple[Target, ...], call: Waiting, route: Route, avoid: Target | None, last: bool
+    ) -> Target:
+        for target in targets:
+            if target.marker == call.marker and target is not avoid:
+                return target
+        now = time.monotonic()
+        usable = [target for target in targets if target is not avoid and target.health.usable(now)]
+        if not usable:
+            if not last:
+                raise _none_answers(route)
+            usable = [target for target in targets if target is not avoid]
+        key = call.session or (call.affinity if route.row.prefix_affinity else None)
+        if key is not None:
+            return _by_rank(usable, key)
+        self._turn += 1
+        start = self._turn % len(usable)
+        return min((*usable[start:], *usable[:start]), key=_in_flight)
+
+    # --- places and their queue ---------------------------------------------------------------------------------
+    def _has_place(self, route: Route) -> bool:
+        places = self._places.get(route.deployment_id)
+        if places is None:
+            places = self._places[route.deployment_id] = Places(self._limits.starved_seconds)
+        return not places.queue.levels and self._free(route, places) > 0
+
+    def _free(self, route: Route, places: Places) -> int:
+        """Places nobody of this process has; other processes have their own share."""
+        limit = route.row.max_concurrency
+        if limit is None:
+            return len(places.queue)
+        free = self._share(route.deployment_id, limit) - places.granted
+        for target in route.targets:
+            free -= target.in_flight
+        return free
+
+    async def _wait_for_place(self, call: Waiting, route: Route) -> None:
+        """Stand in the queue until a place is granted; it is taken by whoever awaits this, at once."""
+        places = self._places[route.deployment_id]
+        if len(places.queue) >= route.row.queue_limit:
+            raise self._full(route, places)
+        patience = Patience(self._limits, call, route.row.queue_seconds)
+        entry = Entry(call, time.monotonic() + patience.seconds)
+        began = time.monotonic()
+        places.queue.push(entry)
+        waited = False
+        try:
+            with self._room.taken(call, route):
+                await patience.wait(entry.place, lambda: self._news(route, places))
+            waited = True
+            if not entry.place.done():
+                raise QueueTimeout(
+                    f"no place at the model `{route.served_name}` became free within {patience.seconds:.0f} s",
+                    eta_seconds=self._eta(route, places),
+                    state=route.state,
+                )
+        finally:
+            call.queue_seconds += time.monotonic() - began
+            if call.trace is not None:
+                call.trace.waited("wait for place", began)
+            if not entry.place.done():
+                places.queue.remove(entry)
+            else:
+                places.granted -= 1
+                if not waited:  # granted to somebody who has just left
+                    self._pump(route.deployment_id, places)
+
+    def _full(self, route: Route, places: Places) -> QueueFull:
+        eta = self._eta(route, places)
+        return QueueFull(
+            f"{len(places.queue)} requests wait for the model `{route.served_name}` already",
+            limit=route.row.queue_limit,
+            state=route.state,
+            eta_seconds=eta,
+            retry_after_seconds=eta or 1.0,
+        )
+
+    def _news(self, route: Route, places: Places) -> tuple[Route, str, float | None]:
+        return route, f"{len(places.queue)} requests stand in its queue", self._eta(route, places)
+
+    def _eta(self, route: Route, places: Places) -> float | None:
+        """Until the last in the queue has a place, from how long places were taken lately."""
+        share = self._share(route.deployment_id, route.row.max_concurrency or 1)
+        return places.held_seconds * (len(places.queue) + 1) / max(1, share) or None
+
+    def pump(self) -> None:
+        """Places may have become free: another table, other shares, or time."""
+        for deployment_id, places in tuple(self._places.items()):
+            self._pump(deployment_id, places)
+
+    def _pump(self, deployment_id: int, places: Places) -> None:
+        route = self._router.table.by_deployment.get(deployment_id)
+        while places.queue.levels and (route is None or not route.targets or self._free(route, places) > 0):
+            # Without a replica they all go on: to wait for one, or to be told that there is none.
+            entry = places.queue.pop()
+            if entry is None:
+                return
+            if not entry.place.done():
+                places.granted += 1
+                entry.place.set_result(None)
+
+    def queued(self) -> dict[int, dict[str, float | None]]:
+        """Who stands in a deployment's queue: how many, since which Unix time, and when the last may have its place."""
+        now, clock = time.time(), time.monotonic()
+        found: dict[int, dict[str, float | None]] = {}
+        for deployment_id, places in self._places.items():
+            route = self._router.table.by_deployment.get(deployment_id)
+            if (oldest := places.queue.oldest) is not None and route is not None:
+                eta = self._eta(route, places)
+                found[deployment_id] = {
+                    "queued": len(places.queue),
+                    "queued_since": now - (clock - oldest),
+                    "expected_at": None if eta is None else now + eta,
+                }
+        return found
+
+    def demand(self) -> dict[int, Demand]:
+        """What this process has and wants of every deployment that limits its places."""
+        return {
+            route.deployment_id: self._demand(route, route.row.max_concurrency)
+            for route in self._router.table.routes
+            if route.row.max_concurrency is not None
+        }
+
+    def _demand(self, route: Route, limit: int) -> Demand:
+        busy = sum([target.in_flight for target in route.targets])
+        places = self._places.get(route.deployment_id)
+        if places is None:
+            return Demand(limit, busy)
+        queue = places.queue
+        waited = time.monotonic() - (queue.oldest or time.monotonic())
+        return Demand(limit, busy + places.granted, len(queue), queue.weight or 1, waited)
+
+
+class Lease:
+    """One place in flight on one replica, counted from the moment it is made."""
+
+    __slots__ = ("began", "entered", "probe", "target")
+
+    def __init__(self, target: Target, *, probe: bool) -> None:
+        self.target = target
+        self.probe = probe
+        self.began = time.monotonic()
+        self.entered = target.enter(self.began)
+
+
+def _in_flight(target: Target) -> int:
+    return target.in_flight
+
+
+def _by_rank(targets: list[Target], key: bytes) -> Target:
+    """Rendezvous hashing, so that every process agrees; one that is a quarter busier than the mean is passed over."""
+    most = 1.25 * sum(target.in_flight for target in targets) / len(targets) + 1
+    seed = zlib.crc32(key)
+    ranked = sorted(targets, key=lambda target: zlib.crc32(target.rank, seed) * SPREAD & 0xFFFFFFFF, reverse=True)
+    return next(target for target in ranked if target.in_flight <= most)
+
+
+def _none_answers(route: Route) -> NoReplicaAnswers:
+    return NoReplicaAnswers(f"no replica of the model `{route.served_name}` answered lately", state=route.state)

@@ -1,0 +1,175 @@
+"""Several gateway processes as one: they share limits and places through an exchange every 0.125 s.
+
+Each writes its own field of one hash and reads everybody's in one round trip. It writes sums since its start, so that
+a missed exchange loses nothing. Who is silent for 2 s is left out; who cannot exchange goes on by itself.
+
+Tolerance. What one process admits, all know within two exchanges, 0.25 s. A burst may exceed a limit by what the others
+admit in that time: debt of the buckets, so that the rate holds over time. Places (`max_concurrency`) are not exceeded:
+each process claims what it may use, and uses more than before only as far as the claims it reads, after writing its
+own, leave room. While a process cannot exchange, it holds each limit of keys and teams by itself, and uses an equal
+part of the places.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from gateway.admission.places import NOBODY, Demand, targets
+from gateway.limits.limiter import Limiter, Uses
+from gateway.outage import FAULTS, Outage
+
+__all__ = ["Demand", "Exchange", "Peers"]
+
+EXCHANGE_SECONDS = 0.125
+EXCHANGE_LIMIT_SECONDS = 1.0
+STALE_SECONDS = 2.0
+
+Exchange = Callable[[str, bytes], Awaitable[Mapping[str, bytes]]]
+
+
+class Said(msgspec.Struct, array_like=True, frozen=True):
+    """What one process says; `turn` makes each word differ from the last.
+
+    Demands and claims are by deployment, what is in flight by a replica's marker.
+    """
+
+    turn: int
+    uses: Uses
+    demands: dict[int, Demand]
+    claims: dict[int, int]
+    in_flight: dict[str, int] = msgspec.field(default_factory=dict)
+
+
+class Heard(NamedTuple):
+    """What another process said last, and when that was new to us."""
+
+    raw: bytes
+    said: Said
+    at: float
+
+
+def _nobody(_: Mapping[str, int]) -> None:
+    """Until a router listens."""
+
+
+class Peers:
+    """This process among the others. `demand` tells ours, of each deployment that limits its places, wanted or not."""
+
+    def __init__(
+        self,
+        gateway_id: str,
+        exchange: Exchange,
+        limiter: Limiter,
+        demand: Callable[[], Mapping[int, Demand]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._gateway_id = gateway_id
+        self._exchange = exchange
+        self._limiter = limiter
+        self._demand = demand
+        self._clock = clock
+        self._turn = 0
+        self._heard: dict[str, Heard] = {}
+        self._others: dict[str, Said] = {}
+        self._exchanged_at: float | None = None
+        self._allowed: dict[int, int] = {}
+        self.count = 1
+        """How many processes there are, as far as known."""
+        self.in_flight: Callable[[], dict[str, int]] = dict
+        """What this process has in flight per replica, and, below, who is told what all others have."""
+        self.hear_in_flight: Callable[[Mapping[str, int]], None] = _nobody
+        self.on_turn: list[Callable[[], None]] = []
+        """Called after each exchange: places may have become ours, or be gone."""
+        self.outage = Outage("sharing limits with other gateways")
+        self.strangers = Outage("understanding another gateway")
+
+    @property
+    def apart(self) -> bool:
+        """Whether this process must go on by itself."""
+        return self._exchanged_at is None
+
+    def allowed(self, deployment_id: int, max_concurrency: int) -> int:
+        """How many of a deployment's places this process may use until the next exchange."""
+        if self._exchanged_at is None:
+            return max(1, max_concurrency // self.count)
+        return min(max_concurrency, self._allowed.get(deployment_id, 0 if self._others else max_concurrency))
+
+    async def keep_in_touch(self) -> None:
+        """Exchange for ever."""
+        while True:
+            await self.turn()
+            await asyncio.sleep(EXCHANGE_SECONDS)
+
+    async def turn(self) -> None:
+        """One exchange. Before the first request is taken there should have been one."""
+        demands = dict(self._demand())
+        targets = self._targets(demands)
+        # Lowered before it is told, raised after others were heard: nobody uses more than it told.
+        self._allowed = {number: min(target, self._allowed.get(number, 0)) for number, target in targets.items()}
+        claims = {number: max(target, demands[number].in_flight) for number, target in targets.items()}
+        self._turn += 1
+        said = Said(self._turn, self._limiter.said(), demands, claims, self.in_flight())
+        try:
+            async with asyncio.timeout(EXCHANGE_LIMIT_SECONDS):
+                fields = await self._exchange(self._gateway_id, msgspec.json.encode(said))
+        except FAULTS as error:
+            self.outage.began(error)
+            self._go_on_alone()
+        else:
+            self.outage.ended()
+            self._hear(fields)
+            self._raise(targets, demands)
+        self._limiter.hear({name: other.uses for name, other in self._others.items()})
+        elsewhere: Counter[str] = Counter()
+        for other in self._others.values():
+            elsewhere.update(other.in_flight)
+        self.hear_in_flight(elsewhere)
+        for call in self.on_turn:
+            call()
+
+    # --- what others say ----------------------------------------------------------------------------------------
+    def _hear(self, fields: Mapping[str, bytes]) -> None:
+        """Take in what is new. A field that does not change was left behind by somebody who is gone."""
+        now = self._exchanged_at = self._clock()
+        heard = {}
+        for name, raw in fields.items():
+            before = self._heard.get(name)
+            if before is not None and before.raw == raw:
+                heard[name] = before
+            elif name != self._gateway_id:
+                try:
+                    heard[name] = Heard(raw, msgspec.json.decode(raw, type=Said), now)
+                except msgspec.MsgspecError as error:  # another version: no peer of ours
+                    self.strangers.began(error)
+        self._heard = heard
+        self._others = {name: each.said for name, each in heard.items() if now - each.at <= STALE_SECONDS}
+        self.count = 1 + len(self._others)
+
+    def _go_on_alone(self) -> None:
+        """Nothing was heard for too long to rely on; whatever is heard next is new."""
+        if self._exchanged_at is not None and self._clock() - self._exchanged_at > STALE_SECONDS:
+            self._exchanged_at = None
+            self._heard, self._others, self._allowed = {}, {}, {}
+
+    # --- places -------------------------------------------------------------------------------------------------
+    def _targets(self, demands: Mapping[int, Demand]) -> dict[int, int]:
+        """How many of each deployment's places we should use, were everybody to agree."""
+        return {
+            number: targets(
+                mine.limit,
+                {name: said.demands.get(number, NOBODY) for name, said in self._others.items()}
+                | {self._gateway_id: mine},
+            )[self._gateway_id]
+            for number, mine in demands.items()
+        }
+
+    def _raise(self, targets: Mapping[int, int], demands: Mapping[int, Demand]) -> None:
+        """Use as much of our share as the others' claims leave."""
+        for number, target in targets.items():
+            claimed = sum(said.claims.get(number, 0) for said in self._others.values())
+            left = demands[number].limit - claimed
+            self._allowed[number] = min(target, max(self._allowed[number], left))

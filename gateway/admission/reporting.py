@@ -1,0 +1,105 @@
+"""This process's word to the rest of Sardeenz: which replicas it may use, what it has in flight, what was used."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from gateway.admission.holds import Holds
+from gateway.metering.meter import Meter
+from gateway.outage import FAULTS, Outage
+from gateway.routing.table import Router
+from gateway.routing.targets import Target
+
+REPORT_SECONDS = 1.0
+
+Demand = Mapping[int, Mapping[str, float | None]]
+Report = Callable[[str, Iterable[str], Mapping[str, int], Demand, float], Awaitable[None]]
+"""Gateway id, markers routed, leases per marker, who waits per deployment, until when usage is in the database."""
+
+
+class Reporter:
+    """Writes routes and leases, always together, each second and at once when a drain may be waiting for it."""
+
+    def __init__(
+        self,
+        gateway_id: str,
+        router: Router,
+        holds: Holds,
+        meter: Meter,
+        report: Report,
+        touch: Callable[[Iterable[int]], Awaitable[None]],
+    ) -> None:
+        self.gateway_id = gateway_id
+        self.outage = Outage("reporting routes and leases")
+        self._router = router
+        self._holds = holds
+        self._meter = meter
+        self._report = report
+        self._touch = touch
+        self._used: set[int] = set()
+        self._now = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self.queued: Callable[[], Demand] = dict
+        """Who stands in the queues, set by whoever has them."""
+        router.announce = self.tell
+        router.on_swap.append(self._now.set)
+        holds.on_begin = self._now.set
+
+    def returned(self, target: Target, *, routable: bool) -> None:
+        """A lease ended: an operator may be waiting for the last one of a replica that is no longer routed."""
+        self._used.add(target.deployment_id)
+        if not routable:
+            self._now.set()
+
+    def waiting(self) -> dict[int, dict[str, float | None]]:
+        """Who waits per deployment: for a ready replica, and in its queue."""
+        found: dict[int, dict[str, float | None]] = {key: {**held} for key, held in self._holds.demand().items()}
+        for deployment_id, queued in self.queued().items():
+            found.setdefault(deployment_id, {}).update(queued)
+        return found
+
+    async def tell(self, routes: frozenset[str] | None = None) -> None:
+        """Write what is true now, with `routes` instead of the table's when they are about to become true."""
+        async with self._turn:
+            leases = self._router.leases()
+            shown = self._router.table.markers if routes is None else routes
+            try:
+                async with asyncio.timeout(REPORT_SECONDS):
+                    await self._report(self.gateway_id, shown, leases, self.waiting(), self._meter.written_until)
+            except FAULTS as error:
+                self.outage.began(error)
+            else:
+                self.outage.ended()
+
+    async def withdraw(self, forget: Callable[[str], Awaitable[None]]) -> None:
+        """Take the report back: this process is gone in order and holds nothing."""
+        try:
+            async with asyncio.timeout(REPORT_SECONDS):
+                await forget(self.gateway_id)
+        except FAULTS as error:
+            self.outage.began(error)
+
+    async def keep_telling(self) -> None:
+        """Once a second, and at once when asked."""
+        while True:
+            self._now.clear()
+            await self.tell()
+            await self._tell_use()
+            try:
+                async with asyncio.timeout(REPORT_SECONDS):
+                    await self._now.wait()
+            except TimeoutError:
+                pass
+
+    async def _tell_use(self) -> None:
+        """A deployment with a request in flight is in use, however long that request takes."""
+        targets = self._router.table.targets
+        used = self._used | {targets[marker].deployment_id for marker in self._router.leases() if marker in targets}
+        self._used = set()
+        if not used:
+            return
+        try:
+            async with asyncio.timeout(REPORT_SECONDS):
+                await self._touch(used)
+        except FAULTS as error:
+            self.outage.began(error)
+            self._used |= used

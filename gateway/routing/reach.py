@@ -1,0 +1,54 @@
+"""Engines that accept no connection: dead a moment ago and not reported yet, or not listening for other reasons.
+
+Nothing was sent there, so whoever asked waits as for a model that starts. One task per such replica tries to connect
+until it succeeds or the table no longer names the replica.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from gateway.routing.table import Router
+from gateway.routing.targets import Target
+from gateway.wire.upstream import NothingAnswered
+
+PROBE_SECONDS = 0.25
+
+
+class Reach:
+    """Finds out when a replica may be asked again; `changed` is called then."""
+
+    def __init__(self, router: Router, changed: Callable[[], None]) -> None:
+        self._router = router
+        self._changed = changed
+        self._probes: set[asyncio.Task[None]] = set()
+
+    def lost(self, target: Target) -> None:
+        """A call could not connect to this replica."""
+        self._router.look_again()
+        if target.health.refuses or not self._router.routable(target):
+            return
+        target.health.refuses = True
+        probe = asyncio.create_task(self._probe(target))
+        self._probes.add(probe)
+        probe.add_done_callback(self._probes.discard)
+
+    async def _probe(self, target: Target) -> None:
+        try:
+            while self._router.routable(target):
+                await asyncio.sleep(PROBE_SECONDS)
+                try:
+                    connection = await target.pool.connect()
+                except NothingAnswered:
+                    continue
+                connection.abort()
+                break
+        finally:
+            target.health.refuses = False
+            self._changed()
+
+    async def end(self) -> None:
+        """Stop trying."""
+        probes = tuple(self._probes)
+        for probe in probes:
+            probe.cancel()
+        await asyncio.gather(*probes, return_exceptions=True)

@@ -1,0 +1,322 @@
+"""Which replica answers for which name. A table is built anew, announced, then swapped in; it is never edited.
+
+The order matters for drains: a replica is reported as routed *before* the first request can reach it, and stops being
+handed out before it is reported as gone. So whoever reads "not in routes, no leases" may believe it.
+"""
+
+import asyncio
+import json
+import random
+import time
+import zlib
+from bisect import bisect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from itertools import accumulate
+from typing import Any
+
+from gateway.access.rows import AliasRow
+from gateway.errors import ModelNotAllowed, ModelNotFound, RoutesUnavailable
+from gateway.outage import FAULTS, Outage
+from gateway.routing.targets import Target
+from models_app.traffic.routes import Route as RouteRow
+
+LoadRoutes = Callable[[], Awaitable[Iterable[RouteRow]]]
+LoadAliases = Callable[[], Awaitable[Iterable[AliasRow]]]
+Announcements = Callable[[], AsyncIterator[None]]
+
+LOOK_SECONDS = 0.25
+"""From one reading of the table to the next that doubts about it may cause."""
+LOOK_LIMIT_SECONDS = 2.0
+
+LISTED = frozenset({"ready", "sleeping", "starting"})
+"""States of a deployment that answers now or after a wait, and is therefore shown by /v1/models."""
+
+
+class Route:
+    """One deployment and the replicas that may be handed new requests. Never changed."""
+
+    __slots__ = ("deployment_id", "row", "served_name", "state", "targets")
+
+    def __init__(self, row: RouteRow, targets: tuple[Target, ...]) -> None:
+        self.row = row
+        self.targets = targets
+        self.deployment_id = row.deployment_id
+        self.served_name = row.served_name
+        self.state = row.state
+
+    @property
+    def reachable(self) -> bool:
+        """Whether there is a replica to ask, as far as known."""
+        return any(not target.health.refuses for target in self.targets)
+
+
+class Plan:
+    """What a name stands for: one deployment, or an alias's split with its fallbacks."""
+
+    __slots__ = ("_heads", "_total", "_weights", "captures", "name", "routes")
+
+    def __init__(self, name: str, routes: tuple[Route, ...], weights: Iterable[int]) -> None:
+        self.name = name
+        self.routes = routes
+        self.captures = any(route.row.capture_until is not None for route in routes)
+        """Whether calls may have to be kept."""
+        weighed = [(place, weight) for place, weight in enumerate(weights) if weight > 0] or [(0, 1)]
+        self._heads = [place for place, _ in weighed]
+        self._weights = list(accumulate(weight for _, weight in weighed))
+        self._total = self._weights[-1]
+
+    def order(self, session: bytes | None, marker: str | None = None) -> tuple[Route, ...]:
+        """The deployment to ask, then those to fall back on: the one with this replica, or a draw.
+
+        A session keeps its share of the split.
+        """
+        if len(self.routes) == 1:
+            return self.routes
+        place = None if marker is None else self._place_of(marker)
+        if place is None:
+            draw = zlib.crc32(session) % self._total if session else random.randrange(self._total)  # noqa: S311
+            place = self._heads[bisect(self._weights, draw)]
+        return (self.routes[place], *self.routes[:place], *self.routes[place + 1 :])
+
+    def _place_of(self, marker: str) -> int | None:
+        places = enumerate(self.routes)
+        return next((place for place, route in places if any(one.marker == marker for one in route.targets)), None)
+
+
+class RouteTable:
+    """All routes at one instant. Immutable once built."""
+
+    def __init__(self, routes: Iterable[Route], aliases: Iterable[AliasRow] = ()) -> None:
+        self.routes = tuple(routes)
+        self.by_deployment = {route.deployment_id: route for route in self.routes}
+        self.targets = {target.marker: target for route in self.routes for target in route.targets}
+        self.markers = frozenset(self.targets)
+        self.plans = {route.served_name: Plan(route.served_name, (route,), (1,)) for route in self.routes}
+        for alias in aliases:
+            known = [target for target in alias.targets if target.deployment_id in self.by_deployment]
+            if known and alias.name not in self.plans:
+                behind = tuple(self.by_deployment[target.deployment_id] for target in known)
+                self.plans[alias.name] = Plan(alias.name, behind, [target.weight for target in known])
+        self._cards = {name: card for name, plan in self.plans.items() if (card := _card(plan)) is not None}
+        self._listings: dict[frozenset[str], bytes] = {}
+
+    def listing(self, allowed: frozenset[str]) -> bytes:
+        """The models a key may ask for, as /v1/models tells them."""
+        found = self._listings.get(allowed)
+        if found is None:
+            shown = [card for name, card in self._cards.items() if not allowed or name in allowed]
+            found = self._listings[allowed] = json.dumps({"object": "list", "data": shown}).encode()
+        return found
+
+    def card(self, name: str) -> bytes | None:
+        """One of them."""
+        found = self._cards.get(name)
+        return None if found is None else json.dumps(found).encode()
+
+
+def _card(plan: Plan) -> dict[str, Any] | None:
+    """The first of its deployments that answers, now or after a wait, speaks for the name."""
+    shown = [route for route in plan.routes if route.state in LISTED]
+    if not shown:
+        return None
+    route = next((route for route in shown if route.targets), shown[0])
+    card: dict[str, Any] = {
+        "id": plan.name,
+        "object": "model",
+        "created": route.row.created,
+        "owned_by": "sardeenz",
+        "max_model_len": route.row.max_model_len,
+        "capabilities": list(route.row.capabilities),
+        "state": route.state,
+        "simulated": route.row.simulated,
+    }
+    return card if plan.name == route.served_name else card | {"alias_of": [one.served_name for one in plan.routes]}
+
+
+class Router:
+    """The current table, and the loops that keep it current."""
+
+    def __init__(
+        self,
+        load_routes: LoadRoutes,
+        load_aliases: LoadAliases,
+        announcements: Announcements,
+        *,
+        ttl_seconds: float,
+        idle_seconds: float,
+    ) -> None:
+        self._load_routes = load_routes
+        self._load_aliases = load_aliases
+        self._announcements = announcements
+        self._ttl_seconds = ttl_seconds
+        self._idle_seconds = idle_seconds
+        self._stale = asyncio.Event()
+        self._rows: tuple[tuple[RouteRow, ...], tuple[AliasRow, ...]] | None = None
+        self._retired: dict[str, Target] = {}
+        self._read_began = 0.0  # of the last reading that has ended
+        self._read_ended: asyncio.Future[None] | None = None
+        self.loading = Outage("reading the route table")
+        self.listening = Outage("listening for route changes")
+        self.table = RouteTable(())
+        self.announce: Callable[[frozenset[str]], Awaitable[None]] = _nobody
+        self.on_swap: list[Callable[[], None]] = []
+
+    @property
+    def loaded(self) -> bool:
+        """Whether any table was ever read."""
+        return self._rows is not None
+
+    def check_loaded(self) -> None:
+        """Without a table nothing can be said about any model."""
+        if not self.loaded:
+            raise RoutesUnavailable("the route table is not known yet", retry_after_seconds=1.0)
+
+    def plan(self, name: str) -> Plan:
+        """What this name stands for. Raises ModelNotFound."""
+        plan = self.table.plans.get(name)
+        if plan is None:
+            self.check_loaded()
+            words = f"the model `{name[:200]}` does not exist; GET /v1/models lists those there are"
+            raise ModelNotFound(words, param="model")
+        return plan
+
+    async def newest_plan(self, name: str) -> Plan:
+        """The same; before it is said that there is none, the table is read once more: the name may be a new one."""
+        if name not in self.table.plans:
+            await self.look()
+            if name not in self.table.plans and self.loading.lasting:
+                raise RoutesUnavailable("it cannot be found out right now whether there is this model")
+        return self.plan(name)
+
+    def route(self, deployment_id: int) -> Route:
+        """The deployment as it is now. Raises ModelNotFound when it has gone."""
+        route = self.table.by_deployment.get(deployment_id)
+        if route is None:
+            raise ModelNotFound("the model was removed", param="model")
+        return route
+
+    async def card(self, name: str, allowed: frozenset[str]) -> bytes:
+        """One model of /v1/models. Raises ModelNotFound, ModelNotAllowed."""
+        await self.newest_plan(name)
+        card = self.table.card(name)
+        if card is None:
+            raise ModelNotFound(f"the model `{name[:200]}` does not exist", param="model")
+        if allowed and name not in allowed:
+            raise ModelNotAllowed(f"this API key may not use the model `{name[:200]}`", param="model")
+        return card
+
+    def leases(self) -> dict[str, int]:
+        """What is in flight per replica, those no longer routed included."""
+        self._retired = {marker: target for marker, target in self._retired.items() if target.in_flight}
+        targets = (*self.table.targets.values(), *self._retired.values())
+        return {target.marker: target.in_flight for target in targets if target.in_flight}
+
+    def hear(self, elsewhere: Mapping[str, int]) -> None:
+        """What other gateway processes have in flight per replica."""
+        now = time.monotonic()
+        for target in (*self.table.targets.values(), *self._retired.values()):
+            target.hear(elsewhere.get(target.marker, 0), now)
+
+    def routable(self, target: Target) -> bool:
+        """Whether this replica may be handed a new request."""
+        return self.table.targets.get(target.marker) is target
+
+    def look_again(self) -> None:
+        """Read the table soon: somebody saw that it may be wrong."""
+        early = self._read_began + LOOK_SECONDS - time.monotonic()
+        if early <= 0:
+            self._stale.set()
+        else:
+            asyncio.get_running_loop().call_later(early, self._stale.set)
+
+    async def look(self) -> None:
+        """Wait for a table that is read after now. All who wait share one reading; there are four a second at most."""
+        asked_at = time.monotonic()
+        await asyncio.sleep(max(0.0, self._read_began + LOOK_SECONDS - asked_at))
+        try:
+            async with asyncio.timeout(LOOK_LIMIT_SECONDS):
+                while self._read_began < asked_at:
+                    self._stale.set()
+                    self._read_ended = self._read_ended or asyncio.get_running_loop().create_future()
+                    await asyncio.shield(self._read_ended)
+        except TimeoutError:
+            pass
+
+    async def refresh(self) -> None:
+        """Read the table and adopt it; on a fault the last good one stays."""
+        began = time.monotonic()
+        try:
+            await self._refresh()
+        finally:
+            self._read_began = began
+            if self._read_ended is not None and not self._read_ended.done():
+                self._read_ended.set_result(None)
+            self._read_ended = None
+
+    async def _refresh(self) -> None:
+        try:
+            rows = (tuple(await self._load_routes()), tuple(await self._load_aliases()))
+        except FAULTS as error:
+            self.loading.began(error)
+            return
+        self.loading.ended()
+        if rows != self._rows:
+            await self._adopt(rows)
+
+    async def _adopt(self, rows: tuple[tuple[RouteRow, ...], tuple[AliasRow, ...]]) -> None:
+        known = {**self._retired, **self.table.targets}
+        table = RouteTable((self._route(row, known) for row in rows[0]), rows[1])
+        if not table.markers <= self.table.markers:
+            await self.announce(table.markers | self.table.markers)
+        gone = [target for marker, target in self.table.targets.items() if table.targets.get(marker) is not target]
+        self._rows, self.table = rows, table
+        for target in gone:
+            self._retired[target.marker] = target
+            target.pool.close_idle()
+        for marker in table.markers:
+            self._retired.pop(marker, None)
+        for tell in self.on_swap:
+            tell()
+
+    def _route(self, row: RouteRow, known: dict[str, Target]) -> Route:
+        targets = []
+        for replica in row.replicas:
+            target = known.get(f"{replica.id}:{replica.generation}")
+            targets.append(target or Target(replica, row.deployment_id, row.gpus, idle_seconds=self._idle_seconds))
+        return Route(row, tuple(targets))
+
+    async def keep_current(self) -> None:
+        """Read the table when told to, and every `ttl_seconds` in case nobody could tell."""
+        while True:
+            self._stale.clear()
+            await self.refresh()
+            try:
+                async with asyncio.timeout(self._ttl_seconds):
+                    await self._stale.wait()
+            except TimeoutError:
+                pass
+
+    async def listen(self) -> None:
+        """Subscribe, then look, then look again at each announcement; start over when Redis went away."""
+        while True:
+            try:
+                async for _ in self._announcements():
+                    self.listening.ended()
+                    self._stale.set()
+            except FAULTS as error:
+                self.listening.began(error)
+            await asyncio.sleep(1)
+
+    def tick(self) -> None:
+        """Once a second: connections too long idle or silent end."""
+        for target in (*self.table.targets.values(), *self._retired.values()):
+            target.pool.tick()
+
+    def close(self) -> None:
+        """Let go of every idle connection."""
+        for target in self.table.targets.values():
+            target.pool.close_idle()
+
+
+async def _nobody(_: frozenset[str]) -> None:
+    """Until a reporter is there."""
