@@ -1,4 +1,4 @@
-"""The gateway of this installation: `sardeenz.asgi:gateway` under uvicorn.
+"""The gateway of this installation: `gateway.app:make` under uvicorn, see `sardeenz.run.serve_gateway`.
 
 What may block (PostgreSQL) happens in a few threads of our own: a database that hangs costs threads, not requests.
 """
@@ -93,37 +93,39 @@ async def find_response(response_id: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-application = Gateway(
-    Needs(
-        load_routes=in_thread(routes.load_routes),
-        announcements=announcements,
-        load_aliases=in_thread(rows.load_aliases),
-        load_keys=in_thread(rows.load_keys),
-        request_ready=in_thread(demand.request_ready, _wakers),
-        report=report,
-        forget=forget,
-        touch=touch,
-        spent=in_thread(usage_rows.spent),
-        write_usage=in_thread(usage_rows.write_usage),
-        exchange=exchange,
-        save_responses=save_responses,
-        find_response=find_response,
-        write_captures=ring.write,
-        fleet_metrics=in_thread(fleet_metrics.text),
-        write_refused=refused_stored.write,
-    ),
-    Limits(
-        body_bytes=settings.BODY_BYTES,
-        wait_count=settings.WAIT_LIMIT,
-        wait_bytes=settings.WAIT_BYTES,
-        wait_seconds=settings.WAIT_SECONDS,
-        quiet_seconds=settings.QUIET_SECONDS,
-        slow_seconds=settings.SLOW_SECONDS,
-        starved_seconds=settings.STARVED_SECONDS,
-    ),
-    route_ttl_seconds=settings.ROUTE_TTL_SECONDS,
-    idle_seconds=settings.ENGINE_IDLE_SECONDS,
-    metrics_dir=settings.DATA_DIR / "metrics",
-    origins=frozenset(origin.encode() for origin in settings.CORS_ORIGINS),
-    open_tracing=tracing.from_environment,
-)
+def make() -> Gateway:
+    """A gateway process's application, with an id of its own: made where it serves, after any fork."""
+    return Gateway(
+        Needs(
+            load_routes=in_thread(routes.load_routes),
+            announcements=announcements,
+            load_aliases=in_thread(rows.load_aliases),
+            load_keys=in_thread(rows.load_keys),
+            request_ready=in_thread(demand.request_ready, _wakers),
+            report=report,
+            forget=forget,
+            touch=touch,
+            spent=in_thread(usage_rows.spent),
+            write_usage=in_thread(usage_rows.write_usage),
+            exchange=exchange,
+            save_responses=save_responses,
+            find_response=find_response,
+            write_captures=ring.write,
+            fleet_metrics=in_thread(fleet_metrics.text),
+            write_refused=refused_stored.write,
+        ),
+        Limits(
+            body_bytes=settings.BODY_BYTES,
+            wait_count=settings.WAIT_LIMIT,
+            wait_bytes=settings.WAIT_BYTES,
+            wait_seconds=settings.WAIT_SECONDS,
+            quiet_seconds=settings.QUIET_SECONDS,
+            slow_seconds=settings.SLOW_SECONDS,
+            starved_seconds=settings.STARVED_SECONDS,
+        ),
+        route_ttl_seconds=settings.ROUTE_TTL_SECONDS,
+        idle_seconds=settings.ENGINE_IDLE_SECONDS,
+        metrics_dir=settings.DATA_DIR / "metrics",
+        origins=frozenset(origin.encode() for origin in settings.CORS_ORIGINS),
+        open_tracing=tracing.from_environment,
+    )

@@ -1,7 +1,4 @@
-"""The two ASGI applications: `application` for people and programs that operate, `gateway` for traffic.
-
-They run in processes of their own: `/v1` never waits for the dashboard.
-"""
+"""The ASGI application for people and programs that operate. Traffic has another one: `gateway.app`."""
 
 import os
 
@@ -13,11 +10,10 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sardeenz.settings")
 django_application = get_asgi_application()  # loads the apps, which the imports below need
 
-from gateway.app import application as gateway  # noqa: E402
 from gpus import routing as gpus_routing  # noqa: E402
 from models_app import routing as models_routing  # noqa: E402
 
-__all__ = ["application", "gateway"]
+__all__ = ["application"]
 
 _websockets = URLRouter([*gpus_routing.websocket_urlpatterns, *models_routing.websocket_urlpatterns])
 application = ProtocolTypeRouter(

@@ -33,6 +33,7 @@ BROAD_EXCEPT = {
         "gpus/sampler.py",
         "gpus/management/commands/sample_gpus.py",
         "gateway/wire/downstream.py",
+        "sardeenz/run/forks.py",
     )
 }
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}

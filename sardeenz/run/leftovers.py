@@ -27,10 +27,10 @@ class Leftover(NamedTuple):
 
 def find(data_dir: Path) -> list[Leftover]:
     """Every live process of this data directory's services but ourselves."""
-    prefix = f"{services.MARKER}={services.tag(data_dir)}:".encode()
+    tag = services.tag(data_dir)
     found = []
     for pid in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()):
-        name = None if pid == os.getpid() else _service(pid, prefix)
+        name = None if pid == os.getpid() else _service(pid, tag)
         if name and (started := processes.start_time(pid)) is not None:
             found.append(Leftover(pid, started, name, _parent(pid)))
     head = embedded.postmaster_pid(data_dir)
@@ -64,8 +64,12 @@ def retire(data_dir: Path) -> list[str]:
     return sorted({each.name for each in found})
 
 
-def _service(pid: int, prefix: bytes) -> str | None:
+def _service(pid: int, tag: str) -> str | None:
+    prefix = f"{services.MARKER}={tag}:".encode()
     with suppress(OSError):
+        shown = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode(errors="replace")
+        if name := services.named(shown, tag):
+            return name
         entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         if any(entry.startswith(b"SARDEENZ_REPLICA=") for entry in entries):
             return None

@@ -10,12 +10,13 @@ import socket
 import stat
 import sys
 
+import django
 import uvicorn
 from django.conf import settings
 
 from gateway.wire.downstream import Client
 
-APPLICATION = "sardeenz.asgi:gateway"
+APPLICATION = "gateway.app:make"
 
 
 def inherited_socket() -> socket.socket | None:
@@ -34,6 +35,7 @@ def config() -> uvicorn.Config:
     """No access log and no limit on streams; SIGTERM ends the listener and lets open streams finish."""
     return uvicorn.Config(
         APPLICATION,
+        factory=True,
         host=settings.HOST,
         port=settings.GATEWAY_PORT,
         loop="uvloop",
@@ -59,6 +61,7 @@ def tune() -> None:
 def main() -> None:
     """Serve until told to stop."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sardeenz.settings")
+    django.setup()
     listener = inherited_socket()
     wanted = config()
     wanted.load()

@@ -1,7 +1,7 @@
 """Which processes make an installation, and how supervisord is told about them. Pure.
 
-A service's environment carries SARDEENZ_SERVICE=<tag of the data directory>:<name>: by it a later start finds what
-an earlier one left behind.
+A service's environment carries SARDEENZ_SERVICE=<tag of the data directory>:<name>, and one that was forked has both
+in its title: by them a later start finds what an earlier one left behind.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ POSTGRES = "postgres"
 VALKEY = "valkey"
 GATEWAY = "gateway"
 WEB = "web"
-_CELERY = (sys.executable, "-m", "celery", "-A", "sardeenz")
+_CELERY = (sys.executable, "-m", "celery", "--skip-checks", "-A", "sardeenz")
 _WORKER_FLAGS = ("--pool", "solo", "--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
@@ -40,6 +40,18 @@ class Service:
 def tag(data_dir: Path) -> str:
     """Tells the processes of one data directory from those of another."""
     return hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
+
+
+def title(marker: str) -> str:
+    """What `ps` shows for the service that bears this marker, TAG:NAME: a forked one cannot show its environment."""
+    of, _, name = marker.partition(":")
+    return f"sardeenz {name} [{of}]"
+
+
+def named(shown: str, of: str) -> str | None:
+    """The name of the service that `ps` shows so, if it belongs to this data directory's tag."""
+    begin, end = "sardeenz ", f" [{of}]"
+    return shown[len(begin) : -len(end)] if shown.startswith(begin) and shown.endswith(end) else None
 
 
 def servers(data_dir: Path, *, postgres: bool, valkey: bool) -> list[Service]:

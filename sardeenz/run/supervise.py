@@ -3,18 +3,17 @@
 import http.client
 import os
 import signal
-import subprocess
-import sys
 import time
 import xmlrpc.client
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
 from sardeenz import env
-from sardeenz.run import leftovers, services
+from sardeenz.run import forks, leftovers, services, supervisord
 from sardeenz.run.services import Service
 
 START_SECONDS = 15.0
@@ -33,7 +32,7 @@ class Supervisor:
         self._directory = directory
         self._run = env.run_dir(data_dir)
         self.log_dir = data_dir / "logs" / "services"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: forks.Child | None = None
 
     def start(self) -> None:
         """Start with no service but those added before."""
@@ -43,15 +42,7 @@ class Supervisor:
         conf.write_text(services.supervisor_section(self._run, self.log_dir))
         marker = f"{services.tag(self._data_dir)}:{services.SUPERVISOR}"
         with (self.log_dir / "supervisord.out").open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", "-c", str(conf)],
-                cwd=self._directory,
-                env={**os.environ, "DJANGO_SETTINGS_MODULE": "sardeenz.settings", services.MARKER: marker},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+            self._process = forks.fork(partial(supervisord.main, conf, self._directory, marker), output=output.fileno())
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:

@@ -2,20 +2,19 @@
 
 import fcntl
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx2
 import typer
 from django.conf import settings
+from django.core.management import call_command
 from rich.console import Console
 
 from gpus import devices
@@ -23,7 +22,7 @@ from gpus.installation import installation_id
 from sardeenz import env
 from sardeenz.cli import config
 from sardeenz.cli.output import examples
-from sardeenz.run import banner, embedded, engines_left, leftovers, services
+from sardeenz.run import banner, embedded, engines_left, forks, leftovers, services
 from sardeenz.run.supervise import Supervisor, SupervisorFailed
 
 ANSWER_SECONDS = 90.0
@@ -64,7 +63,8 @@ def up(
 @app.command(epilog=examples("sardeenz password"))
 def password() -> None:
     """Give the first admin a new password."""
-    made = _first_run("--new-password")
+    forks.preload()
+    made = _first_run(new_password=True)
     console.print(f"user {made['username']}, password {made['password']}")
 
 
@@ -89,20 +89,22 @@ def _start(supervisor: Supervisor, *, workers_only: bool) -> None:
     wanted = services.servers(
         settings.DATA_DIR, postgres=not settings.DATABASE_URL, valkey=settings.REDIS_URL.startswith("unix://")
     )
+    console.print("Starting the servers", style="dim")
+    _prepare_servers({service.name for service in wanted})
+    settings.STATIC_ROOT.mkdir(exist_ok=True)
+    forks.preload()
+    supervisor.forget_services()
+    supervisor.start()
     with console.status("Starting the servers"):
-        _prepare_servers({service.name for service in wanted})
-        settings.STATIC_ROOT.mkdir(exist_ok=True)
-        supervisor.forget_services()
-        supervisor.start()
         supervisor.add(wanted)
         for service in wanted:
             _wait_ready(supervisor, service.name)
-        if not settings.DATABASE_URL:
-            embedded.ensure_database(settings.DATA_DIR)
-    with console.status("Preparing the database and looking at this node"):
-        made = _first_run() if not workers_only else _joined()
-        gpu_uuids = [reading.uuid for reading in devices.read_all()]
-        here = services.node_services(gpu_uuids)
+    console.print("Preparing the database and looking at this node", style="dim")  # no thread may run while we fork
+    if not settings.DATABASE_URL:
+        forks.ask(embedded.ensure_database, settings.DATA_DIR)
+    made = _first_run() if not workers_only else _joined()
+    gpu_uuids = forks.ask(_gpu_uuids)
+    here = services.node_services(gpu_uuids)
     if workers_only:
         supervisor.add(here)
         return console.print(f"This node's {len(gpu_uuids)} GPUs joined. Ctrl-C takes them out again.")
@@ -206,11 +208,14 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _first_run(*flags: str) -> dict[str, Any]:
+def _gpu_uuids() -> list[str]:
+    return [reading.uuid for reading in devices.read_all()]
+
+
+def _first_run(**options: bool) -> dict[str, Any]:
     """Prepare the installation and keep what the command line needs."""
     kept = config.load(settings.DATA_DIR)
-    made = _django("first_run", "--token", kept.token, "--api-key", kept.api_key, *flags)
-    prepared: dict[str, Any] = json.loads(made.splitlines()[-1])
+    prepared: dict[str, Any] = json.loads(_manage("first_run", token=kept.token, api_key=kept.api_key, **options))
     host = "127.0.0.1" if settings.HOST in ("0.0.0.0", "::") else settings.HOST  # noqa: S104
     config.save(
         settings.DATA_DIR,
@@ -225,17 +230,22 @@ def _first_run(*flags: str) -> dict[str, Any]:
 
 
 def _joined() -> dict[str, Any]:
-    _django("join_node")
+    _manage("join_node")
     return {}
 
 
-def _django(*words: str) -> str:
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "sardeenz.settings"}
-    argv = [sys.executable, "-m", "django", *words]
-    done = subprocess.run(argv, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CannotStart(f"`{words[0]}` failed:\n{(done.stderr or done.stdout).strip()[-3000:]}")
-    return done.stdout
+def _manage(command: str, **options: Any) -> str:
+    """What a management command prints last."""
+    try:
+        return forks.ask(_managed, command, options)
+    except forks.ForkFailed as error:
+        raise CannotStart(f"`{command}` failed:\n{error}") from error
+
+
+def _managed(command: str, options: dict[str, Any]) -> str:
+    printed = StringIO()
+    call_command(command, stdout=printed, **options)
+    return (printed.getvalue().splitlines() or [""])[-1]
 
 
 @contextmanager

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
+    requires_system_checks = ()  # `up` has made them
     help = "Publish what this node's GPUs and engines do, once a second, until SIGTERM."
 
     def handle(self, *args: object, **options: object) -> None:
