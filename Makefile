@@ -12,7 +12,7 @@ API_SOURCES = $(shell find gpus models_app gateway sardeenz -name '*.py' -not -p
 PAGE_SOURCES = $(shell find frontend -type f -not -path '*/node_modules/*' -not -path 'frontend/dist/*' \
 	-not -name openapi.json -not -name schema.d.ts 2>/dev/null)
 
-.PHONY: help up demo install frontend test test-vllm test-clients lint format bench bench-gateway lock clean
+.PHONY: help up demo install frontend test test-vllm test-clients lint format bench bench-gateway bench-footprint lock clean
 .DELETE_ON_ERROR:
 
 help:  ## show what there is
@@ -53,6 +53,9 @@ bench: $(STAMP)  ## measure what we add: wake latency, throughput
 
 bench-gateway: $(STAMP)  ## measure the gateway beside nginx and others (needs wrk, nginx); BENCH_ARGS, docs/gateway-benchmark.md
 	$(BIN)/python -m tests.bench.gateway $(BENCH_ARGS)
+
+bench-footprint: $(STAMP)  ## measure what an idle installation costs; BENCH_ARGS="--against DIR" compares two checkouts
+	$(BIN)/python -m tests.bench.footprint $(BENCH_ARGS)
 
 lock: $(STAMP)  ## resolve requirements.lock again
 	$(BIN)/python -m pip install --quiet uv
