@@ -19,8 +19,6 @@ LIMITS: Any = ("Limits; empty: none of its own", {"fields": QUOTA})
 
 @admin.register(Team)
 class TeamAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """People who share limits."""
-
     list_display = ("name", "weight", "priority", "requests_per_minute", "tokens_per_minute", "concurrent_requests")
     search_fields = ("name",)
     fieldsets = ((None, {"fields": ("name", "weight", "priority")}), LIMITS)
@@ -36,7 +34,7 @@ class TeamAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.action(description="Delete the selected teams", permissions=["change"])
     def remove(self, request: HttpRequest, queryset: QuerySet[Team]) -> None:
-        """As DELETE /api/teams/<id>."""
+        """The action deletes as DELETE /api/teams/<id> does; a message names each team that keys still use."""
         for team in queryset:
             try:
                 teams.delete(team)
@@ -104,20 +102,20 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.action(description="Revoke the selected keys", permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        """End each of them."""
+        """The action ends each selected key for good; gateways refuse a revoked key within a second."""
         for key in queryset:
             keys.revoke(key)
 
 
 class AliasForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The alias alone."""
+    """The form edits the name of an alias; `TargetInline` edits the alias's targets."""
 
     class Meta:
         model = Alias
         fields = ("name",)
 
     def clean_name(self) -> str:
-        """No deployment's."""
+        """A name that a deployment answers to is refused with a ValidationError."""
         return aliases.check_name(self.cleaned_data["name"])
 
 
@@ -150,7 +148,7 @@ class AliasAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     inlines = (TargetInline,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Alias]:
-        """With their targets."""
+        """The targets are fetched at once because `answered_by` shows the targets of every alias."""
         return super().get_queryset(request).prefetch_related("targets__deployment")
 
     @admin.display(description="answered by")
@@ -159,25 +157,21 @@ class AliasAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return ", ".join(f"{target.deployment} {target.weight}" for target in alias.targets.all())
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Gateways look again."""
+        """Gateways are told here, because `save_model` runs before the alias's targets are written."""
         super().save_related(request, form, formsets, change)
         aliases.announce()
 
     def delete_model(self, request: HttpRequest, obj: Alias) -> None:
-        """Gateways look again."""
         super().delete_model(request, obj)
         aliases.announce()
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Alias]) -> None:
-        """Gateways look again."""
         super().delete_queryset(request, queryset)
         aliases.announce()
 
 
 @admin.register(UsageRecord)
 class UsageRecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    """Finished calls."""
-
     list_display = (
         "at",
         "served_name",
@@ -199,7 +193,7 @@ class UsageRecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
 @admin.register(UsageHour)
 class UsageHourAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    """Sums by the hour."""
+    """Each row sums the calls of one hour (UTC) by key, team and served name."""
 
     list_display = (
         "hour",

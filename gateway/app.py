@@ -61,12 +61,11 @@ async def announcements() -> AsyncIterator[None]:
 async def report(
     gateway_id: str, routable: Iterable[str], leases: Mapping[str, int], waiting: Demand, written_until: float
 ) -> None:
-    """Write this process's report."""
     await activity.areport(async_client(), gateway_id, routable, leases, waiting, written_until)
 
 
 async def forget(gateway_id: str) -> None:
-    """Remove it."""
+    """The reporter calls this when a gateway process ends, so that nobody waits for its report to expire."""
     await activity.aforget(async_client(), gateway_id)
 
 

@@ -1,4 +1,4 @@
-"""The traffic."""
+"""This Django app holds the traffic: the gateway, keys and teams of callers, and what calls used."""
 
 import logging
 from functools import partial

@@ -189,7 +189,7 @@ class Call:
         return usage.total
 
     def record(self, route: Route, usage: Usage) -> Record:
-        """For the books."""
+        """The proxy gives this record of an ended call to the meter; durations are in seconds, `at` is Unix time."""
         now = time.monotonic()
         tap, target, team = self.tap, self.replica, self.key.team
         return Record(

@@ -60,7 +60,7 @@ class RequestTimeout(Refused):
 
 
 class InternalError(SardeenzError):
-    """A bug of ours."""
+    """A bug of the gateway ended the call; the cause stands only in the gateway's log."""
 
     code = "internal_error"
     status = 500
@@ -176,7 +176,7 @@ class ResponsesUnavailable(Unavailable):
 
 
 class ModelFailed(Unavailable):
-    """The deployment's engines failed."""
+    """The deployment has failed, so that a request is refused at once instead of held."""
 
     code = "model_failed"
 

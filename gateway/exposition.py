@@ -136,7 +136,7 @@ def head(name: str, kind: str, about: str) -> list[str]:
 
 
 def line(name: str, labels: dict[str, str], value: float) -> str:
-    """One sample."""
+    """The result is one sample in Prometheus's text format, without a line end; label values are escaped here."""
     inside = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
     return f"{name}{{{inside}}} {value}" if inside else f"{name} {value}"
 

@@ -17,7 +17,7 @@ class Loops:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def keep(self, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run it for good."""
+        """The coroutine runs as a task; when the task ends by itself, it is begun again after AGAIN_SECONDS."""
         task = asyncio.create_task(loop(), name=loop.__qualname__)
         self._tasks.add(task)
 
@@ -31,7 +31,7 @@ class Loops:
         task.add_done_callback(ended)
 
     async def end(self) -> None:
-        """Stop them all."""
+        """All tasks are cancelled and awaited, and none of these tasks is begun again."""
         tasks, self._tasks = self._tasks, set()
         for task in tasks:
             task.cancel()

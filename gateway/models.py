@@ -77,7 +77,7 @@ class ApiKey(Quota):
 
     @property
     def usable(self) -> bool:
-        """Neither revoked nor expired."""
+        """A key is usable while the key is neither revoked nor expired."""
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
 
 

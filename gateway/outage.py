@@ -27,7 +27,7 @@ class Outage:
         self.lasting = True
 
     def ended(self) -> None:
-        """Note a success."""
+        """A success ends the outage; only the first success after a failure is logged."""
         if self.lasting:
             logger.info("%s works again", self.what)
         self.lasting = False

@@ -50,7 +50,7 @@ _KEPT_BACK = frozenset(
 
 
 class Proxy:
-    """Carries calls."""
+    """One Proxy per gateway process carries all calls; the server hands each call to `carry`."""
 
     def __init__(
         self,
@@ -363,7 +363,7 @@ def _strange_until(error: NotConnected, until: float) -> float:
 
 
 def _uncounted(code: str, name: str, key_id: int) -> None:
-    """Until somebody counts."""
+    """This function ignores refused calls until the server sets `Proxy.refused`."""
 
 
 def _headers(given: Headers, state: bytes) -> Headers:

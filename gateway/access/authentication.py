@@ -67,5 +67,4 @@ class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call
     name = "apiKey"
 
     def get_security_definition(self, auto_schema: "AutoSchema") -> dict[str, str]:
-        """A bearer token."""
         return {"type": "http", "scheme": "bearer"}

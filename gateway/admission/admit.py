@@ -51,7 +51,7 @@ class Places:
 
 
 class Admission:
-    """Hands out leases."""
+    """One Admission per gateway process leases replicas to calls and holds the calls that have to wait."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Admission:
 
     @property
     def waiting_bytes(self) -> int:
-        """Their bodies."""
+        """This is the size in bytes of the bodies of all requests that are held."""
         return self._room.bytes
 
     def lease(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> "Lease | None":

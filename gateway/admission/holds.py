@@ -54,11 +54,11 @@ class Waiting(Protocol):
 
     @property
     def team(self) -> KnownTeam | None:
-        """Who shares with others."""
+        """A queue shares a deployment's places among teams; None means that the caller's key has no team."""
 
     @property
     def affinity(self) -> bytes:
-        """How its conversation begins."""
+        """These bytes begin the conversation; calls that begin alike prefer the same replica, for its prefix cache."""
 
     @property
     def sees_all(self) -> bool:
@@ -132,7 +132,7 @@ class Hold:
         self.driver: asyncio.Task[None]
 
     def settle(self, error: SardeenzError | None) -> None:
-        """Let everybody go."""
+        """An error is raised for every waiter, None lets every waiter look at the table; a second call does nothing."""
         if not self.done.done():
             self.done.set_result(error)
 

@@ -53,7 +53,7 @@ class Heard(NamedTuple):
 
 
 def _nobody(_: Mapping[str, int]) -> None:
-    """Until a router listens."""
+    """This function ignores what other processes have in flight, until the server sets `hear_in_flight`."""
 
 
 class Peers:
@@ -99,7 +99,7 @@ class Peers:
         return min(max_concurrency, self._allowed.get(deployment_id, 0 if self._others else max_concurrency))
 
     async def keep_in_touch(self) -> None:
-        """Exchange for ever."""
+        """This loop makes an exchange, waits EXCHANGE_SECONDS and repeats both until the task is cancelled."""
         while True:
             await self.turn()
             await asyncio.sleep(EXCHANGE_SECONDS)

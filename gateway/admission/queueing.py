@@ -30,7 +30,7 @@ class Entry(Protocol):
 
     @property
     def priority(self) -> int:
-        """Lower goes first."""
+        """The entry with the lower number goes first."""
 
     @property
     def since(self) -> float:
@@ -119,7 +119,7 @@ class FairQueue(Generic[E]):
         return sum(len(line.entries) for level in self.levels.values() for line in level.lines.values())
 
     def push(self, entry: E) -> None:
-        """Begin to wait."""
+        """The entry joins the line of the entry's priority and team."""
         level = self.levels.get(entry.priority)
         if level is None:
             level = self.levels[entry.priority] = Level()

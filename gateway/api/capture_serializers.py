@@ -55,13 +55,13 @@ class CapturesSerializer(serializers.Serializer[Any]):
 
 
 class RingSerializer(serializers.Serializer[Any]):
-    """Whose captured calls."""
+    """The query names the one deployment whose captured calls are forgotten."""
 
     deployment = NamedField(queryset=Deployment.objects.all(), help_text="a deployment's id or name")
 
 
 class CapturesQuerySerializer(serializers.Serializer[Any]):
-    """What narrows captured calls."""
+    """The query limits captured calls to some deployments, to those after a known call, and in number."""
 
     deployment = serializers.ListField(
         child=NamedField(queryset=Deployment.objects.all()),

@@ -72,7 +72,7 @@ class CaptureViewSet(viewsets.ViewSet):
         responses=CaptureSerializer,
     )
     def retrieve(self, request: Request, deployment: str, capture: str) -> Response:
-        """One captured call."""
+        """The answer is one captured call, or 404 where the call has expired or never was."""
         names = dict(Deployment.objects.filter(pk=deployment).values_list("pk", "name"))
         known = bool(names) and re.fullmatch(ENTRY_ID, capture) is not None
         with _redis():

@@ -28,7 +28,7 @@ class TeamSerializer(serializers.ModelSerializer[Team]):
         fields = ("id", "name", "weight", "priority", *QUOTA, "keys", "created_at")
 
     def update(self, instance: Team, validated_data: dict[str, Any]) -> Team:
-        """Write what was given."""
+        """Only the given fields are written, so that a change of other fields at the same time is kept."""
         return _write(instance, validated_data)
 
 
@@ -83,14 +83,14 @@ class KeySerializer(serializers.ModelSerializer[ApiKey]):
         return keys.check_models(names, before=self.instance.allowed_models if self.instance else ())
 
     def validate_expires_at(self, moment: Any) -> Any:
-        """A moment to come."""
+        """A changed moment must lie in the future; None means that the key never expires."""
         before = self.instance.expires_at if self.instance else None
         if moment is not None and moment != before and moment <= timezone.now():
             raise serializers.ValidationError("must lie in the future; to end a key now, revoke it")
         return moment
 
     def update(self, instance: ApiKey, validated_data: dict[str, Any]) -> ApiKey:
-        """Write what was given."""
+        """Only the given fields are written. KeyRevoked is raised for a key that was revoked."""
         if instance.revoked_at is not None:
             raise KeyRevoked(f"{instance.name} was revoked; make another key")
         return _write(instance, validated_data)
@@ -133,7 +133,7 @@ class AliasSerializer(serializers.ModelSerializer[Alias]):
         fields = ("id", "name", "targets", "created_at")
 
     def validate_name(self, name: str) -> str:
-        """No deployment's."""
+        """A name that a deployment answers to is refused with a ValidationError."""
         return aliases.check_name(name)
 
     def validate_targets(self, targets: list[dict[str, Any]]) -> list[tuple[Deployment, int]]:

@@ -14,7 +14,7 @@ GROUPS = ("hour", "day", "key", "team", "model")
 
 
 class UsageSerializer(serializers.ModelSerializer[UsageRecord]):
-    """One finished call."""
+    """This is one finished call; null stands for what the engine did not tell or what did not happen."""
 
     key_name = serializers.CharField(source="key.name", read_only=True, allow_null=True, default=None)
     team_name = serializers.CharField(source="team.name", read_only=True, allow_null=True, default=None)
@@ -90,7 +90,7 @@ class HoursPageSerializer(serializers.Serializer[Any]):
 
 
 class UsageQuerySerializer(serializers.Serializer[Any]):
-    """What narrows usage."""
+    """The query narrows usage by model, key, team and time; `since` is included, `until` is not."""
 
     model = serializers.CharField(required=False, help_text="a served name")
     key = serializers.IntegerField(required=False, min_value=1, help_text="a key's id")
@@ -100,7 +100,7 @@ class UsageQuerySerializer(serializers.Serializer[Any]):
 
 
 class CallsQuerySerializer(UsageQuerySerializer):
-    """What narrows single calls."""
+    """The query narrows single calls as it narrows sums, and by outcome; `model` may be an alias."""
 
     model = serializers.CharField(required=False, help_text="a served name, or an alias as it was asked for")
     outcome = serializers.CharField(required=False, help_text="ok, cancelled, or an error's code")

@@ -53,7 +53,7 @@ def _asked(query: type[serializers.Serializer[Any]], request: Request) -> dict[s
 
 
 class UsageViewSet(TableViewSet):
-    """Finished calls, newest first."""
+    """Single finished calls are listed here, the newest first, as pages of JSON or whole as CSV."""
 
     queryset = UsageRecord.objects.select_related("key", "team")
     serializer_class = UsageSerializer

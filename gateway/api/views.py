@@ -1,4 +1,4 @@
-"""/api/teams, /api/keys and /api/aliases."""
+"""These views serve /api/teams, /api/keys and /api/aliases; to delete a key is to revoke the key."""
 
 from django.contrib.auth.models import User
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
@@ -67,7 +67,7 @@ class KeyViewSet(viewsets.ModelViewSet[ApiKey]):
         serializer.save(owner=user if isinstance(user, User) else None)
 
     def perform_destroy(self, instance: ApiKey) -> None:
-        """End the key."""
+        """DELETE revokes the key; the key's row stays, because usage refers to that row."""
         keys.revoke(instance)
 
 
@@ -86,6 +86,6 @@ class AliasViewSet(viewsets.ModelViewSet[Alias]):
         return super().get_queryset().filter(name=name) if name else super().get_queryset()
 
     def perform_destroy(self, instance: Alias) -> None:
-        """The deployments stay."""
+        """DELETE removes the alias alone; the deployments behind the alias stay."""
         instance.delete()
         aliases.announce()

@@ -46,7 +46,7 @@ class Spent(NamedTuple):
     month_gpu_seconds: float = 0.0
 
     def of_a_new_day(self) -> "Spent":
-        """In the same month."""
+        """The sums of the day start at zero; the sums of the month stay."""
         return Spent(month_tokens=self.month_tokens, month_gpu_seconds=self.month_gpu_seconds)
 
 
@@ -129,7 +129,7 @@ class Account:
         self.allow(UNLIMITED)
 
     def allow(self, quota: Quota) -> None:
-        """Set the limits."""
+        """The new limits count against what was used before; the buckets stay as full as the old limits left them."""
         self.quota = quota
         self.requests_per_minute.allow(quota.requests_per_minute)
         self.tokens_per_minute.allow(quota.tokens_per_minute)
@@ -250,7 +250,7 @@ class Account:
 
     # --- other processes ----------------------------------------------------------------------------------------
     def said(self, now: float) -> Use:
-        """For the others."""
+        """Peers send this to the other processes; `now` is on the limiter's clock, in seconds."""
         return Use(
             self.born,
             self.requests,

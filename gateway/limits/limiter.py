@@ -31,15 +31,15 @@ class Caller(Protocol):
 
     @property
     def id(self) -> int:
-        """Of its row."""
+        """This is the id of the key's row in the database."""
 
     @property
     def quota(self) -> Quota:
-        """Its own limits."""
+        """These limits are the key's own; the limits of the key's team hold besides."""
 
     @property
     def team(self) -> KnownTeam | None:
-        """Whose limits hold besides."""
+        """The limits of this team hold besides the key's own; None means that the key has no team."""
 
 
 class Uses(msgspec.Struct, array_like=True, frozen=True):
@@ -182,7 +182,7 @@ class Accounts(dict[int, Account]):
             account.turn(month=month)
 
     def set_spent(self, spent: Mapping[int, Spent]) -> None:
-        """Sums as read."""
+        """Each account takes over the sums read from the database; zeros stand for an account that `spent` lacks."""
         self._spent = spent
         for number, account in self.items():
             account.set_spent(spent.get(number, Spent()))

@@ -21,7 +21,7 @@ class Refusal(msgspec.Struct, array_like=True):
 
 
 class Refused:
-    """What this process refused."""
+    """`counts` covers all refusals since the process started; of the single rows only the newest are kept."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
@@ -30,7 +30,7 @@ class Refused:
         self._changed = False
 
     def note(self, code: str, about: str, key_id: int | None = None) -> None:
-        """One more call."""
+        """One refused call is counted; `about` is the name or path asked for, and the oldest row goes beyond MOST."""
         now = time.time()
         self.counts[code] = self.counts.get(code, 0) + 1
         place = code, about, key_id

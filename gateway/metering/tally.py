@@ -24,7 +24,7 @@ class Histogram(msgspec.Struct):
 
     @classmethod
     def over(cls, bounds: Sequence[float]) -> "Histogram":
-        """An empty one."""
+        """The new histogram has one bucket more than `bounds`, for values above the last bound."""
         return cls([0] * (len(bounds) + 1))
 
     def observe(self, bounds: Sequence[float], value: float) -> None:
@@ -53,7 +53,6 @@ class Tally(msgspec.Struct):
     e2e: Histogram = msgspec.field(default_factory=lambda: Histogram.over(E2E))
 
     def add(self, other: "Tally") -> None:
-        """Add another."""
         for call, count in other.calls.items():
             self.calls[call] = self.calls.get(call, 0) + count
         self.prompt += other.prompt
@@ -90,7 +89,7 @@ class Sums(msgspec.Struct):
     waits: dict[str, Waits] = msgspec.field(default_factory=dict)
 
     def add(self, other: "Sums") -> None:
-        """Add another process's."""
+        """The sums of another process are added to these sums; `other` stays as it was."""
         for name, tally in other.tallies.items():
             self.tallies.setdefault(name, Tally()).add(tally)
         for what, times in other.faults.items():

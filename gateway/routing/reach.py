@@ -47,7 +47,7 @@ class Reach:
             self._changed()
 
     async def end(self) -> None:
-        """Stop trying."""
+        """All tasks that try to connect are cancelled and awaited, as the gateway stops."""
         probes = tuple(self._probes)
         for probe in probes:
             probe.cancel()

@@ -109,7 +109,7 @@ class RouteTable:
         return found
 
     def card(self, name: str) -> bytes | None:
-        """One of them."""
+        """This is the JSON of one model, as /v1/models/<name> shows it; None means that no listed model is so named."""
         found = self._cards.get(name)
         return None if found is None else json.dumps(found).encode()
 

@@ -41,7 +41,7 @@ class Bounds:
 
 
 class Service(Protocol):
-    """Who answers."""
+    """A Service answers the requests of all connections; the gateway's server is the Service in use."""
 
     bounds: Bounds
     clients: "set[Client]"
@@ -54,7 +54,7 @@ class Service(Protocol):
 
 
 def _nowhere(_: bytes) -> None:
-    """The client is gone."""
+    """This function drops what is written before the client has connected or after the client has left."""
 
 
 class Client(asyncio.Protocol):

@@ -42,7 +42,7 @@ def event(error: SardeenzError, dialect: Dialect, request_id: str) -> bytes:
 
 
 def as_openai(error: SardeenzError) -> dict[str, Any]:
-    """OpenAI's envelope."""
+    """The body has the shape of OpenAI's errors: `type` follows from the status, and `code` is Sardeenz's own."""
     status = error.status
     kind = _OPENAI_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     param = error.fields.get("param", error.fields.get("field"))

@@ -154,7 +154,7 @@ class Reply:
         return not client.full
 
     def finish(self, data: bytes = b"") -> None:
-        """Send the last piece."""
+        """The last piece ends the reply; nothing may be written after the last piece."""
         self.ended = True
         if self.copy is not None:
             self.copy.see(data)
@@ -168,7 +168,7 @@ class Reply:
             self._client.write(b"0\r\n\r\n")
 
     def whole(self, status: int, headers: Headers, data: bytes) -> None:
-        """Send a complete answer."""
+        """Head and body are sent in one write, and the reply is ended."""
         self.ended = True
         if self.copy is not None:
             self.copy.see(data)
@@ -181,7 +181,7 @@ class Reply:
         return self._client.full
 
     async def room(self) -> None:
-        """Wait until there is."""
+        """This waits until the client has taken most of what was sent, or has left."""
         await self._client.room()
 
     def hold_open(self, why: bytes, eta_seconds: float | None) -> None:

@@ -27,7 +27,7 @@ class Scan:
         self._taken = bytearray()
 
     def feed(self, data: bytes) -> None:
-        """The next piece."""
+        """Pieces come in order and may be cut anywhere, also inside a name or an escape."""
         data = self._rest + data
         self._rest = b""
         at = start = 0

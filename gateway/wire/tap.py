@@ -161,7 +161,7 @@ class StreamTap:
 
     @property
     def longest_gap_seconds(self) -> float | None:
-        """The longest of them."""
+        """This is the longest time in seconds between pieces of content; None means fewer than two pieces."""
         return self._longest if self.pieces > 1 else None
 
     @property

@@ -238,7 +238,7 @@ class Pool:
         return None
 
     async def connect(self) -> Connection:
-        """A new connection."""
+        """A new connection is made for the caller, or NotConnected is raised after at most CONNECT_SECONDS."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, made = await asyncio.get_running_loop().create_connection(
@@ -264,7 +264,7 @@ class Pool:
             self._idle.remove(connection)
 
     def tick(self) -> None:
-        """Once a second."""
+        """The router calls this once a second, so that connections end that were idle or silent too long."""
         for connection in tuple(self._all):
             connection.tick(self._idle_seconds)
 

@@ -15,7 +15,7 @@ class Usage(NamedTuple):
 
     @property
     def total(self) -> int | None:
-        """Prompt and completion."""
+        """Prompt and completion tokens are added; None means that the engine told neither number."""
         if self.prompt_tokens is None and self.completion_tokens is None:
             return None
         return (self.prompt_tokens or 0) + (self.completion_tokens or 0)

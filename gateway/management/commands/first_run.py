@@ -1,4 +1,4 @@
-"""manage.py first_run"""
+"""`manage.py first_run` prepares an installation and prints as JSON what `sardeenz up` tells people."""
 
 import json
 
