@@ -1,4 +1,4 @@
-"""The machine."""
+"""This Django app holds the machine: nodes, GPUs, processes on GPUs, and their telemetry."""
 
 from django.apps import AppConfig
 

@@ -85,7 +85,7 @@ class Claim:
             draft.replace(self._path)
 
     def close(self) -> None:
-        """Hold nothing any more."""
+        """The file of the claim goes, and the memory is free for others; closing again does nothing."""
         self._path.unlink(missing_ok=True)
 
 

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class HostFrame(TypedDict):
-    """RAM of the node."""
+    """These are the sizes of the node's RAM at the time of the frame."""
 
     memory_total_bytes: int
     memory_available_bytes: int

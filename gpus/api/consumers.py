@@ -37,5 +37,5 @@ class TelemetryConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             return  # the subscription died with Redis
 
     async def telemetry_event(self, event: dict[str, Any]) -> None:
-        """Forward one frame."""
+        """Channels calls this with each frame that a sampler sends to the telemetry group."""
         await self.send_json({"type": "frame", "frame": event["payload"]})

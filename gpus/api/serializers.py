@@ -20,7 +20,7 @@ class GPUField(serializers.Field[Any, Any, Any, Any]):
     """A GPU as people name it."""
 
     def to_internal_value(self, data: Any) -> GPU:
-        """Find the row."""
+        """The GPU is found by index, node/index or UUID; anything that names no single GPU is a ValidationError."""
         if isinstance(data, bool) or not isinstance(data, int | str):
             raise serializers.ValidationError("give an index, node/index or UUID")
         try:
@@ -29,12 +29,12 @@ class GPUField(serializers.Field[Any, Any, Any, Any]):
             raise serializers.ValidationError(error.message) from error
 
     def to_representation(self, value: GPU) -> str:
-        """Its UUID, which stays."""
+        """A GPU is shown by its UUID, because an index may change when devices come or go."""
         return value.uuid
 
 
 class NodeSerializer(serializers.ModelSerializer[Node]):
-    """A host."""
+    """A node is a host with GPUs; all sizes are of the host's RAM, not of GPU memory."""
 
     class Meta:
         model = Node
@@ -97,7 +97,7 @@ class GPUSerializer(serializers.ModelSerializer[GPU]):
 
 
 class HostFrameSerializer(serializers.Serializer[Any]):
-    """RAM of the node."""
+    """These are the sizes of the host's RAM at the time of the frame."""
 
     memory_total_bytes = serializers.IntegerField()
     memory_available_bytes = serializers.IntegerField()

@@ -1,4 +1,4 @@
-"""/api/nodes, /api/gpus and /api/telemetry."""
+"""These views serve /api/nodes, /api/gpus and /api/telemetry."""
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, viewsets
@@ -12,7 +12,7 @@ from gpus.models import GPU, Node
 
 
 class NodeViewSet(viewsets.ReadOnlyModelViewSet[Node]):
-    """Hosts with GPUs."""
+    """Nodes are the hosts with GPUs of this installation; the API only reads nodes."""
 
     queryset = Node.objects.all()
     serializer_class = NodeSerializer

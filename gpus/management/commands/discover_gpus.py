@@ -1,4 +1,4 @@
-"""manage.py discover_gpus"""
+"""`manage.py discover_gpus` writes the rows of this node and of its GPUs."""
 
 from django.core.management.base import BaseCommand
 

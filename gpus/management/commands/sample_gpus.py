@@ -1,4 +1,4 @@
-"""manage.py sample_gpus"""
+"""`manage.py sample_gpus` publishes a frame of this node each second until SIGTERM."""
 
 import logging
 import signal
