@@ -139,17 +139,17 @@ class DeploymentAdmin(Readable, admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.action(description="Deploy: bring to the number of replicas", permissions=["change"])
     def deploy(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
-        """As POST /api/deployments/<id>/deploy."""
+        """Each selected deployment is deployed as by POST /api/deployments/<id>/deploy."""
         attempt(request, queryset, fleet.deploy, "being deployed")
 
     @admin.action(description="Stop every replica", permissions=["change"])
     def stop(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
-        """As POST /api/deployments/<id>/stop."""
+        """Each selected deployment is stopped as by POST /api/deployments/<id>/stop."""
         attempt(request, queryset, fleet.stop, "being stopped")
 
     @admin.action(description="Delete: stop every replica, then forget the deployment", permissions=["change"])
     def remove(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
-        """As DELETE /api/deployments/<id>."""
+        """Each selected deployment is deleted as by DELETE /api/deployments/<id>, once its engines have ended."""
         attempt(request, queryset, fleet.delete, "being deleted")
 
 
@@ -173,7 +173,7 @@ class ReplicaAdmin(Readable, ActOnly, admin.ModelAdmin):  # type: ignore[type-ar
 
     @admin.action(permissions=["verb"])
     def start(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
-        """Head for ready."""
+        """A stopped or failed replica is started, and a sleeping replica is woken."""
         attempt(request, queryset, verbs.start, "being started")
 
     @admin.action(permissions=["verb"])
@@ -204,7 +204,7 @@ class ReplicaAdmin(Readable, ActOnly, admin.ModelAdmin):  # type: ignore[type-ar
 
 @admin.register(Reservation)
 class ReservationAdmin(Readable, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    """Bytes promised."""
+    """Each row is the bytes of one GPU that count against one replica."""
 
     list_display = ("replica", "gpu", "held_bytes", "awake_bytes", "asleep_bytes")
     list_select_related = ("replica__deployment", "gpu__node")
@@ -212,8 +212,6 @@ class ReservationAdmin(Readable, ReadOnly, admin.ModelAdmin):  # type: ignore[ty
 
 @admin.register(Transition)
 class TransitionAdmin(Readable, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    """What happened."""
-
     list_display = ("at", "deployment_name", "replica_id", "old", "new", "goal", "reason", "message", "actor")
     list_filter = ("new", "reason")
     search_fields = ("deployment_name", "actor", "message")

@@ -34,7 +34,7 @@ class AskingForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class WeightsForm(AskingForm):
-    """Weights."""
+    """The form edits the name and revision of a model's weights; the API alone adds models."""
 
     serializer = ModelSerializer
 
@@ -60,7 +60,7 @@ class RuntimeForm(AskingForm):
 
 
 class DeploymentForm(AskingForm):
-    """The intent."""
+    """The form edits a deployment, except for its name and environment, which the admin only shows."""
 
     serializer = DeploymentSerializer
 

@@ -1,4 +1,4 @@
-"""The intent."""
+"""This Django app holds the intent: models, runtimes and deployments, and the replicas that serve models."""
 
 from django.apps import AppConfig
 

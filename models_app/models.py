@@ -173,7 +173,7 @@ class Replica(models.Model):
 
     @property
     def url(self) -> str:
-        """Where its engine listens."""
+        """Gateways and workers reach the replica's engine at this base URL."""
         return f"http://{self.address}:{self.port}"
 
 

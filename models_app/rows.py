@@ -23,7 +23,7 @@ Verb = Literal["start", "stop", "restart", "sleep", "wake", "move", "cancel"]
 
 
 class NodeRow(TypedDict):
-    """A host."""
+    """A node is a host with GPUs; null stands for RAM of unknown size and for a node not seen yet."""
 
     id: int
     seq: int
@@ -171,7 +171,6 @@ class TransitionRow(TypedDict):
 
 
 def nodes() -> QuerySet[Node]:
-    """Nodes in order."""
     return Node.objects.order_by("name")
 
 
@@ -199,7 +198,6 @@ def replicas() -> QuerySet[Replica]:
 
 
 def node_row(node: Node) -> NodeRow:
-    """One host."""
     return {
         "id": node.pk,
         "seq": node.seq,

@@ -63,7 +63,7 @@ class LifecycleConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             await asyncio.sleep(SERVICES_SECONDS)
 
     async def lifecycle_event(self, event: dict[str, Any]) -> None:
-        """Forward one changed row."""
+        """Channels calls this with each changed row that is sent to the lifecycle group."""
         await self.send_json({"type": "event", **event["payload"]})
 
 

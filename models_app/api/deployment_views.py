@@ -35,7 +35,7 @@ class DeploymentViewSet(viewsets.GenericViewSet[Deployment]):
         return self.get_paginated_response([rows.deployment_row(deployment, waits) for deployment in page])
 
     def retrieve(self, request: Request, pk: str) -> Response:
-        """One deployment."""
+        """The answer is one deployment as it is now, with the calls that wait for this deployment."""
         return self._row()
 
     @extend_schema(request=IntentSerializer, responses={201: DeploymentRowSerializer})

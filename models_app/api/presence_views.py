@@ -10,7 +10,7 @@ from models_app.api.serializers import RowSerializer
 
 
 class ServiceSerializer(RowSerializer):
-    """One service."""
+    """A service is one process of the installation, as it was heard last."""
 
     row = presence.ServiceRow
 

@@ -44,7 +44,6 @@ class RowSerializer(serializers.BaseSerializer[Any]):
     row: ClassVar[type]
 
     def to_representation(self, instance: Any) -> Any:
-        """The row."""
         return instance
 
 
@@ -55,7 +54,7 @@ class RowSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
     match_subclasses = True
 
     def get_name(self, auto_schema: AutoSchema, direction: Direction) -> str:
-        """ReplicaRow and the like."""
+        """The schema names the component after the TypedDict, for example ReplicaRow."""
         return str(self.target.row.__name__)
 
     def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:
@@ -65,13 +64,13 @@ class RowSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
 
 
 class DeploymentRowSerializer(RowSerializer):
-    """One intent."""
+    """A deployment is the intent to serve a model; `rows.deployment_row` makes the row."""
 
     row = DeploymentRow
 
 
 class ReplicaRowSerializer(RowSerializer):
-    """One placed copy."""
+    """A replica is one placed copy of a deployment; `rows.replica_row` makes the row."""
 
     row = ReplicaRow
 
@@ -83,7 +82,7 @@ class TransitionRowSerializer(RowSerializer):
 
 
 class SnapshotSerializer(RowSerializer):
-    """Everything at once."""
+    """A snapshot holds all nodes, GPUs, deployments and replicas at one moment."""
 
     row = Snapshot
 
@@ -98,7 +97,7 @@ class NamedField(serializers.RelatedField[Any, Any, Any]):
         return True
 
     def to_internal_value(self, data: Any) -> DjangoModel:
-        """Find the row."""
+        """A name is looked up before an id; a ValidationError says that neither was found."""
         if not _may_name(data):
             self.fail("invalid")
         rows: QuerySet[Any] = self.get_queryset()  # type: ignore[assignment]
@@ -111,7 +110,6 @@ class NamedField(serializers.RelatedField[Any, Any, Any]):
         return found
 
     def to_representation(self, value: Any) -> Any:
-        """The id."""
         return value.pk
 
 
@@ -128,7 +126,7 @@ class NamedFieldSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-unty
     target_class = NamedField
 
     def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:
-        """By the direction."""
+        """An answer holds an integer; a request may hold an integer or a string."""
         if direction == "response":
             return {"type": "integer"}
         return {"oneOf": [{"type": "integer"}, {"type": "string"}], "description": "an id or a name"}
@@ -182,7 +180,7 @@ class RuntimeSerializer(serializers.ModelSerializer[EngineRuntime]):
         return _checked_variables(environment, OWN_VARIABLES, getattr(self.instance, "environment", None))
 
     def to_representation(self, instance: EngineRuntime) -> dict[str, Any]:
-        """With its secrets hidden."""
+        """Values of variables whose names look like secrets are replaced in the answer."""
         return super().to_representation(instance) | {"environment": shown(instance.environment)}
 
     class Meta:
@@ -199,7 +197,7 @@ class RuntimeSerializer(serializers.ModelSerializer[EngineRuntime]):
         return attrs
 
     def update(self, instance: EngineRuntime, validated_data: dict[str, Any]) -> EngineRuntime:
-        """Write what was given."""
+        """Only the given fields are written, so that a change of other fields at the same time is kept."""
         _write(instance, validated_data)
         return instance
 
@@ -358,7 +356,7 @@ class PlaceSerializer(serializers.Serializer[Any]):
 
 
 class MoveSerializer(serializers.Serializer[Any]):
-    """Where to move to."""
+    """The body names the GPU on which the copy of the replica is placed."""
 
     gpu = GPUField()
 

@@ -57,7 +57,7 @@ def _me(request: Request) -> dict[str, Any]:
 
 
 class MeView(APIView):
-    """Who is signed in."""
+    """The view tells who acts, and what a page needs to know about this installation."""
 
     @extend_schema(responses=MeSerializer)
     def get(self, request: Request) -> Response:
@@ -73,12 +73,12 @@ class LoginView(APIView):
     authentication_classes = ()
 
     def get_throttles(self) -> list[Any]:
-        """Only attempts count."""
+        """Only POST counts as an attempt; a page may GET the cookie as often as needed."""
         return [LoginThrottle()] if self.request.method == "POST" else []
 
     @extend_schema(responses={204: None})
     def get(self, request: Request) -> Response:
-        """Nothing but the cookie."""
+        """The answer is empty and sets the CSRF cookie that POST needs."""
         get_token(request._request)
         return Response(status=204)
 
@@ -97,7 +97,7 @@ class LoginView(APIView):
 
 
 class LogoutView(APIView):
-    """End the session."""
+    """POST ends the caller's session; other sessions of the same user stay."""
 
     @extend_schema(request=None, responses={204: None})
     def post(self, request: Request) -> Response:

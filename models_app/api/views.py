@@ -82,7 +82,7 @@ class ReplicaViewSet(viewsets.GenericViewSet[Replica]):
         return self.get_paginated_response([rows.replica_row(replica) for replica in page])
 
     def retrieve(self, request: Request, pk: str) -> Response:
-        """One replica."""
+        """The answer is one replica as it is now."""
         return Response(self._row())
 
     def _row(self) -> rows.ReplicaRow:
@@ -96,7 +96,7 @@ class ReplicaViewSet(viewsets.GenericViewSet[Replica]):
     @extend_schema(request=None, responses={202: ReplicaRowSerializer})
     @action(detail=True, methods=["post"])
     def start(self, request: Request, pk: str) -> Response:
-        """Head for ready."""
+        """The replica heads for ready: a stopped or failed replica is started, a sleeping one is woken."""
         verbs.start(self.get_object(), actor=actor(request))
         return self._accepted()
 
@@ -160,7 +160,7 @@ class ReplicaViewSet(viewsets.GenericViewSet[Replica]):
 
 
 class TransitionViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Transition]):
-    """What happened, newest first."""
+    """Transitions tell what happened to replicas, when, why and by whom; the newest come first."""
 
     queryset = Transition.objects.all()
     serializer_class = TransitionRowSerializer

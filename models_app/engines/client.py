@@ -113,7 +113,7 @@ class EngineClient:
             raise EngineProtocolError("the completion holds no choice", url=self.url) from error
 
     def version(self, *, timeout_seconds: float = 2.0) -> str | None:
-        """The engine's own version."""
+        """The engine tells its own version; None means that the answer holds no version."""
         version = self._json(self._call("GET", "/version", timeout_seconds)).get("version")
         return version if isinstance(version, str) else None
 

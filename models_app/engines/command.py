@@ -103,7 +103,7 @@ def _common(spec: LaunchSpec) -> list[str]:
 
 
 def _own(spec: LaunchSpec) -> list[str]:
-    """What differs by kind."""
+    """These arguments differ between a GPU engine, a CPU engine and the simulator."""
     argv: list[str] = []
     if spec.kind == CPU:  # it has no sleep allocator, and one process starts in half the time
         argv += ["--kv-cache-memory-bytes", str(spec.kv_cap_bytes or CPU_KV_BYTES)]

@@ -33,7 +33,7 @@ MOST_BYTES: Final = 2**50  # a pebibyte: what comes out larger was computed from
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Bytes per GPU."""
+    """All sizes are for one GPU, also where several GPUs share a replica."""
 
     weights_bytes: int
     kv_bytes_per_token: int

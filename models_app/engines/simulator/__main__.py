@@ -1,4 +1,4 @@
-"""The command line."""
+"""`python -m models_app.engines.simulator` runs one simulated engine."""
 
 import sys
 

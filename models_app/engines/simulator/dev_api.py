@@ -21,7 +21,7 @@ async def sleep(context: Context, request: Request, reply: Reply) -> None:
 
 
 async def wake_up(context: Context, request: Request, reply: Reply) -> None:
-    """POST /wake_up?tags=weights&tags=kv_cache."""
+    """POST /wake_up?tags=weights&tags=kv_cache wakes these parts, or all without tags; 500 means too little memory."""
     try:
         await context.engine.wake_up(request.query.get("tags", []))
     except OutOfMemory as error:
@@ -35,7 +35,7 @@ async def is_sleeping(context: Context, request: Request, reply: Reply) -> None:
 
 
 async def pause(context: Context, request: Request, reply: Reply) -> None:
-    """POST /pause?mode=."""
+    """POST /pause?mode= takes abort (the default), wait or keep, and refuses any other mode with 400."""
     mode = request.first("mode", "abort")
     if mode not in PAUSE_MODES:
         raise ApiError.invalid("literal_error", "query.mode", "Input should be 'abort', 'wait' or 'keep'", mode)
@@ -44,30 +44,30 @@ async def pause(context: Context, request: Request, reply: Reply) -> None:
 
 
 async def resume(context: Context, request: Request, reply: Reply) -> None:
-    """POST /resume."""
+    """POST /resume ends a pause of any mode."""
     context.engine.resume()
     await reply.json({"status": "resumed"})
 
 
 async def is_paused(context: Context, request: Request, reply: Reply) -> None:
-    """GET /is_paused."""
+    """GET /is_paused is true after a pause of any mode."""
     await reply.json({"is_paused": context.engine.scheduler.paused or context.engine.scheduler.closed})
 
 
 async def abort_requests(context: Context, request: Request, reply: Reply) -> None:
-    """POST /abort_requests {request_ids?}."""
+    """POST /abort_requests ends the requests listed as `request_ids`, or all requests without a list."""
     wanted = (await request.json()).get("request_ids")
     aborted = context.engine.scheduler.abort(set(wanted) if wanted else None, counts=False)
     await reply.json({"status": "aborted", "aborted": len(wanted) if wanted else aborted})
 
 
 async def reset_prefix_cache(context: Context, request: Request, reply: Reply) -> None:
-    """POST /reset_prefix_cache."""
+    """POST /reset_prefix_cache empties the prefix cache; `success` is false while requests hold blocks."""
     await reply.json({"success": context.engine.cache.reset()})
 
 
 async def reset_other_cache(context: Context, request: Request, reply: Reply) -> None:
-    """POST /reset_mm_cache and /reset_encoder_cache."""
+    """POST /reset_mm_cache and /reset_encoder_cache do nothing, since the simulator has no such caches."""
     await reply.empty()
 
 
@@ -83,7 +83,7 @@ async def collective_rpc(context: Context, request: Request, reply: Reply) -> No
 
 
 async def server_info(context: Context, request: Request, reply: Reply) -> None:
-    """GET /server_info."""
+    """GET /server_info shows the main options and the VLLM_ variables, except for keys."""
     options = context.options
     config: dict[str, Any] = {
         "model_config": {

@@ -30,7 +30,7 @@ class Asked:
 
 
 class Engine:
-    """One loaded model."""
+    """Each simulator process has one Engine, which holds the memory, the sleep level and the scheduler."""
 
     def __init__(self, options: Options, devices: Devices, cache: KVCache) -> None:
         self.options = options
@@ -110,7 +110,6 @@ class Engine:
         self.cache.reset()
 
     def resume(self) -> None:
-        """Generate again."""
         self.scheduler.resume()
 
     async def sleep(self, level: int, mode: str) -> None:

@@ -28,17 +28,17 @@ class ApiError(Exception):
 
     @classmethod
     def missing_model(cls, name: Any) -> "ApiError":
-        """No such model here."""
+        """The answer is vLLM's 404 for a model name that this engine does not serve."""
         return cls(f"The model `{name}` does not exist.", 404, param="model")
 
     def body(self) -> dict[str, Any]:
-        """OpenAI's envelope."""
+        """The body has the shape of OpenAI's errors, with the status as `code`."""
         return {
             "error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.status},
         }
 
     def anthropic_body(self) -> dict[str, Any]:
-        """Anthropic's envelope."""
+        """The body has the shape of Anthropic's errors, for /v1/messages."""
         return {"type": "error", "error": {"type": self.kind, "message": self.message}}
 
 

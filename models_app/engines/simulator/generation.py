@@ -30,14 +30,14 @@ class Choice:
 
     @property
     def finish_reason(self) -> str:
-        """Why it ended."""
+        """A complete call of a tool ends with `tool_calls` instead of `stop`."""
         reason = self.sequence.finish_reason
         return "tool_calls" if self.tool is not None and reason == "stop" else reason
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of a request."""
+    """These are the tokens of one request; None means that the engine does not tell cached tokens."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -125,7 +125,7 @@ def token_ids(choice: Choice) -> list[int]:
 
 
 async def collect(choices: list[Choice]) -> list[str]:
-    """The whole texts."""
+    """The choices run at the same time; their complete texts come back in the order of `choices`."""
 
     async def whole(choice: Choice) -> str:
         return "".join([piece async for _, batch, _ in flow(choice) for piece in batch])

@@ -18,7 +18,7 @@ class LoadFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """Loads one engine."""
+    """A Loader loads one engine; `pause` is called with the seconds that each phase takes."""
 
     options: Options
     devices: Devices

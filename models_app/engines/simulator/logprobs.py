@@ -38,7 +38,7 @@ def score(token: int, place: int, *, sampled: bool) -> Scored:
 
 
 def of_chat(tokens: Sequence[int], start: int, top: int, *, as_numbers: bool) -> dict[str, Any]:
-    """`choices[].logprobs` of a chat."""
+    """This is `choices[].logprobs` of a chat; `start` is the place of the first token, `top` the number of others."""
 
     def entry(token: int, logprob: float) -> dict[str, Any]:
         words = text.detokenize([token])

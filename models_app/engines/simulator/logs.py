@@ -24,7 +24,7 @@ def raw(process: str, text: str) -> None:
 
 
 def access(client: tuple[str, int], method: str, target: str, status: int) -> None:
-    """uvicorn's access line."""
+    """The line is written as uvicorn's access log writes each answered request."""
     phrase = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed"}.get(
         status, "Internal Server Error"
     )

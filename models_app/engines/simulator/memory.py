@@ -57,7 +57,7 @@ class Devices:
         self.held_bytes = size_bytes
 
     def release(self) -> None:
-        """Hold nothing any more."""
+        """All claims of this process are closed, and the memory is free for other processes."""
         for claim in self._claims:
             claim.close()
         self.held_bytes = 0

@@ -18,7 +18,7 @@ _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
 async def create(context: Context, request: Request, reply: Reply) -> None:
-    """POST /v1/messages."""
+    """POST /v1/messages requires `max_tokens`, and answers whole or as a stream."""
     body = await request.json()
     model = generation.check_model(context.engine, body)
     limit = number(body, "max_tokens")
@@ -40,7 +40,7 @@ async def create(context: Context, request: Request, reply: Reply) -> None:
 
 
 async def count_tokens(context: Context, request: Request, reply: Reply) -> None:
-    """POST /v1/messages/count_tokens."""
+    """POST /v1/messages/count_tokens counts the tokens of the prompt and generates nothing."""
     body = await request.json()
     generation.check_model(context.engine, body)
     tokens = text.length(prompts.from_messages(_as_chat(body)))

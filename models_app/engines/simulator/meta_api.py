@@ -24,31 +24,31 @@ _PERMISSION = {
 
 
 async def health(context: Context, request: Request, reply: Reply) -> None:
-    """GET /health and /ping."""
+    """GET /health and /ping answer 200 without a body, or never when the option `hang` lists health."""
     if "health" in context.options.hang:
         await asyncio.Event().wait()
     await reply.empty()
 
 
 async def version(context: Context, request: Request, reply: Reply) -> None:
-    """GET /version."""
+    """GET /version tells the version of vLLM that the simulator imitates."""
     await reply.json({"version": VLLM_VERSION})
 
 
 async def load(context: Context, request: Request, reply: Reply) -> None:
-    """GET /load."""
+    """GET /load tells how many requests the server has begun and not ended."""
     await reply.json({"server_load": context.load})
 
 
 async def scrape(context: Context, request: Request, reply: Reply) -> None:
-    """GET /metrics."""
+    """GET /metrics answers without a body when the options turn statistics off."""
     name = context.options.served_names[0]
     body = metrics.render(context.engine.metrics, context.engine.gauges(), name) if context.options.log_stats else b""
     await reply.data(body, 200, (b"content-type", metrics.CONTENT_TYPE))
 
 
 async def models(context: Context, request: Request, reply: Reply) -> None:
-    """GET /v1/models."""
+    """GET /v1/models lists each served name as a model of its own."""
     data = [
         {
             "id": name,
@@ -79,7 +79,7 @@ async def tokenize(context: Context, request: Request, reply: Reply) -> None:
 
 
 async def detokenize(context: Context, request: Request, reply: Reply) -> None:
-    """POST /detokenize."""
+    """POST /detokenize turns a list of token numbers into text, and refuses anything else with 400."""
     body = await request.json()
     generation.check_model(context.engine, body)
     tokens = body.get("tokens")

@@ -13,7 +13,7 @@ CONTENT_TYPE = b"text/plain; version=1.0.0; charset=utf-8"
 
 
 class Histogram:
-    """Observations by bucket."""
+    """A bucket of a Histogram holds what is at most the bucket's bound; the last bucket has no bound."""
 
     def __init__(self, *bounds: float) -> None:
         self._bounds = bounds
@@ -21,12 +21,11 @@ class Histogram:
         self._sum = 0.0
 
     def observe(self, value: float) -> None:
-        """Count one observation."""
         self._counts[bisect.bisect_left(self._bounds, value)] += 1
         self._sum += value
 
     def render(self, name: str, labels: str) -> list[str]:
-        """The exposition lines."""
+        """The lines are Prometheus text; each bucket includes all smaller buckets."""
         lines, total = [f"# TYPE {name} histogram"], 0
         for bound, count in zip([*map(float, self._bounds), "+Inf"], self._counts, strict=True):
             total += count
@@ -65,7 +64,7 @@ class Gauges:
 
 
 def render(metrics: Metrics, gauges: Gauges, model: str) -> bytes:
-    """The text of /metrics."""
+    """The answer of GET /metrics is Prometheus text with vLLM's names and the label `model_name`."""
     labels = f'engine="0",model_name="{model}"'
     lines: list[str] = []
 

@@ -1,4 +1,4 @@
-"""/v1/chat/completions and /v1/completions."""
+"""The simulator answers /v1/chat/completions and /v1/completions here."""
 
 import time
 from contextlib import aclosing
@@ -103,7 +103,7 @@ class Shown:
 
 
 async def chat(context: Context, request: Request, reply: Reply) -> None:
-    """POST /v1/chat/completions."""
+    """POST /v1/chat/completions answers whole, or piece by piece when `stream` is true."""
     body = await request.json()
     prompt = prompts.from_messages(body)
     model = generation.check_model(context.engine, body)
@@ -146,7 +146,7 @@ async def chat(context: Context, request: Request, reply: Reply) -> None:
 
 
 async def completions(context: Context, request: Request, reply: Reply) -> None:
-    """POST /v1/completions."""
+    """POST /v1/completions answers one or several prompts, whole or piece by piece when `stream` is true."""
     body = await request.json()
     model = generation.check_model(context.engine, body)
     given = prompts.from_completion(body)

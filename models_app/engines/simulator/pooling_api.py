@@ -18,7 +18,7 @@ _DIMENSIONS = 64
 
 
 async def embeddings(context: Context, request: Request, reply: Reply) -> None:
-    """POST /v1/embeddings."""
+    """POST /v1/embeddings makes one vector of each input, with as many numbers as `dimensions` says."""
     body = await request.json()
     size = number(body, "dimensions") or _DIMENSIONS
     read = await _read(context, request, body, _inputs(body))
@@ -29,7 +29,7 @@ async def embeddings(context: Context, request: Request, reply: Reply) -> None:
 
 
 async def pooling(context: Context, request: Request, reply: Reply) -> None:
-    """POST /pooling."""
+    """POST /pooling makes one vector of each token of each input."""
     body = await request.json()
     read = await _read(context, request, body, _inputs(body))
     data = [
@@ -44,7 +44,7 @@ async def pooling(context: Context, request: Request, reply: Reply) -> None:
 
 
 async def classify(context: Context, request: Request, reply: Reply) -> None:
-    """POST /classify."""
+    """POST /classify gives each input one of two labels, and equal inputs the same label."""
     body = await request.json()
     read = await _read(context, request, body, _inputs(body))
     data = []

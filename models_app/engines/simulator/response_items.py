@@ -48,7 +48,7 @@ def item(choice: Choice, answer: str, begun: dict[str, Any] | None = None) -> di
 
 
 def part(text: str) -> dict[str, Any]:
-    """Words of a message."""
+    """This is the one part of a message's content that holds the given text."""
     return {"annotations": [], "text": text, "type": "output_text", "logprobs": None}
 
 

@@ -23,7 +23,7 @@ Turns = list[dict[str, Any]]
 
 
 async def create(context: Context, request: Request, reply: Reply) -> None:
-    """POST /v1/responses."""
+    """POST /v1/responses answers whole, piece by piece with `stream`, or later with `background`."""
     body = await request.json()
     model = generation.check_model(context.engine, body)
     if body.get("background") and not context.stores:
@@ -52,12 +52,12 @@ async def create(context: Context, request: Request, reply: Reply) -> None:
 
 
 async def retrieve(context: Context, request: Request, reply: Reply) -> None:
-    """GET /v1/responses/{id}."""
+    """GET /v1/responses/{id} answers 404 for a response that was not stored."""
     await reply.json(_find(context, request.parameters["id"]))
 
 
 async def cancel(context: Context, request: Request, reply: Reply) -> None:
-    """POST /v1/responses/{id}/cancel."""
+    """POST /v1/responses/{id}/cancel ends a response in the background, and answers 400 for any other."""
     response = _find(context, request.parameters["id"])
     task = context.background.pop(response["id"], None)
     if task is None or task.done():

@@ -242,7 +242,7 @@ class Scheduler:
         self.schedule()
 
     async def idle(self) -> None:
-        """Return when nothing runs."""
+        """The call returns once no request runs; requests that wait may be left."""
         while self.running:
             change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._changed.append(change)

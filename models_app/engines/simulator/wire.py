@@ -46,7 +46,7 @@ class Request:
         return str(self.query.get(name, [default])[0])
 
     async def body(self) -> bytes:
-        """The whole body."""
+        """The body is read to its end; ClientGone is raised when the client leaves before."""
         parts: list[bytes] = []
         while True:
             message = await self._receive()
@@ -89,7 +89,6 @@ class Reply:
         self.extra_headers: list[tuple[bytes, bytes]] = []
 
     async def json(self, value: Any, status: int = 200) -> None:
-        """A whole JSON answer."""
         await self.data(_ENCODER.encode(value), status, _JSON)
 
     async def empty(self, status: int = 200) -> None:
@@ -97,7 +96,7 @@ class Reply:
         await self.data(b"", status)
 
     async def data(self, body: bytes, status: int = 200, *headers: tuple[bytes, bytes]) -> None:
-        """A whole answer."""
+        """Head and body are sent at once, with a content-length."""
         await self.start(status, (b"content-length", str(len(body)).encode()), *headers)
         await self._send({"type": "http.response.body", "body": body})
 
@@ -106,7 +105,7 @@ class Reply:
         await self.start(200, (b"content-type", b"text/event-stream; charset=utf-8"))
 
     async def start(self, status: int, *headers: tuple[bytes, bytes]) -> None:
-        """Send the head."""
+        """The head is sent with `extra_headers` after the given headers, and `on_start` is told the status."""
         self.status = status
         self._on_start(status)
         await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *self.extra_headers]})
@@ -116,11 +115,11 @@ class Reply:
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def end(self, body: bytes = b"") -> None:
-        """Send the last part."""
+        """The last part is sent after which no other may follow; the last part may be empty."""
         await self._send({"type": "http.response.body", "body": body})
 
 
 def event(value: Any, name: str | None = None) -> bytes:
-    """One server-sent event."""
+    """The bytes are one server-sent event; `name` becomes the event's `event:` line."""
     data = b"data: " + _ENCODER.encode(value) + b"\n\n"
     return data if name is None else b"event: " + name.encode() + b"\n" + data

@@ -1,4 +1,4 @@
-"""manage.py join_node"""
+"""`manage.py join_node` takes this node's GPUs into an installation."""
 
 from django.core.management.base import BaseCommand
 
