@@ -20,7 +20,7 @@ class SizeField(forms.CharField):
     """Bytes, shown and typed as 16 GiB. A size that was not touched stays exact, however it was rounded to be shown."""
 
     def prepare_value(self, value: Any) -> Any:
-        """As text."""
+        """A number of bytes becomes text such as 16 GiB; what a person typed is shown again as typed."""
         return sizes.shown(value) if isinstance(value, int) else value
 
     def clean(self, value: Any) -> int | None:

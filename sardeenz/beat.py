@@ -38,6 +38,6 @@ class SteadyScheduler(Scheduler):
         return min(max(soonest, 0.0), heartbeats.PERIOD_SECONDS)
 
     def close(self) -> None:
-        """Beat ends in order."""
+        """Beat's heartbeat is removed when beat ends in order, so that no page calls beat silent."""
         heartbeats.leave(heartbeats.service_name("beat"))
         super().close()

@@ -106,14 +106,14 @@ class DatabaseUnavailable(Unavailable):
 
 
 class EngineError(SardeenzError):
-    """The engine failed."""
+    """The engine does not answer in time, refuses what was asked, or answers what cannot be read."""
 
     code = "engine_error"
     status = 502
 
 
 class DeviceError(SardeenzError):
-    """The machine failed."""
+    """The machine is at fault: a GPU, a driver, a KV segment, or a process that could not be started."""
 
     code = "device_error"
     status = 500

@@ -10,7 +10,7 @@ PREFIX = "sardeenz:"
 
 
 def key(*parts: object) -> str:
-    """`sardeenz:a:b` for key("a", "b")."""
+    """The parts are joined by colons: key("a", "b") is `sardeenz:a:b`."""
     return PREFIX + ":".join(str(part) for part in parts)
 
 

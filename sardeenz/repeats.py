@@ -44,7 +44,7 @@ class Answered(logging.Filter):
     """Django reports every 5xx as an error. A 503 without an exception is an answer of ours, such as a lack of room."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether something went wrong."""
+        """False drops the record: a 503 that was answered without an exception is nobody's fault."""
         return record.exc_info is not None or getattr(record, "status_code", None) != 503
 
 

@@ -1,4 +1,4 @@
-"""Aliases: list, set, delete."""
+"""`sardeenz aliases` lists, sets and deletes aliases."""
 
 from typing import Annotated, Any
 

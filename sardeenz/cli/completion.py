@@ -10,7 +10,6 @@ PATIENCE_SECONDS = 1.0
 
 
 def deployments(incomplete: str) -> list[str]:
-    """Names of deployments."""
     return _starting(incomplete, (row["name"] for row in _rows("deployments")))
 
 
@@ -28,12 +27,10 @@ def replicas(incomplete: str) -> list[str]:
 
 
 def models(incomplete: str) -> list[str]:
-    """Names of models."""
     return _starting(incomplete, (row["name"] for row in _rows("models")))
 
 
 def runtimes(incomplete: str) -> list[str]:
-    """Names of runtimes."""
     return _starting(incomplete, (row["name"] for row in _rows("runtimes")))
 
 

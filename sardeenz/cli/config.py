@@ -31,7 +31,7 @@ def load(data_dir: Path) -> Config:
 
 
 def save(data_dir: Path, config: Config) -> None:
-    """Replace what was saved."""
+    """cli.json and the header file for curl are replaced; a reader never sees half of either file."""
     _keep(data_dir / "cli.json", json.dumps(asdict(config), indent=2))
     _keep(header_path(data_dir), f"Authorization: Bearer {config.api_key}\n")
 

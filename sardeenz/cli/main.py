@@ -30,16 +30,16 @@ SECTIONS: dict[str, dict[str, Verb]] = {
     },
     "Look": {
         "status": Verb("cli.status", "GPUs, the replicas on them, and what they do now."),
-        "gpus": Verb("cli.status", "GPUs of every node."),
+        "gpus": Verb("cli.status", "List the GPUs of every node, with their memory and how busy they are."),
         "history": Verb("cli.read", "What happened to replicas, when, why and by whom; the newest first."),
-        "logs": Verb("cli.read", "The engine's own log."),
+        "logs": Verb("cli.read", "Print the end of an engine's log; -f follows what the engine writes next."),
     },
     "Act": {
         "deploy": Verb("cli.deploy", "Serve a model: make the deployment, or change the one there is, and place it."),
         "start": Verb("cli.verbs", "Head for ready: place what is missing, start what is stopped, wake what sleeps."),
         "stop": Verb("cli.verbs", "Let requests finish, then end the engines."),
         "sleep": Verb("cli.verbs", "Free GPU memory; level 1 keeps the weights in host RAM."),
-        "wake": Verb("cli.verbs", "Wake from sleep."),
+        "wake": Verb("cli.verbs", "Wake a replica, or every replica of a deployment, from sleep."),
         "move": Verb("cli.verbs", "Start a copy on another GPU, then let go of this one; no request fails."),
         "restart": Verb("cli.verbs", "Stop, then start with the deployment's present settings."),
         "cancel": Verb("cli.verbs", "Undo what is under way: a load, a sleep, a move."),
@@ -66,7 +66,7 @@ class Verbs(TyperGroup):
         return list(VERBS)
 
     def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
-        """Load it."""
+        """The verb's module is imported here; None means that there is no such verb."""
         if cmd_name not in VERBS:
             return None
         if cmd_name not in self.commands:
@@ -81,7 +81,7 @@ class Verbs(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """By section."""
+        """The help lists the verbs under the titles of SECTIONS."""
         for title, verbs in SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl([(name, verb.summary) for name, verb in verbs.items()])
@@ -115,7 +115,7 @@ def sardeenz() -> None:
 
 
 def main() -> None:
-    """Run the command line."""
+    """The installed script `sardeenz` calls this function."""
     app()
 
 

@@ -1,4 +1,4 @@
-"""Models: list, remove."""
+"""`sardeenz models` lists models and removes models that no deployment serves."""
 
 from typing import Annotated
 

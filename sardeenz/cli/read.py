@@ -51,7 +51,7 @@ def logs(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="go on as more is written; Ctrl-C ends it")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The engine's own log."""
+    """Print the end of an engine's log; -f follows what the engine writes next."""
     path = f"replicas/{replica_id(name)}/logs"
     answer = call("GET", path, params={"lines": lines})
     if as_json:

@@ -50,7 +50,7 @@ def status(
 
 @app.command(epilog=examples("sardeenz gpus", "sardeenz gpus --json"))
 def gpus(as_json: AsJson = False) -> None:
-    """GPUs of every node."""
+    """List the GPUs of every node, with their memory and how busy they are."""
     if as_json:
         return emit(rows("gpus"))
     say(_gpu_table(call("GET", "snapshot"), Now()))

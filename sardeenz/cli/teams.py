@@ -39,7 +39,7 @@ Priority = Annotated[int | None, typer.Option(help="of its requests; a lower num
 
 @app.command("list", epilog=examples("sardeenz teams list", "sardeenz teams list --json"))
 def list_teams(as_json: AsJson = False) -> None:
-    """Every team."""
+    """List every team with its number of keys, its weight, its priority and its limits."""
     found = rows("teams")
     if as_json:
         return emit(found)

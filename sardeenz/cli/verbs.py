@@ -40,7 +40,7 @@ def sleep(
 
 @app.command(epilog=examples("sardeenz wake chat", "sardeenz wake chat --wait"))
 def wake(name: Name, wait: Wait = False, timeout: Timeout = DEFAULT_SECONDS) -> None:
-    """Wake from sleep."""
+    """Wake a replica, or every replica of a deployment, from sleep."""
     _act(name, "wake", "ready", wait=wait, timeout=timeout)
 
 

@@ -8,7 +8,7 @@ from gpus.processes import EngineProcess
 
 
 def count(installation: str) -> int:
-    """How many engines run."""
+    """Only engines of the installation that run on this host are counted."""
     return len(processes.find_all(installation))
 
 

@@ -109,7 +109,7 @@ class Child:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """The child ends by SIGKILL; nothing happens when the child has ended already."""
         self.send_signal(signal.SIGKILL)
 
 
