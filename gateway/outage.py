@@ -26,8 +26,33 @@ class Outage:
             logger.warning("%s failed, going on with what is known: error=%r", self.what, error)
         self.lasting = True
 
+    def watch(self) -> "Watch":
+        """For a `with` around one attempt: a fault is noted and goes no further, anything else passes."""
+        return Watch(self)
+
     def ended(self) -> None:
         """A success ends the outage; only the first success after a failure is logged."""
         if self.lasting:
             logger.info("%s works again", self.what)
         self.lasting = False
+
+
+class Watch:
+    """One attempt; `failed` says afterwards whether it met a fault."""
+
+    __slots__ = ("_outage", "failed")
+
+    def __init__(self, outage: Outage) -> None:
+        self._outage = outage
+        self.failed = False
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> bool:
+        self.failed = isinstance(error, FAULTS)
+        if error is None:
+            self._outage.ended()
+        elif self.failed:
+            self._outage.began(error)
+        return self.failed

@@ -9,8 +9,8 @@ those of the others that did.
 import asyncio
 import fcntl
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ import msgspec
 from gateway import exposition
 from gateway.metering.tally import Sums
 from gateway.outage import Outage
+from sardeenz.locks import locked
 
 PUBLISH_SECONDS = 5.0
 
@@ -49,14 +50,10 @@ class Scrape:
     async def page(self) -> bytes:
         """All processes' numbers as Prometheus text; this process's alone where the folder cannot be used."""
         async with self._turn:
-            own = self._own()
-            try:
-                found = await asyncio.to_thread(self._exchange, msgspec.msgpack.encode(own))
-            except OSError as error:
-                self.outage.began(error)
-                return exposition.text(own)
-            self.outage.ended()
-        return exposition.text(found)
+            sums = own = self._own()
+            with self.outage.watch():
+                sums = await asyncio.to_thread(self._exchange, msgspec.msgpack.encode(own))
+        return exposition.text(sums)
 
     async def keep_publishing(self) -> None:
         """Write our numbers every few seconds: a process that is killed loses no more than that."""
@@ -67,12 +64,8 @@ class Scrape:
     async def publish(self) -> None:
         """Write them now; also the last thing to do."""
         async with self._turn:  # an older state never replaces a newer one
-            try:
+            with self.outage.watch():
                 await asyncio.to_thread(self._write, msgspec.msgpack.encode(self._own()))
-            except OSError as error:
-                self.outage.began(error)
-            else:
-                self.outage.ended()
 
     def _write(self, said: bytes) -> None:
         if self._lock is None:
@@ -137,15 +130,9 @@ def _has_ended(path: Path) -> bool:
     return True
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> AbstractContextManager[bool]:
     """One reader at a time: two would bury the same process twice."""
-    lock = os.open(folder / f"{_ENDED}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
+    return locked(folder / f"{_ENDED}.lock")
 
 
 def _replace(path: Path, data: bytes) -> None:

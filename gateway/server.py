@@ -27,7 +27,7 @@ from gateway.loops import Loops
 from gateway.metering.meter import Meter, Record
 from gateway.metering.refused import Refused
 from gateway.metering.tally import Sums
-from gateway.outage import FAULTS, Outage
+from gateway.outage import Outage
 from gateway.proxy import Proxy
 from gateway.routing.table import Announcements, LoadAliases, LoadRoutes, Router
 from gateway.scrape import Scrape
@@ -192,14 +192,10 @@ class Gateway:
     async def _page(self) -> bytes:
         """The metrics: the gateway's own, then what rows and devices say, as long as they can be read."""
         own = await self.scrape.page()
-        try:
+        with self._reading_fleet.watch():
             async with asyncio.timeout(FLEET_SECONDS):
-                fleet = await self._fleet_metrics()
-        except FAULTS as error:
-            self._reading_fleet.began(error)
-            return own
-        self._reading_fleet.ended()
-        return own + fleet
+                return own + await self._fleet_metrics()
+        return own
 
     async def _models(self, name: str, key: KnownKey) -> bytes:
         """The list, or one card; from the table, so asking wakes nothing."""
@@ -323,13 +319,10 @@ class Gateway:
         rows = self.refused.news()
         if rows is None:
             return
-        try:
+        with self._telling.watch() as attempt:
             await self._needs.write_refused(self.gateway_id, rows)
-        except FAULTS as error:
+        if attempt.failed:
             self.refused.unsaid()
-            self._telling.began(error)
-        else:
-            self._telling.ended()
 
     async def _flush(self) -> None:
         """Write usage, once at a time. Shielded: a batch that a thread is writing would be written again."""
@@ -345,12 +338,8 @@ class Gateway:
             self.limiter.mark()
             await self._flush()
             now = datetime.now(UTC)
-            try:
+            with self._summing.watch():
                 keys, teams = await self._needs.spent(now)
-            except FAULTS as error:
-                self._summing.began(error)
-            else:
-                self._summing.ended()
                 self.limiter.set_spent(keys, teams, now.timestamp())
             await asyncio.sleep(SUM_SECONDS)
 

@@ -82,13 +82,10 @@ class StoredResponses:
         if not self._unsaved:
             return
         batch, self._unsaved = self._unsaved, {}
-        try:
+        with self.outage.watch() as attempt:
             await self._save(batch)
-        except FAULTS as error:
-            self.outage.began(error)
+        if attempt.failed:
             self._unsaved = batch | self._unsaved
-        else:
-            self.outage.ended()
 
 
 def _owner(key: KnownKey) -> str:

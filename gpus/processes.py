@@ -113,12 +113,10 @@ def _wait_visible(pid: int, marker: str) -> None:
     The kernel closes the pipe that Popen waits for before it lays out the new environment: for that moment, which a
     busy machine stretches, the engine would look as if it were not there.
     """
-    entry = f"{MARKER}={marker}".encode()
     deadline = time.monotonic() + VISIBLE_SECONDS
     while start_time(pid) is not None and time.monotonic() < deadline:
-        with suppress(OSError):
-            if entry in (PROC / str(pid) / "environ").read_bytes().split(b"\0"):
-                return
+        if variable(pid, MARKER) == marker:
+            return
         time.sleep(0.001)
 
 
@@ -299,6 +297,14 @@ def _read_marks(stat: _Stat) -> _Marks:
     if raw:
         _marks[stat.image] = found
     return found
+
+
+def variable(pid: int, name: str) -> str | None:
+    """A variable that a process was started with; None where there is none, or no process that we may read."""
+    try:
+        return _value((PROC / str(pid) / "environ").read_bytes(), name)
+    except OSError:
+        return None
 
 
 def _value(environ: bytes, name: str) -> str | None:

@@ -5,17 +5,16 @@ counts for nothing, so a killed engine frees its memory as on a real device, and
 device cannot know (utilisation, temperature, power) is None.
 """
 
-import fcntl
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpus import processes
 from gpus.errors import InvalidGpus, SimulatedOutOfMemory
 from gpus.readings import DeviceProcess, DeviceReading
+from sardeenz.locks import locked
 
 GPUS = "SARDEENZ_SIMULATED_GPUS"
 """The variable that tells an engine the sizes of the simulated devices, as `2x80GiB`."""
@@ -75,7 +74,7 @@ class Claim:
 
     def set(self, size_bytes: int) -> None:
         """Hold exactly this much from now on, or raise SimulatedOutOfMemory and hold what was held."""
-        with _locked(self._directory):
+        with locked(self._directory / ".lock"):  # or two could both fit into the same free bytes
             held = _claims(self._directory)
             others = sum(held.values()) - held.get(self.pid, 0)
             if self.memory_bytes is not None and size_bytes > max(self.memory_bytes - others, held.get(self.pid, 0)):
@@ -139,14 +138,6 @@ def _declared_size(uuid: str) -> int | None:
     match, spec = _INDEX.match(uuid), os.environ.get(GPUS, "")
     devices = parse(spec) if spec else []
     return devices[int(match[1])].memory_bytes if match and int(match[1]) < len(devices) else None
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """One claim at a time per device, or two could both fit into the same free bytes."""
-    with open(directory / ".lock", "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _gib(size_bytes: int) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from gateway.errors import InvalidApiKey, KeysUnavailable, MissingScope
 from gateway.limits.limiter import KnownTeam, Quota
-from gateway.outage import FAULTS, Outage
+from gateway.outage import Outage
 
 PREFIX = "sk-srdz-"
 SHOWN_CHARACTERS = len(PREFIX) + 6
@@ -103,15 +103,10 @@ class Keys:
 
     async def _read(self) -> None:
         began = time.monotonic()
-        try:
-            found = await self._load_keys()
-        except FAULTS as error:
-            self.outage.began(error)
-        else:
-            self._known = {key.digest: key for key in found}
+        with self.outage.watch():
+            self._known = {key.digest: key for key in await self._load_keys()}
             self._seen = {}
             self.loaded = True
-            self.outage.ended()
         self._read_began = began
 
     async def keep_current(self) -> None:

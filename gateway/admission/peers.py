@@ -20,7 +20,7 @@ import msgspec
 
 from gateway.admission.places import NOBODY, Demand, targets
 from gateway.limits.limiter import Limiter, Uses
-from gateway.outage import FAULTS, Outage
+from gateway.outage import Outage
 
 __all__ = ["Demand", "Exchange", "Peers"]
 
@@ -113,16 +113,13 @@ class Peers:
         claims = {number: max(target, demands[number].in_flight) for number, target in targets.items()}
         self._turn += 1
         said = Said(self._turn, self._limiter.said(), demands, claims, self.in_flight())
-        try:
+        with self.outage.watch() as attempt:
             async with asyncio.timeout(EXCHANGE_LIMIT_SECONDS):
                 fields = await self._exchange(self._gateway_id, msgspec.json.encode(said))
-        except FAULTS as error:
-            self.outage.began(error)
-            self._go_on_alone()
-        else:
-            self.outage.ended()
             self._hear(fields)
             self._raise(targets, demands)
+        if attempt.failed:
+            self._go_on_alone()
         self._limiter.hear({name: other.uses for name, other in self._others.items()})
         elsewhere: Counter[str] = Counter()
         for other in self._others.values():

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from gateway.admission.holds import Holds
 from gateway.metering.meter import Meter
-from gateway.outage import FAULTS, Outage
+from gateway.outage import Outage
 from gateway.routing.table import Router
 from gateway.routing.targets import Target
 
@@ -62,21 +62,15 @@ class Reporter:
         async with self._turn:
             leases = self._router.leases()
             shown = self._router.table.markers if routes is None else routes
-            try:
+            with self.outage.watch():
                 async with asyncio.timeout(REPORT_SECONDS):
                     await self._report(self.gateway_id, shown, leases, self.waiting(), self._meter.written_until)
-            except FAULTS as error:
-                self.outage.began(error)
-            else:
-                self.outage.ended()
 
     async def withdraw(self, forget: Callable[[str], Awaitable[None]]) -> None:
         """Take the report back: this process is gone in order and holds nothing."""
-        try:
+        with self.outage.watch():
             async with asyncio.timeout(REPORT_SECONDS):
                 await forget(self.gateway_id)
-        except FAULTS as error:
-            self.outage.began(error)
 
     async def keep_telling(self) -> None:
         """Once a second, and at once when asked."""
@@ -97,9 +91,8 @@ class Reporter:
         self._used = set()
         if not used:
             return
-        try:
+        with self.outage.watch() as attempt:
             async with asyncio.timeout(REPORT_SECONDS):
                 await self._touch(used)
-        except FAULTS as error:
-            self.outage.began(error)
+        if attempt.failed:
             self._used |= used

@@ -12,7 +12,7 @@ from gateway.capture.captured import Capture
 from gateway.capture.redaction import redact
 from gateway.capture.transcript import told
 from gateway.metering.meter import Record
-from gateway.outage import FAULTS, Outage
+from gateway.outage import Outage
 from gateway.routing.table import Route
 from gateway.wire.copies import Copy, Kept
 
@@ -132,13 +132,9 @@ class Recorder:
             await self._try_to_write(list(self._unwritten))
 
     async def _try_to_write(self, waiting: Sequence[Capture]) -> None:
-        try:
+        with self.outage.watch():
             async with asyncio.timeout(WRITE_LIMIT_SECONDS):
                 await self._write(waiting)
-        except FAULTS as error:
-            self.outage.began(error)
-        else:
-            self.outage.ended()
             self.counts["kept"] += len(waiting)
             self._unwritten.clear()
 

@@ -254,13 +254,10 @@ class Router:
             self._read_ended = None
 
     async def _refresh(self) -> None:
-        try:
+        rows = self._rows
+        with self.loading.watch():
             rows = (tuple(await self._load_routes()), tuple(await self._load_aliases()))
-        except FAULTS as error:
-            self.loading.began(error)
-            return
-        self.loading.ended()
-        if rows != self._rows:
+        if rows is not None and rows != self._rows:
             await self._adopt(rows)
 
     async def _adopt(self, rows: tuple[tuple[RouteRow, ...], tuple[AliasRow, ...]]) -> None:

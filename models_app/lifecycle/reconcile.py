@@ -3,11 +3,9 @@
 The queue gives order, the file lock gives safety, the compare-and-swap gives truth.
 """
 
-import fcntl
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -29,6 +27,7 @@ from models_app.lifecycle.setbacks import Setback, Setbacks
 from models_app.memory import placement, reclaim
 from models_app.models import Replica
 from models_app.states import TRANSIENT, Goal, State
+from sardeenz.locks import locked
 
 BUDGET_SECONDS = 1.0
 SHORTEST_PAUSE_SECONDS = 0.01
@@ -308,15 +307,8 @@ def _under_way(replica: Replica) -> bool:
     )
 
 
-@contextmanager
-def _only_one(uuid: str) -> Iterator[bool]:
+def _only_one(uuid: str) -> AbstractContextManager[bool]:
     """Whether we hold this GPU's lock: a second worker started by mistake does nothing."""
     folder = settings.DATA_DIR / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f"{uuid}.lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+    return locked(folder / f"{uuid}.lock", wait=False)

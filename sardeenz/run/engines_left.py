@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 from gpus import ended, kvcached, processes
-from gpus.processes import EngineProcess
 
 
 def count(installation: str) -> int:
@@ -21,7 +20,7 @@ def stop(installation: str, segment_dir: Path, *, seconds: float) -> None:
     """TERM every engine, KILL what is left after `seconds`, and sweep their segments."""
     engines = processes.find_all(installation)
     ended.remember(engines)
-    names = {name for engine in engines.values() if (name := _ipc_name(engine))}
+    names = {name for each in engines.values() if (name := processes.variable(each.pid, "KVCACHED_IPC_NAME"))}
     for engine in engines.values():
         processes.terminate(engine)
     deadline = time.monotonic() + seconds
@@ -32,12 +31,3 @@ def stop(installation: str, segment_dir: Path, *, seconds: float) -> None:
         time.sleep(0.05)
     for name in names:
         kvcached.sweep(segment_dir, name)
-
-
-def _ipc_name(engine: EngineProcess) -> str | None:
-    try:
-        entries = Path(f"/proc/{engine.pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return None
-    prefix = b"KVCACHED_IPC_NAME="
-    return next((entry[len(prefix) :].decode() for entry in entries if entry.startswith(prefix)), None)

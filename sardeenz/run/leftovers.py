@@ -65,16 +65,12 @@ def retire(data_dir: Path) -> list[str]:
 
 
 def _service(pid: int, tag: str) -> str | None:
-    prefix = f"{services.MARKER}={tag}:".encode()
     with suppress(OSError):
         shown = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode(errors="replace")
         if name := services.named(shown, tag):
             return name
-        entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        if any(entry.startswith(b"SARDEENZ_REPLICA=") for entry in entries):
-            return None
-        return next((entry[len(prefix) :].decode() for entry in entries if entry.startswith(prefix)), None)
-    return None
+    of, _, name = (processes.variable(pid, services.MARKER) or "").partition(":")
+    return name if of == tag and processes.variable(pid, processes.MARKER) is None else None
 
 
 def _parent(pid: int) -> int:

@@ -1,6 +1,5 @@
 """`sardeenz up`: everything of one installation, or one more node of it, until Ctrl-C."""
 
-import fcntl
 import json
 import signal
 import socket
@@ -22,6 +21,7 @@ from gpus.installation import installation_id
 from sardeenz import env
 from sardeenz.cli import config
 from sardeenz.cli.output import examples
+from sardeenz.locks import locked
 from sardeenz.run import banner, embedded, engines_left, forks, leftovers, services
 from sardeenz.run.supervise import Supervisor, SupervisorFailed
 
@@ -252,11 +252,9 @@ def _managed(command: str, options: dict[str, Any]) -> str:
 def _alone(data_dir: Path) -> Iterator[None]:
     """Hold the data directory, so that two starts do not retire each other's processes."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    with (data_dir / "up.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CannotStart(f"it already runs from {env.text('SARDEENZ_DATA_DIR', str(data_dir))}") from None
+    with locked(data_dir / "up.lock", wait=False) as ours:
+        if not ours:
+            raise CannotStart(f"it already runs from {env.text('SARDEENZ_DATA_DIR', str(data_dir))}")
         yield
 
 

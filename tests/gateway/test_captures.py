@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from redis import ConnectionError as RedisAway
 
-from gateway.capture import captured, recorder
+from gateway.capture import recorder
 from gateway.capture.captured import Capture
 from gateway.limits.limiter import KnownTeam, Quota
+from gateway.wire import copies
 from tests.gateway.conftest import KEY, World, known, until
 from tests.gateway.engines import Engine, Exchange
 
@@ -234,7 +235,7 @@ async def test_only_so_many_bytes_are_held(world: World, run, engine: Engine, mo
 async def test_a_long_answer_keeps_both_its_ends(
     world: World, run, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(captured, "END_BYTES", 4096)
+    monkeypatch.setattr(copies, "END_BYTES", 4096)
     words = [f"word-{number} " for number in range(1000)]
     engine.behaviour = streaming(*words)
     world.serve("m", engine, capture_until=soon())

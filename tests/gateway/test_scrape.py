@@ -23,7 +23,7 @@ import django
 
 django.setup()
 from gateway.scrape import Scrape
-from gateway.tally import Sums
+from gateway.metering.tally import Sums
 asyncio.run(Scrape(Path(sys.argv[1]), "child", lambda: Sums(dropped=5, gauges={"in_flight": 3})).publish())
 print("ready", flush=True)
 sys.stdin.read()
