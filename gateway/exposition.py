@@ -23,7 +23,7 @@ _GAUGES = {
     "processes": "Gateway processes behind this port.",
     "in_flight": "Requests an engine works on.",
     "waiting": "Requests that wait for a model to be ready or less busy.",
-    "waiting_bytes": "Their bodies.",
+    "waiting_bytes": "Bytes of the bodies of requests that wait.",
 }
 
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error
 
-from sardeenz import otel
+from sardeenz import env, otel
 
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -64,7 +64,15 @@ def traces(app_configs: Sequence[AppConfig] | None, **_: object) -> list[CheckMe
     return [checks.Warning("calls are not traced", hint=why, id="sardeenz.W004")] if why else []
 
 
+def names(app_configs: Sequence[AppConfig] | None, **_: object) -> list[CheckMessage]:
+    """A setting under an old name is read for one more release."""
+    return [
+        checks.Warning(f"{old} has another name now", hint=f"call it {name}", id="sardeenz.W005")
+        for old, name in env.OUTDATED.items()
+    ]
+
+
 def register_all() -> None:
     """Make them part of `manage.py check`."""
-    for check in (ports, shared_servers, public_hosts, durations, traces):
+    for check in (ports, shared_servers, public_hosts, durations, traces, names):
         checks.register(check, "sardeenz")

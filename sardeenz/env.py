@@ -12,12 +12,22 @@ from django.core.exceptions import ImproperlyConfigured
 
 from sardeenz import sizes
 
+OUTDATED: dict[str, str] = {}
+"""Variables that are set under a name they no longer have, and the name they have now."""
 _SOCKET_PATH_BYTES = 100  # the kernel allows 107
 
 
 def text(name: str, default: str) -> str:
     """The variable's text, or `default` when it is unset or empty."""
     return os.environ.get(name) or default
+
+
+def renamed(name: str, *, old: str) -> str:
+    """The name under which the setting is to be read: the old one where only that is set, for one more release."""
+    if os.environ.get(old) and not os.environ.get(name):
+        OUTDATED[old] = name
+        return old
+    return name
 
 
 def flag(name: str, default: bool) -> bool:

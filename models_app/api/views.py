@@ -76,7 +76,7 @@ class ReplicaViewSet(viewsets.GenericViewSet[Replica]):
     def list(self, request: Request) -> Response:
         """Every replica; `?deployment=<id>` for those of one deployment."""
         found = rows.replicas()
-        if deployment := _number(request, "deployment"):
+        if (deployment := _number(request, "deployment")) is not None:
             found = found.filter(deployment=deployment)
         page = self.paginate_queryset(found) or []
         return self.get_paginated_response([rows.replica_row(replica) for replica in page])
@@ -171,7 +171,7 @@ class TransitionViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Transitio
     def list(self, request: Request) -> Response:
         """Every transition; `?replica=<id>` or `?deployment=<name>` for fewer."""
         found = self.get_queryset()
-        if replica := _number(request, "replica"):
+        if (replica := _number(request, "replica")) is not None:
             found = found.filter(replica=replica)
         if name := request.query_params.get("deployment"):
             found = found.filter(deployment_name=name)

@@ -31,15 +31,15 @@ from models_app.errors import (
 from models_app.lifecycle import verbs
 from models_app.memory import placement
 from models_app.models import Deployment, Replica
-from models_app.policy import swap
-from models_app.policy.swap import Decision, Resident, Sleeper, Snapshot, Verdict
+from models_app.policy import eviction
+from models_app.policy.eviction import Decision, Resident, Sleeper, Snapshot, Verdict
 from models_app.states import Goal, State
 from models_app.traffic import activity
 from models_app.traffic.activity import GatewayReport
 from models_app.traffic.callers import WAITS_FOR_ROOM, Demand
 
 WAITS = WAITS_FOR_ROOM
-DISPLACED = "displaced"
+EVICTED = "evicted"
 RECLAIM_SECONDS = 5.0
 REFUSED_SECONDS = 30.0
 
@@ -135,7 +135,7 @@ def _seek_room(deployment_id: int, actor: str) -> None:
             return  # another gateway was faster
         scene = _Scene(gpus, traffic)
         found = [(row, scene.snapshot(row)) for row in _sleepers(placed) if row in before]
-        choices = [(swap.decide(seen), row, seen) for row, seen in found]
+        choices = [(eviction.decide(seen), row, seen) for row, seen in found]
         if choices:
             decision, row, seen = min(choices, key=lambda choice: _rank(choice[0], choice[1]))
             _carry_out(decision, row, seen, scene.rows, actor)
@@ -156,12 +156,12 @@ def _seek_memory(placed: list[Replica], actor: str) -> None:
         if row is None or row.goal != Goal.READY or row.reason != MemoryHeld.code:
             return
         seen = scene.short_of_memory(row)
-        decision = swap.decide(seen)
+        decision = eviction.decide(seen)
         late = seen.now - seen.wanted.demand.since >= seen.rules.max_wait(seen.wanted.demand.priority)
         if decision.verdict is Verdict.REFUSE and late:
-            stay = swap.kept(decision.residents)
+            stay = eviction.kept(decision.residents)
             raise NoCapacity(f"{row.message}; to stay: {stay}", retry_after_seconds=REFUSED_SECONDS)
-        if decision.verdict is Verdict.DISPLACE:
+        if decision.verdict is Verdict.EVICT:
             _evict(decision, seen, scene.rows, actor)
 
 
@@ -176,7 +176,7 @@ def _traffic() -> Traffic:
         reports = activity.read_reports()
         return Traffic(reports or None, activity.demands(reports), activity.all_last_used())
     except (RedisError, OSError) as error:
-        logger.warning("nobody is displaced: what gateways have in flight is unknown: error=%s", error)
+        logger.warning("nobody is evicted: what gateways have in flight is unknown: error=%s", error)
         return Traffic(None, {}, {})
 
 
@@ -191,7 +191,7 @@ class _Scene:
     def __init__(self, gpus: list[GPU], traffic: Traffic) -> None:
         self.traffic = traffic
         self.now = timezone.now().timestamp()
-        self.rules = swap.Rules(settings.MIN_RESIDENT_SECONDS, settings.SWAP_WAIT_SECONDS)
+        self.rules = eviction.Rules(settings.MIN_RESIDENT_SECONDS, settings.EVICT_WAIT_SECONDS)
         free = placement.free_later(gpus)
         self.free = {gpu.uuid: free[gpu.pk] for gpu in gpus}
         here = Q(reservations__gpu__in=gpus) | Q(deployment__in=traffic.demands)
@@ -273,22 +273,22 @@ def _difference(row: Replica) -> dict[str, int]:
 
 def _carry_out(decision: Decision, row: Replica, seen: Snapshot, rows: list[Replica], actor: str) -> None:
     """Change what the decision names, and tell why."""
-    message = swap.words(seen, decision)
+    message = eviction.words(seen, decision)
     if decision.verdict is Verdict.REFUSE:
         raise _no_capacity(seen, message)
     put_off = _put_off(row)
     if decision.verdict is Verdict.WAKE and row.goal == Goal.READY and not put_off:
         return  # it failed, and its worker starts it again when its back-off is over
-    expected = swap.expected_at(seen, decision)
+    expected = eviction.expected_at(seen, decision)
     told: dict[str, Any] = {
         "message": message,
         "expected_at": datetime.fromtimestamp(expected, UTC) if expected is not None else None,
     }
     if decision.verdict is Verdict.WAIT:
-        _wait(row, told, swap.explain(seen, decision), actor)
+        _wait(row, told, eviction.explain(seen, decision), actor)
         return
     _hold([row])
-    fields = swap.explain(seen, decision)
+    fields = eviction.explain(seen, decision)
     _evict(decision, seen, rows, actor)  # a wake concerns nobody else
     if put_off:
         told["restart_at"] = timezone.now()
@@ -297,12 +297,12 @@ def _carry_out(decision: Decision, row: Replica, seen: Snapshot, rows: list[Repl
 
 def _evict(decision: Decision, seen: Snapshot, rows: list[Replica], actor: str) -> None:
     """Send those to sleep whom the decision names."""
-    reproaches = {one.id: swap.reproach(seen, one) for one in decision.residents}
-    victims = [other for other in rows if other.pk in reproaches]
-    _hold(victims)
-    fields = swap.explain(seen, decision)
-    for victim in victims:
-        _displace(victim, reproaches[victim.pk], fields, actor)
+    reasons = {one.id: eviction.why_evicted(seen, one) for one in decision.residents}
+    evicted = [other for other in rows if other.pk in reasons]
+    _hold(evicted)
+    fields = eviction.explain(seen, decision)
+    for resident in evicted:
+        _send_to_sleep(resident, reasons[resident.pk], fields, actor)
 
 
 def _wait(row: Replica, told: dict[str, Any], fields: dict[str, Any], actor: str) -> None:
@@ -315,17 +315,17 @@ def _wait(row: Replica, told: dict[str, Any], fields: dict[str, Any], actor: str
         verbs.note(row, **told)
 
 
-def _displace(victim: Replica, message: str, fields: dict[str, Any], actor: str) -> None:
+def _send_to_sleep(resident: Replica, message: str, fields: dict[str, Any], actor: str) -> None:
     """Drain, then sleep: at level 1 while host memory lasts, else at level 2."""
     try:
-        placement.check_host_memory(victim, level=1)
+        placement.check_host_memory(resident, level=1)
         level = 1
     except HostMemoryShort:
         level = 2
     verbs.set_goal(
-        victim,
+        resident,
         Goal.SLEEPING,
-        reason=DISPLACED,
+        reason=EVICTED,
         actor=actor,
         message=message,
         fields=fields | {"sleep_level": level},

@@ -7,8 +7,10 @@ import typer
 
 from sardeenz.cli import completion, times
 from sardeenz.cli.client import AsJson, call, replica_id
-from sardeenz.cli.output import emit, examples, say, table
+from sardeenz.cli.output import emit, examples, fail, say, table
 
+FOLLOWED_LINES = 2000
+"""Of a log that is followed, looked at each second: more than an engine writes in one."""
 app = typer.Typer()
 
 
@@ -53,23 +55,25 @@ def logs(
 ) -> None:
     """Print the end of an engine's log; -f follows what the engine writes next."""
     path = f"replicas/{replica_id(name)}/logs"
-    answer = call("GET", path, params={"lines": lines})
     if as_json:
-        return emit(answer)
-    _write(answer["lines"])
+        if follow:
+            fail("--json prints one answer: leave out --follow, or --json")
+        return emit(call("GET", path, params={"lines": lines}))
+    seen = call("GET", path, params={"lines": max(lines, FOLLOWED_LINES) if follow else lines})["lines"]
+    _write(seen[-lines:])
     while follow:
         time.sleep(1.0)
-        after = call("GET", path, params={"lines": 2000})
-        _write(_newer(answer["lines"], after["lines"]))
-        answer = after
+        now = call("GET", path, params={"lines": FOLLOWED_LINES})["lines"]
+        _write(_newer(seen[-FOLLOWED_LINES:], now))
+        seen = now
 
 
 def _newer(old: list[str], new: list[str]) -> list[str]:
-    """The lines of `new` that come after the end of `old`; all of them when the log began anew."""
-    tail = old[-20:]
-    for start in range(len(new) - len(tail), -1, -1):
-        if tail and new[start : start + len(tail)] == tail:
-            return new[start + len(tail) :]
+    """The lines of `new` that come after those of `old`, of which the first may be gone; all if the log began anew."""
+    for gone in range(len(old)):
+        left = len(old) - gone
+        if new[:left] == old[gone:]:
+            return new[left:]
     return new
 
 

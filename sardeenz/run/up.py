@@ -244,7 +244,7 @@ def _manage(command: str, **options: Any) -> str:
 
 def _managed(command: str, options: dict[str, Any]) -> str:
     printed = StringIO()
-    call_command(command, stdout=printed, **options)
+    call_command(command, stdout=printed, skip_checks=False, **options)
     return (printed.getvalue().splitlines() or [""])[-1]
 
 

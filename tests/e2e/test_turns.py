@@ -23,7 +23,7 @@ ARGS = ["--load-seconds", "0.2", "--tokens-per-second", "100"]
 @pytest.fixture
 def stack(service_environment: dict[str, str], tmp_path: Path) -> Iterator[Stack]:
     """Everything running, with turns short enough for a test."""
-    turns = {"SARDEENZ_MIN_RESIDENT_SECONDS": str(RESIDENT_SECONDS), "SARDEENZ_SWAP_WAIT_SECONDS": "0:6"}
+    turns = {"SARDEENZ_MIN_RESIDENT_SECONDS": str(RESIDENT_SECONDS), "SARDEENZ_EVICT_WAIT_SECONDS": "0:6"}
     made = Stack(service_environment | turns | {"SARDEENZ_STOP_SECONDS": "12"}, tmp_path)
     try:
         made.start()
@@ -47,14 +47,14 @@ def two_models(stack: Stack) -> list[Replica]:
 
 
 def stays(replica: Replica) -> list[timedelta]:
-    """How long it was ready each time before it was displaced."""
+    """How long it was ready each time before it was evicted."""
     history = list(Transition.objects.filter(replica=replica).order_by("id"))
     ready = None
     found = []
     for entry in history:
         if entry.new == "ready" and entry.old != "ready":
             ready = entry.at
-        elif entry.reason == "displaced" and ready is not None:
+        elif entry.reason == "evicted" and ready is not None:
             found.append(entry.at - ready)
     return found
 
@@ -97,7 +97,7 @@ def test_a_busy_model_makes_room_when_a_request_has_waited_long_enough_and_no_st
 
     asyncio.run(run())
     assert clients.failed == []
-    displaced = Transition.objects.filter(replica=busy, reason="displaced").earliest("id")
-    assert displaced.fields["wanted"]["name"] == asked_for.deployment.name
-    assert displaced.fields["residents"][0]["in_flight"] > 0
-    assert "of at most 6 s at priority 0" in displaced.message
+    evicted = Transition.objects.filter(replica=busy, reason="evicted").earliest("id")
+    assert evicted.fields["wanted"]["name"] == asked_for.deployment.name
+    assert evicted.fields["residents"][0]["in_flight"] > 0
+    assert "of at most 6 s at priority 0" in evicted.message

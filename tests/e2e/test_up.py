@@ -118,3 +118,20 @@ def _works(url: str, headers: dict[str, str]) -> bool:
         return httpx2.get(url, headers=headers).status_code == 200
     except httpx2.TransportError:
         return False
+
+
+def test_settings_that_cannot_go_together_are_told_before_anything_serves(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    port = str(_free_port())
+    away = ("SARDEENZ_DATABASE_URL", "SARDEENZ_REDIS_URL", "SARDEENZ_SECRET_KEY")
+    environment = {name: value for name, value in os.environ.items() if name not in away} | {
+        "SARDEENZ_DATA_DIR": str(tmp_path),
+        "SARDEENZ_WEB_PORT": port,
+        "SARDEENZ_GATEWAY_PORT": port,
+        "SARDEENZ_GPUS": "simulated:1x80GiB",
+    }
+    argv = [sys.executable, "-m", "sardeenz.cli.main", "up"]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert "the web and the gateway have the same port" in done.stdout + done.stderr
+    assert leftovers.find(tmp_path) == []

@@ -91,13 +91,13 @@ def test_an_idle_model_makes_room_and_both_histories_say_for_whom() -> None:
     idle, wanted = large(State.READY), large(State.SLEEPING)
     say()
     demand.request_ready(wanted.deployment_id)
-    assert now(idle) == (Goal.SLEEPING, "displaced")
+    assert now(idle) == (Goal.SLEEPING, "evicted")
     assert now(wanted) == (Goal.READY, "wake")
     assert wanted.message == f"wakes once `{idle.deployment.name}` made room"
-    told = rf"displaced for `{wanted.deployment.name}`: idle, ready for 10\d s of at least 15 s"
+    told = rf"evicted for `{wanted.deployment.name}`: idle, ready for 10\d s of at least 15 s"
     assert re.search(told, last(idle).message)
     fields = last(idle).fields
-    assert (fields["verdict"], fields["concerns"], fields["sleep_level"]) == ("displace", [idle.pk], 1)
+    assert (fields["verdict"], fields["concerns"], fields["sleep_level"]) == ("evict", [idle.pk], 1)
     assert fields["wanted"]["needs"] == {idle.gpu.uuid: 61 * GIB}
 
 
@@ -117,7 +117,7 @@ def test_a_busy_model_is_left_alone_until_the_oldest_request_has_waited_long_eno
     assert (now(busy)[0], now(wanted)) == (Goal.READY, (Goal.SLEEPING, "waits_for_room"))
     say({busy.marker: 3}, waits(wanted, 31))
     demand.request_ready(wanted.deployment_id)
-    assert (now(busy), now(wanted)) == ((Goal.SLEEPING, "displaced"), (Goal.READY, "wake"))
+    assert (now(busy), now(wanted)) == ((Goal.SLEEPING, "evicted"), (Goal.READY, "wake"))
     assert "the oldest for 31 s of at most 30 s at priority 0" in busy.message
 
 
@@ -126,7 +126,7 @@ def test_what_several_gateways_hold_counts_together() -> None:
     say({busy.marker: 3}, waits(wanted, 1), gateway="one")
     say({}, waits(wanted, 6, priority=-1), gateway="two")
     demand.request_ready(wanted.deployment_id)
-    assert now(busy) == (Goal.SLEEPING, "displaced")
+    assert now(busy) == (Goal.SLEEPING, "evicted")
     assert last(busy).fields["wanted"]["demand"]["count"] == 4
 
 
@@ -153,23 +153,23 @@ def test_the_expected_moment_of_a_wait_is_on_the_row() -> None:
     assert wanted.expected_at == idle.state_at + timedelta(seconds=15 + 2)
 
 
-def test_a_displaced_model_competes_again_and_does_not_simply_turn_back() -> None:
-    displaced, wanted = large(State.READY), large(State.SLEEPING)
+def test_a_evicted_model_competes_again_and_does_not_simply_turn_back() -> None:
+    evicted, wanted = large(State.READY), large(State.SLEEPING)
     say()
     demand.request_ready(wanted.deployment_id)
-    Replica.objects.filter(pk=displaced.pk).update(state=State.DRAINING, deadline_at=timezone.now())
-    demand.request_ready(displaced.deployment_id)
-    assert now(displaced) == (Goal.SLEEPING, "waits_for_room")
+    Replica.objects.filter(pk=evicted.pk).update(state=State.DRAINING, deadline_at=timezone.now())
+    demand.request_ready(evicted.deployment_id)
+    assert now(evicted) == (Goal.SLEEPING, "waits_for_room")
     assert now(wanted)[0] == Goal.READY
 
 
-def test_a_displaced_model_turns_back_when_its_place_is_free_after_all() -> None:
-    displaced, wanted = large(State.READY), large(State.SLEEPING)
+def test_a_evicted_model_turns_back_when_its_place_is_free_after_all() -> None:
+    evicted, wanted = large(State.READY), large(State.SLEEPING)
     say()
     demand.request_ready(wanted.deployment_id)
     verbs.stop(Replica.objects.get(pk=wanted.pk), actor="ada")
-    demand.request_ready(displaced.deployment_id)
-    assert now(displaced) == (Goal.READY, "wake")
+    demand.request_ready(evicted.deployment_id)
+    assert now(evicted) == (Goal.READY, "wake")
 
 
 @pytest.mark.parametrize("fields", [{"pinned": True}, {"sleep_enabled": False}])
@@ -182,13 +182,13 @@ def test_a_request_is_refused_where_nobody_may_make_room(fields: dict[str, bool]
     assert now(kept)[0] == Goal.READY
 
 
-def test_nobody_is_displaced_while_no_gateway_is_heard() -> None:
+def test_nobody_is_evicted_while_no_gateway_is_heard() -> None:
     idle, wanted = large(State.READY), large(State.SLEEPING)
     demand.request_ready(wanted.deployment_id)
     assert (now(idle)[0], now(wanted)) == (Goal.READY, (Goal.SLEEPING, "waits_for_room"))
 
 
-def test_nobody_is_displaced_while_redis_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_is_evicted_while_redis_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     idle, wanted = large(State.READY), large(State.SLEEPING)
     say()
     monkeypatch.setattr(activity, "client", lambda: redis.Redis(unix_socket_path="/nonexistent"))
@@ -204,7 +204,7 @@ def test_a_report_without_word_of_who_waits_is_understood() -> None:
     assert (report.leases, report.waiting, report.written_until) == ({"1:1": 2}, {}, 0.0)
 
 
-def test_where_host_memory_is_short_the_displaced_one_sleeps_at_level_2() -> None:
+def test_where_host_memory_is_short_the_evicted_one_sleeps_at_level_2() -> None:
     factories.gpu(node=factories.node(sleep_budget_bytes=61 * GIB))
     idle, wanted = large(State.READY), large(State.SLEEPING)
     say()
@@ -237,7 +237,7 @@ def test_the_model_that_has_waited_longer_goes_first() -> None:
     demand.request_ready(wanted.deployment_id)
     assert (now(idle)[0], now(wanted)) == (Goal.READY, (Goal.SLEEPING, "waits_for_room"))
     demand.request_ready(older.deployment_id)
-    assert (now(idle)[1], now(older)[0]) == ("displaced", Goal.READY)
+    assert (now(idle)[1], now(older)[0]) == ("evicted", Goal.READY)
 
 
 def test_a_sleeper_waits_for_those_who_make_room_and_sleeps_on_when_they_do_not() -> None:
@@ -268,7 +268,7 @@ def test_of_many_callers_at_once_one_decision_comes() -> None:
     idle, first, second = large(State.READY), large(State.SLEEPING), large(State.SLEEPING)
     say()
     meet(*[lambda row=row: demand.request_ready(row.deployment_id) for row in (first, second) * 4])
-    assert now(idle) == (Goal.SLEEPING, "displaced")
+    assert now(idle) == (Goal.SLEEPING, "evicted")
     assert sorted([now(first)[0], now(second)[0]]) == [Goal.READY, Goal.SLEEPING]
     assert Transition.objects.filter(reason="wake").count() == 1
 

@@ -35,7 +35,7 @@ def test_an_idle_neighbour_is_evicted_for_it(state: State) -> None:
     idle, wanted = large(State.READY), dead(state)
     say()
     demand.request_ready(wanted.deployment_id)
-    assert now(idle) == (Goal.SLEEPING, "displaced")
+    assert now(idle) == (Goal.SLEEPING, "evicted")
     assert now(wanted) == (Goal.READY, "wake")
     assert wanted.message == f"starts once `{idle.deployment.name}` made room"
     assert last(idle).fields["wanted"]["needs"] == {idle.gpu.uuid: 62 * GIB}
@@ -49,7 +49,7 @@ def test_a_busy_neighbour_is_left_alone_until_the_requests_have_waited_long_enou
     assert (now(busy)[0], now(wanted)) == (Goal.READY, (Goal.SLEEPING, "waits_for_room"))
     say({busy.marker: 3}, waits(wanted, 31))
     demand.request_ready(wanted.deployment_id)
-    assert (now(busy), now(wanted)) == ((Goal.SLEEPING, "displaced"), (Goal.READY, "wake"))
+    assert (now(busy), now(wanted)) == ((Goal.SLEEPING, "evicted"), (Goal.READY, "wake"))
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.STOPPED])
@@ -95,7 +95,7 @@ def test_one_that_served_and_lost_its_room_takes_it_back_when_a_request_asks() -
     idle, wanted = large(State.READY), dead(goal=Goal.READY, reason=NoCapacity.code)
     say()
     demand.request_ready(wanted.deployment_id)
-    assert now(idle) == (Goal.SLEEPING, "displaced")
+    assert now(idle) == (Goal.SLEEPING, "evicted")
     assert now(wanted) == (Goal.READY, "wake")
     assert wanted.restart_at is not None
     assert wanted.restart_at <= timezone.now()
@@ -136,4 +136,4 @@ def test_after_a_restart_of_everything_those_who_take_turns_load_one_after_the_o
         state=State.READY, deadline_at=None, state_at=timezone.now() - timedelta(seconds=60)
     )
     demand.request_ready(slept.deployment_id)
-    assert (now(served), now(slept)) == ((Goal.SLEEPING, "displaced"), (Goal.READY, "wake"))
+    assert (now(served), now(slept)) == ((Goal.SLEEPING, "evicted"), (Goal.READY, "wake"))

@@ -207,7 +207,7 @@ def test_a_busy_holder_is_evicted_when_the_requests_have_waited_long_enough(devi
     assert now(holder)[0] == Goal.READY
     say({holder.marker: 5}, waits(wanted, 31))
     demand.request_ready(wanted.deployment_id)
-    assert now(holder) == (Goal.SLEEPING, "displaced")
+    assert now(holder) == (Goal.SLEEPING, "evicted")
     assert "the oldest for 31 s of at most 30 s at priority 0" in holder.message
     assert now(wanted) == (Goal.READY, "waits_for_memory")
 
@@ -219,7 +219,7 @@ def test_an_idle_holder_may_shrink_before_it_is_evicted(device: Claim) -> None:
     assert now(holder)[0] == Goal.READY
     Transition.objects.filter(replica=wanted).update(at=timezone.now() - timedelta(seconds=6))
     demand.request_ready(wanted.deployment_id)
-    assert now(holder) == (Goal.SLEEPING, "displaced")
+    assert now(holder) == (Goal.SLEEPING, "evicted")
 
 
 def test_beside_a_pinned_holder_a_request_waits_as_long_as_it_may_and_is_told_who_stays(device: Claim) -> None:

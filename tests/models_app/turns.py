@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field, replace
 
-from models_app.policy import swap
-from models_app.policy.swap import Resident, Rules, Sleeper, Snapshot, Verdict
+from models_app.policy import eviction
+from models_app.policy.eviction import Resident, Rules, Sleeper, Snapshot, Verdict
 from models_app.traffic.callers import Demand
 
 GPU = "GPU-0"
@@ -58,7 +58,7 @@ class World:
         self.size, self.engines, self.rules = size, engines, rules
         self.requests = sorted(requests, key=lambda request: request.at)
         self.now = 0.0
-        self.displaced: list[tuple[Engine, float]] = []
+        self.evicted: list[tuple[Engine, float]] = []
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
@@ -107,13 +107,13 @@ class World:
         """What `request_ready` does."""
         if engine.headed == "ready":
             return
-        decision = swap.decide(self.snapshot(engine))
+        decision = eviction.decide(self.snapshot(engine))
         assert decision.verdict is not Verdict.REFUSE
         if decision.verdict is Verdict.WAIT:
             return
         for resident in decision.residents:
             other = self.engine(resident.name)
-            self.displaced.append((other, self.now - other.since))
+            self.evicted.append((other, self.now - other.since))
             other.headed = "sleeping"
         engine.headed = "ready"
 

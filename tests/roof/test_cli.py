@@ -100,3 +100,5 @@ def test_following_a_log_shows_each_line_once() -> None:
     assert read._newer(["a", "b"], ["a", "b", "c"]) == ["c"]
     assert read._newer(["a", "b"], ["x"]) == ["x"]
     assert read._newer([], ["a"]) == ["a"]
+    assert read._newer(["a", "b", "c"], ["b", "c", "d"]) == ["d"], "the first has left the window"
+    assert read._newer(["x"], ["x", "y", "x", "z"]) == ["y", "x", "z"], "a line may come again"

@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+from http import HTTPStatus
 
 _PID = os.getpid()
 
@@ -25,9 +26,7 @@ def raw(process: str, text: str) -> None:
 
 def access(client: tuple[str, int], method: str, target: str, status: int) -> None:
     """The line is written as uvicorn's access log writes each answered request."""
-    phrase = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed"}.get(
-        status, "Internal Server Error"
-    )
+    phrase = HTTPStatus(status).phrase
     place = f"{client[0]}:{client[1]}"
     _write([f'(APIServer pid={_PID}) INFO:     {place} - "{method} {target} HTTP/1.1" {status} {phrase}'])
 

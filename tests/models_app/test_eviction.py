@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models_app.policy import swap
-from models_app.policy.swap import Resident, Rules, Sleeper, Snapshot, Verdict, Why
+from models_app.policy import eviction
+from models_app.policy.eviction import Resident, Rules, Sleeper, Snapshot, Verdict, Why
 from models_app.traffic.callers import Demand
 from tests.models_app.turns import ASK_SECONDS, GPU, TICK_SECONDS, Engine, Request, World
 
@@ -46,111 +46,111 @@ def test_the_nearest_entry_at_or_below_a_priority_holds_for_it(priority: int, ex
 
 
 def test_where_there_is_room_nobody_moves() -> None:
-    assert swap.decide(seen(resident(), free=60)).verdict is Verdict.WAKE
+    assert eviction.decide(seen(resident(), free=60)).verdict is Verdict.WAKE
 
 
-def test_an_idle_resident_is_displaced_at_once() -> None:
-    decision = swap.decide(seen(resident()))
-    assert (decision.verdict, [one.id for one in decision.residents]) == (Verdict.DISPLACE, [2])
+def test_an_idle_resident_is_evicted_at_once() -> None:
+    decision = eviction.decide(seen(resident()))
+    assert (decision.verdict, [one.id for one in decision.residents]) == (Verdict.EVICT, [2])
 
 
 def test_an_idle_resident_has_its_minimum_residency_first() -> None:
-    decision = swap.decide(seen(resident(ready_at=NOW - 5)))
+    decision = eviction.decide(seen(resident(ready_at=NOW - 5)))
     assert (decision.verdict, decision.why, decision.until) == (Verdict.WAIT, Why.RESIDENCY, NOW + 10)
 
 
 def test_the_minimum_residency_is_twice_what_the_swap_costs() -> None:
     slow = resident(ready_at=NOW - 20, sleep_seconds=6.0, wake_seconds=9.0)
-    assert swap.decide(seen(slow)).until == NOW + 10
+    assert eviction.decide(seen(slow)).until == NOW + 10
 
 
 @pytest.mark.parametrize("fields", [{"in_flight": 1}, {"waiting": 1}])
 def test_a_busy_resident_stays_until_the_maximum_wait_is_over(fields: dict[str, int]) -> None:
     busy = resident(**fields)
-    decision = swap.decide(seen(busy, wanted=waited(12)))
+    decision = eviction.decide(seen(busy, wanted=waited(12)))
     assert (decision.verdict, decision.why, decision.until) == (Verdict.WAIT, Why.MAX_WAIT, NOW + 18)
-    assert swap.decide(seen(busy, wanted=waited(30))).verdict is Verdict.DISPLACE
+    assert eviction.decide(seen(busy, wanted=waited(30))).verdict is Verdict.EVICT
 
 
 def test_an_urgent_request_waits_less_but_not_less_than_the_residency() -> None:
-    assert swap.decide(seen(resident(in_flight=1), wanted=waited(5, -1))).verdict is Verdict.DISPLACE
-    decision = swap.decide(seen(resident(in_flight=1, ready_at=NOW - 1), wanted=waited(500, -1)))
+    assert eviction.decide(seen(resident(in_flight=1), wanted=waited(5, -1))).verdict is Verdict.EVICT
+    decision = eviction.decide(seen(resident(in_flight=1, ready_at=NOW - 1), wanted=waited(500, -1)))
     assert (decision.why, decision.until) == (Why.RESIDENCY, NOW + 14)
 
 
 @pytest.mark.parametrize("fields", [{"pinned": True}, {"sleep_enabled": False}])
-def test_who_may_not_be_displaced_is_named_in_the_refusal(fields: dict[str, bool]) -> None:
+def test_who_may_not_be_evicted_is_named_in_the_refusal(fields: dict[str, bool]) -> None:
     scene = seen(resident(**fields), wanted=waited(9999))
-    decision = swap.decide(scene)
+    decision = eviction.decide(scene)
     assert (decision.verdict, decision.residents) == (Verdict.REFUSE, scene.residents)
     scene = replace(scene, wanted=replace(scene.wanted, needs={GPU: 60 << 30}), free={GPU: 10 << 30})
-    assert "60 GiB are needed, its GPU has 10 GiB free; what has to stay: `model-2`" in swap.words(scene, decision)
+    assert "60 GiB are needed, its GPU has 10 GiB free; what has to stay: `model-2`" in eviction.words(scene, decision)
 
 
 def test_what_is_larger_than_the_gpu_is_refused() -> None:
-    assert swap.decide(seen(resident(), wanted=sleeper(needs={GPU: 71}))).verdict is Verdict.REFUSE
+    assert eviction.decide(seen(resident(), wanted=sleeper(needs={GPU: 71}))).verdict is Verdict.REFUSE
 
 
 @pytest.mark.parametrize(
     ("fields", "why"), [({"ready_at": None}, Why.NOT_READY), ({"in_flight": None, "waiting": None}, Why.UNKNOWN)]
 )
-def test_nobody_is_displaced_while_it_wakes_or_is_not_known_to_be_idle(fields: dict[str, None], why: Why) -> None:
-    decision = swap.decide(seen(resident(**fields), wanted=waited(9999)))
+def test_nobody_is_evicted_while_it_wakes_or_is_not_known_to_be_idle(fields: dict[str, None], why: Why) -> None:
+    decision = eviction.decide(seen(resident(**fields), wanted=waited(9999)))
     assert (decision.verdict, decision.why, decision.until) == (Verdict.WAIT, why, None)
 
 
 def test_of_several_the_lower_priority_goes_and_then_the_cheaper_swap() -> None:
     cheap, dear = resident(2), resident(3, wake_seconds=9.0)
-    assert swap.decide(seen(dear, cheap)).residents == (cheap,)
+    assert eviction.decide(seen(dear, cheap)).residents == (cheap,)
     kept = resident(2, priority=5)
-    assert swap.decide(seen(dear, kept)).residents == (dear,)
+    assert eviction.decide(seen(dear, kept)).residents == (dear,)
 
 
 def test_who_was_used_lately_stays() -> None:
     lately, long_ago = resident(2, used_at=NOW - 1), resident(3, used_at=NOW - 90)
-    assert swap.decide(seen(lately, long_ago)).residents == (long_ago,)
+    assert eviction.decide(seen(lately, long_ago)).residents == (long_ago,)
 
 
 def test_every_gpu_of_a_wide_model_must_have_room() -> None:
     wanted = sleeper(needs={"GPU-0": 60, "GPU-1": 60})
     one, other = resident(2), resident(3, frees={"GPU-1": 60})
     scene = Snapshot(NOW, RULES, {"GPU-0": 10, "GPU-1": 10}, wanted, (one, other))
-    assert swap.decide(scene).residents == (one, other)
-    assert swap.decide(replace(scene, residents=(one,))).verdict is Verdict.REFUSE
+    assert eviction.decide(scene).residents == (one, other)
+    assert eviction.decide(replace(scene, residents=(one,))).verdict is Verdict.REFUSE
 
 
 def test_who_has_waited_longer_goes_first() -> None:
     rival = sleeper(id=9, name="rival", demand=Demand(1, NOW - 40, 0))
     scene = seen(resident(), wanted=waited(35), rivals=(rival,))
-    decision = swap.decide(scene)
+    decision = eviction.decide(scene)
     assert (decision.verdict, decision.why) == (Verdict.WAIT, Why.TURN)
-    assert "`rival` has waited longer" in swap.words(scene, decision)
-    assert swap.decide(replace(scene, wanted=rival, rivals=(scene.wanted,))).verdict is Verdict.DISPLACE
+    assert "`rival` has waited longer" in eviction.words(scene, decision)
+    assert eviction.decide(replace(scene, wanted=rival, rivals=(scene.wanted,))).verdict is Verdict.EVICT
 
 
 def test_who_cannot_go_yet_holds_nobody_up() -> None:
     rival = sleeper(id=9, name="rival", needs={GPU: 130}, demand=Demand(1, NOW - 10, -1))
-    assert swap.decide(seen(resident(2), resident(3, ready_at=NOW), rivals=(rival,))).verdict is Verdict.DISPLACE
+    assert eviction.decide(seen(resident(2), resident(3, ready_at=NOW), rivals=(rival,))).verdict is Verdict.EVICT
 
 
 def test_a_decision_tells_all_its_inputs_as_json() -> None:
     scene = seen(resident(in_flight=4), wanted=waited(31))
-    decision = swap.decide(scene)
-    told = json.loads(json.dumps(swap.explain(scene, decision)))
-    assert (told["verdict"], told["concerns"], told["max_wait_seconds"]) == ("displace", [2], 30.0)
+    decision = eviction.decide(scene)
+    told = json.loads(json.dumps(eviction.explain(scene, decision)))
+    assert (told["verdict"], told["concerns"], told["max_wait_seconds"]) == ("evict", [2], 30.0)
     assert (told["residents"][0]["in_flight"], told["wanted"]["demand"]["count"]) == (4, 3)
-    assert swap.reproach(scene, scene.residents[0]) == (
-        "displaced for `wanted`: 3 waiting there, the oldest for 31 s of at most 30 s at priority 0; "
+    assert eviction.why_evicted(scene, scene.residents[0]) == (
+        "evicted for `wanted`: 3 waiting there, the oldest for 31 s of at most 30 s at priority 0; "
         "ready for 100 s of at least 15 s"
     )
 
 
 def test_the_expected_moment_is_the_end_of_the_wait_and_the_swap() -> None:
     scene = seen(resident(in_flight=1), wanted=waited(12))
-    assert swap.expected_at(scene, swap.decide(scene)) == NOW + 18 + 1 + 2
-    assert swap.expected_at(seen(free=60), swap.decide(seen(free=60))) == NOW + 2
+    assert eviction.expected_at(scene, eviction.decide(scene)) == NOW + 18 + 1 + 2
+    assert eviction.expected_at(seen(free=60), eviction.decide(seen(free=60))) == NOW + 2
     unmeasured = seen(resident(), wanted=sleeper(wake_seconds=None))
-    assert swap.expected_at(unmeasured, swap.decide(unmeasured)) is None
+    assert eviction.expected_at(unmeasured, eviction.decide(unmeasured)) is None
 
 
 # --- every combination ------------------------------------------------------------------------------------------------
@@ -167,22 +167,22 @@ def test_no_combination_of_two_residents_breaks_a_rule(since: float) -> None:
     for one, other, size in product(FLAVOURS, FLAVOURS, (30, 70)):
         pair = (resident(2, frees={GPU: 50}, **one), resident(3, frees={GPU: 60}, **other))
         scene = seen(*pair, wanted=sleeper(needs={GPU: size}, demand=Demand(1, NOW - since, 0)), free=0)
-        decision = swap.decide(scene)
+        decision = eviction.decide(scene)
         movable = [each for each in pair if each.movable]
         assert (decision.verdict is Verdict.REFUSE) == (sum(each.frees[GPU] for each in movable) < size)
-        if decision.verdict is Verdict.DISPLACE:
+        if decision.verdict is Verdict.EVICT:
             for each in decision.residents:
                 assert each.movable and each.ready_at == NOW - 100 and each.in_flight is not None
                 assert not each.busy or since >= 30
         if decision.until is not None:
             assert decision.until > NOW
-        assert swap.words(scene, decision)
-        assert swap.explain(scene, decision)
+        assert eviction.words(scene, decision)
+        assert eviction.explain(scene, decision)
 
 
 def cost(chosen: tuple[Resident, ...]) -> tuple[int, float]:
     """What the cheapest set has least of; all are idle for 100 s."""
-    return max(one.priority for one in chosen), sum((one.swap_seconds or 0) / 100 for one in chosen)
+    return max(one.priority for one in chosen), sum((one.sleep_and_wake_seconds or 0) / 100 for one in chosen)
 
 
 @settings(deadline=None, max_examples=200)
@@ -195,37 +195,40 @@ def test_no_sufficient_set_is_cheaper_than_the_chosen_one(sizes: list[tuple[int,
         resident(number, frees={GPU: size}, priority=priority, wake_seconds=seconds)
         for number, (size, priority, seconds) in enumerate(sizes, 2)
     ]
-    decision = swap.decide(seen(*residents, wanted=sleeper(needs={GPU: need}), free=0))
+    decision = eviction.decide(seen(*residents, wanted=sleeper(needs={GPU: need}), free=0))
     sets = [some for n in range(1, len(residents) + 1) for some in combinations(residents, n)]
     enough = [some for some in sets if sum(one.frees[GPU] for one in some) >= need]
-    assert (decision.verdict is Verdict.DISPLACE) == bool(enough)
+    assert (decision.verdict is Verdict.EVICT) == bool(enough)
     if enough:
         assert cost(decision.residents) == min(map(cost, enough))
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.integers(1, 9), min_size=swap.EXACT + 1, max_size=30), st.integers(1, 60))
-def test_of_many_residents_none_is_displaced_needlessly(sizes: list[int], need: int) -> None:
+@given(st.lists(st.integers(1, 9), min_size=eviction.EXACT + 1, max_size=30), st.integers(1, 60))
+def test_of_many_residents_none_is_evicted_needlessly(sizes: list[int], need: int) -> None:
     residents = [resident(number, frees={GPU: size}) for number, size in enumerate(sizes, 2)]
-    decision = swap.decide(seen(*residents, wanted=sleeper(needs={GPU: need}), free=0))
+    decision = eviction.decide(seen(*residents, wanted=sleeper(needs={GPU: need}), free=0))
     given = [one.frees[GPU] for one in decision.residents]
-    assert (decision.verdict is Verdict.DISPLACE) == (sum(sizes) >= need)
-    assert decision.verdict is not Verdict.DISPLACE or need <= sum(given) < need + min(given)
+    assert (decision.verdict is Verdict.EVICT) == (sum(sizes) >= need)
+    assert decision.verdict is not Verdict.EVICT or need <= sum(given) < need + min(given)
 
 
 # --- models taking turns ----------------------------------------------------------------------------------------------
 LONGEST = 4.0
 
 
-def engines(count: int, swap_seconds: float) -> list[Engine]:
+def engines(count: int, sleep_and_wake_seconds: float) -> list[Engine]:
     """As many models, of which one fits at a time."""
-    return [Engine(number, f"m{number}", 60, swap_seconds / 2, swap_seconds / 2) for number in range(count)]
+    return [
+        Engine(number, f"m{number}", 60, sleep_and_wake_seconds / 2, sleep_and_wake_seconds / 2)
+        for number in range(count)
+    ]
 
 
 def check_turns(world: World) -> None:
-    """What holds whatever was asked for: all are served, in time, and nobody is displaced before its time."""
+    """What holds whatever was asked for: all are served, in time, and nobody is evicted before its time."""
     residency = max(world.rules.residency(world._resident(one)) for one in world.engines)
-    assert all(stayed >= residency for _, stayed in world.displaced)
+    assert all(stayed >= residency for _, stayed in world.evicted)
     slack = 2 * ASK_SECONDS + 8 * TICK_SECONDS
     turn = residency + LONGEST + world.engines[0].sleep_seconds + world.engines[0].wake_seconds + slack
     for request in world.requests:
@@ -241,7 +244,9 @@ def test_alternating_requests_are_served_in_batches() -> None:
     check_turns(world)
     assert sum(engine.wakes for engine in world.engines) <= 600 / 30 + 2
     longest = max((request.began or 0.0) - request.at for request in requests)
-    assert longest <= 30 + 2 + 2 + ASK_SECONDS + 4 * TICK_SECONDS  # maximum wait, drain, swap, and when it is asked
+    assert (
+        longest <= 30 + 2 + 2 + ASK_SECONDS + 4 * TICK_SECONDS
+    )  # maximum wait, drain, sleep and wake, and when it is asked
 
 
 def test_a_model_that_went_idle_gives_way_at_the_end_of_its_residency() -> None:
@@ -263,9 +268,9 @@ def test_slow_swaps_take_less_than_half_of_the_time() -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(st.data())
-def test_whatever_is_asked_for_is_served_in_time_and_nobody_is_displaced_early(data: st.DataObject) -> None:
+def test_whatever_is_asked_for_is_served_in_time_and_nobody_is_evicted_early(data: st.DataObject) -> None:
     count = data.draw(st.integers(2, 4), "models")
-    swap_seconds = data.draw(st.sampled_from([0.0, 1.0, 6.0, 12.0]), "swap seconds")
+    sleep_and_wake_seconds = data.draw(st.sampled_from([0.0, 1.0, 6.0, 12.0]), "seconds")
     arrivals = data.draw(
         st.lists(
             st.tuples(
@@ -276,6 +281,6 @@ def test_whatever_is_asked_for_is_served_in_time_and_nobody_is_displaced_early(d
         "requests",
     )
     requests = [Request(f"m{model}", at, seconds, priority) for model, at, seconds, priority in arrivals]
-    world = World(79, engines(count, swap_seconds), RULES, requests)
+    world = World(79, engines(count, sleep_and_wake_seconds), RULES, requests)
     world.run(200 + 120 + 5 * 80)
     check_turns(world)

@@ -2,12 +2,12 @@
 
 1. Where it fits once everybody is where he is headed, it wakes, and nobody moves.
 2. Pinned residents and those without sleep mode stay. Where all others together would not make room: refused.
-3. An idle resident may be displaced once it had its minimum residency.
+3. An idle resident may be evicted once it had its minimum residency.
 4. A busy one only when, besides, the oldest request here has waited as long as its priority may have to.
-5. Of those the cheapest sufficient set goes. Of several models that could displace now, the one due first does.
+5. Of those the cheapest sufficient set goes. Of several models that could evict now, the one due first does.
 
 The minimum residency is at least twice what the resident's own sleep and wake take, so engines that take turns spend at
-most a third of the time on it. Without a word from the gateways nobody is known to be idle, and nobody is displaced.
+most a third of the time on it. Without a word from the gateways nobody is known to be idle, and nobody is evicted.
 """
 
 import math
@@ -24,14 +24,14 @@ from sardeenz import sizes
 EXACT = 10
 """Up to so many candidates every set is compared; beyond, the dearest are spared one by one."""
 UNMEASURED_SECONDS = 10.0
-"""What a swap is taken to cost where none was measured yet, when candidates are compared."""
+"""Taken for the sleep and the wake of a resident where neither was measured yet, when candidates are compared."""
 
 
 class Verdict(Enum):
     """What becomes of the wanted one, the best first."""
 
     WAKE = "wake"
-    DISPLACE = "displace"
+    EVICT = "evict"
     WAIT = "wait"
     REFUSE = "refuse"
 
@@ -84,7 +84,7 @@ class Resident:
 
     @property
     def movable(self) -> bool:
-        """Whether it may ever be displaced."""
+        """Whether it may ever be evicted."""
         return self.sleep_enabled and not self.pinned
 
     @property
@@ -93,7 +93,7 @@ class Resident:
         return bool(self.in_flight or self.waiting)
 
     @property
-    def swap_seconds(self) -> float | None:
+    def sleep_and_wake_seconds(self) -> float | None:
         """To sleep and to wake again, as last measured."""
         known = [seconds for seconds in (self.sleep_seconds, self.wake_seconds) if seconds is not None]
         return sum(known) if known else None
@@ -114,7 +114,7 @@ class Rules:
 
     def residency(self, resident: Resident) -> float:
         """Seconds for which it is left awake once it is ready."""
-        return max(self.min_resident_seconds, 2 * (resident.swap_seconds or 0.0))
+        return max(self.min_resident_seconds, 2 * (resident.sleep_and_wake_seconds or 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do, and whom it concerns: who is displaced, who is waited for, or who stays in the way."""
+    """What to do, and whom it concerns: who is evicted, who is waited for, or who stays in the way."""
 
     verdict: Verdict
     residents: tuple[Resident, ...] = ()
@@ -147,11 +147,11 @@ class Decision:
 def decide(seen: Snapshot) -> Decision:
     """The rules above, for the wanted one."""
     own = _alone(seen, seen.wanted)
-    if own.verdict is not Verdict.DISPLACE:
+    if own.verdict is not Verdict.EVICT:
         return own
     turn = _due(seen, seen.wanted)
     earlier = [rival for rival in seen.rivals if _due(seen, rival) < turn]
-    ahead = [rival for rival in earlier if _alone(seen, rival).verdict is Verdict.DISPLACE]
+    ahead = [rival for rival in earlier if _alone(seen, rival).verdict is Verdict.EVICT]
     if not ahead:
         return own
     return Decision(Verdict.WAIT, own.residents, Why.TURN, first=min(ahead, key=lambda rival: _due(seen, rival)).name)
@@ -178,13 +178,13 @@ def _alone(seen: Snapshot, sleeper: Sleeper) -> Decision:
     )
     chosen = _cheapest(enough, lacking, seen.now)
     if moment == seen.now:
-        return Decision(Verdict.DISPLACE, chosen)
+        return Decision(Verdict.EVICT, chosen)
     last = max(chosen, key=lambda resident: free_at[resident.id])
     return Decision(Verdict.WAIT, chosen, _why(seen, last, moment), moment if moment < math.inf else None)
 
 
 def _free_at(seen: Snapshot, sleeper: Sleeper, resident: Resident) -> float:
-    """From when on it may be displaced for this sleeper; inf where nobody knows."""
+    """From when on it may be evicted for this sleeper; inf where nobody knows."""
     if resident.ready_at is None or resident.in_flight is None:
         return math.inf
     stayed = resident.ready_at + seen.rules.residency(resident)
@@ -226,8 +226,8 @@ def _without_the_dearest(candidates: list[Resident], lacking: Mapping[str, int],
 
 
 def _cost(resident: Resident, now: float) -> float:
-    """Seconds of swapping per second of idleness: who was asked for lately will be asked for again soon."""
-    seconds = UNMEASURED_SECONDS if resident.swap_seconds is None else resident.swap_seconds
+    """Seconds of sleeping and waking per second of idleness: who was asked for lately will be asked for again soon."""
+    seconds = UNMEASURED_SECONDS if resident.sleep_and_wake_seconds is None else resident.sleep_and_wake_seconds
     quiet_since = max(resident.used_at or 0.0, resident.ready_at or 0.0)
     return seconds / (1.0 if resident.busy else max(now - quiet_since, 1.0))
 
@@ -260,7 +260,7 @@ def words(seen: Snapshot, decision: Decision) -> str:
     match decision.verdict:
         case Verdict.WAKE:
             return ""
-        case Verdict.DISPLACE:
+        case Verdict.EVICT:
             return f"{'starts' if seen.wanted.cold else 'wakes'} once {names} made room"
         case Verdict.REFUSE:
             return _refusal(seen, decision)
@@ -289,16 +289,16 @@ def kept(residents: Iterable[Resident]) -> str:
     return ", ".join(named) or "nobody"
 
 
-def reproach(seen: Snapshot, resident: Resident) -> str:
-    """Why this resident was displaced, in a sentence with the numbers."""
+def why_evicted(seen: Snapshot, resident: Resident) -> str:
+    """Why this resident was evicted, in a sentence with the numbers."""
     demand, rules = seen.wanted.demand, seen.rules
     stayed = (
         f"ready for {seen.now - (resident.ready_at or seen.now):.0f} s of at least {rules.residency(resident):.0f} s"
     )
     if not resident.busy:
-        return f"displaced for `{seen.wanted.name}`: idle, {stayed}"
+        return f"evicted for `{seen.wanted.name}`: idle, {stayed}"
     limit = rules.max_wait(demand.priority)
     waited = f"{demand.count} waiting there, the oldest for {seen.now - demand.since:.0f} s"
     return (
-        f"displaced for `{seen.wanted.name}`: {waited} of at most {limit:.0f} s at priority {demand.priority}; {stayed}"
+        f"evicted for `{seen.wanted.name}`: {waited} of at most {limit:.0f} s at priority {demand.priority}; {stayed}"
     )
