@@ -110,9 +110,6 @@ class Gateway:
         self.reporter = Reporter(self.gateway_id, self.router, self.holds, self.meter, needs.report, needs.touch)
         self.peers = Peers(self.gateway_id, needs.exchange, self.limiter, self._demand)
         self.admission = Admission(self.router, self.reporter, self.holds, self.room, limits, self.peers.allowed)
-        self.peers.on_turn.append(self.admission.pump)
-        self.peers.in_flight, self.peers.hear_in_flight = self.router.leases, self.router.hear
-        self.reporter.queued = self.admission.queued
         self.scrape = Scrape(metrics_dir, self.gateway_id, self._sums)
         self.stored = StoredResponses(needs.save_responses, needs.find_response)
         self.recorder = Recorder(needs.write_captures)
@@ -121,13 +118,23 @@ class Gateway:
         self.proxy = Proxy(
             self.router, self.admission, self.limiter, self.meter, self.stored, self.recorder, self.keys.newest
         )
-        self.proxy.refused = self.refused.note
         self._loops = Loops()
         self._flushing = asyncio.Lock()
         self._telling = Outage("telling who was refused")
         self._summing = Outage("reading what was spent")
         self._id_prefix = secrets.token_hex(8).encode()
         self._count = itertools.count()
+        self._connect()
+
+    def _connect(self) -> None:
+        """Who hears of what: no part reaches into another by itself."""
+        self.router.announce = self.reporter.tell
+        self.router.on_swap += (self.holds.look, self.reporter.hurry, self.admission.pump)
+        self.holds.on_begin = self.reporter.hurry
+        self.reporter.queued = self.admission.queued
+        self.peers.on_turn.append(self.admission.pump)
+        self.peers.in_flight, self.peers.hear_in_flight = self.router.leases, self.router.hear
+        self.proxy.refused = self.refused.note
 
     def new_request_id(self) -> bytes:
         """Unlike any other, here or in another process."""

@@ -71,7 +71,6 @@ class Admission:
         self._places: dict[int, Places] = {}
         self._turn = 0
         self.reach = Reach(router, holds.look)
-        router.on_swap.append(self.pump)
 
     @property
     def waiting(self) -> int:

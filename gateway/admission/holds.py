@@ -150,7 +150,6 @@ class Holds:
         self._holds: dict[int, Hold] = {}
         self.waking = Outage("asking for a model to be made ready")
         self.on_begin: Callable[[], None] = lambda: None
-        router.on_swap.append(self.look)
 
     async def wait(self, call: Waiting, route: Route, spent_seconds: float = 0.0) -> Route:
         """Hold the request until its deployment has a ready replica; of its patience so much was spent before."""

@@ -40,9 +40,10 @@ class Reporter:
         self._turn = asyncio.Lock()
         self.queued: Callable[[], Demand] = dict
         """Who stands in the queues, set by whoever has them."""
-        router.announce = self.tell
-        router.on_swap.append(self._now.set)
-        holds.on_begin = self._now.set
+
+    def hurry(self) -> None:
+        """Something changed that others wait to hear of: the next word goes out at once."""
+        self._now.set()
 
     def returned(self, target: Target, *, routable: bool) -> None:
         """A lease ended: an operator may be waiting for the last one of a replica that is no longer routed."""
