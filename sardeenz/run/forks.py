@@ -16,6 +16,8 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn, ParamSpec, TypeVar, cast
 
 import celery.platforms
@@ -59,7 +61,6 @@ PRELOADED = (
     "uvicorn.lifespan.on",
 )
 """What services import as they start. Without daphne's server: with it Twisted opens its loop."""
-_FIRST_OWN_FD = 3
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
@@ -121,7 +122,7 @@ def fork(work: Callable[[], object], *, output: int) -> Child:
         null = os.open(os.devnull, os.O_RDONLY)
         for number, source in enumerate((null, output, output)):
             os.dup2(source, number)
-        os.closerange(_FIRST_OWN_FD, os.sysconf("SC_OPEN_MAX"))
+        _close_the_rest()
         work()
 
     _flush()
@@ -204,6 +205,14 @@ def _forget_the_parent() -> None:
         if signal.getsignal(number) not in (signal.SIG_DFL, None):
             signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _close_the_rest() -> None:
+    """Every file but standard input, output and errors."""
+    for number in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
+        if number > 2:
+            with suppress(OSError):  # the listing's own
+                os.close(number)
 
 
 def _flush() -> None:
