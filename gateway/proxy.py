@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from gateway import refusals
+from gateway import engine_refusals
 from gateway.access.auth import KnownKey
 from gateway.admission.admit import Admission
 from gateway.call import Call
@@ -136,7 +136,7 @@ class Proxy:
         refusal: ContextExceeded | None = None
         for place, route in enumerate(routes):
             last = place + 1 == len(routes)
-            if refusal is not None and not refusals.may_be_longer(route, refusal):
+            if refusal is not None and not engine_refusals.may_be_longer(route, refusal):
                 continue
             try:
                 if place:  # while others were waited for, it may have moved
@@ -274,9 +274,9 @@ class Proxy:
         if answer.status == 401:  # between us and the engine; the caller's key was good
             raise Stranger("the engine refused the gateway's key", status=401)
         refused = b""
-        if answer.status in refusals.READ:
-            refused = await refusals.read(answer)
-            refusals.check(call, answer.status, refused, last=last)
+        if answer.status in engine_refusals.READ:
+            refused = await engine_refusals.read(answer)
+            engine_refusals.check(call, answer.status, refused, last=last)
         if answer.status >= 400:
             call.outcome = EngineFailed.code if answer.status >= 500 else EngineRefused.code
         if reply.started and answer.status != 200:

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { barLabel, barName, bars, hueOfName, labelled, series, ticks } from "./bars";
-import { hue } from "./colours";
+import { hue } from "./hue";
 import { DAY, groups, HOUR, type Bounds } from "./usage";
 import { hoursRow } from "./usage.fake";
 

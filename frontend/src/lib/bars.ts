@@ -1,6 +1,6 @@
 /** Sums over time as stacked bars: what is on top, what is the rest, where lines go. Pure. */
 import type { HoursRow, Sums } from "../api/types";
-import { hue } from "./colours";
+import { hue } from "./hue";
 import { compact, day, duration, hourOf } from "./format";
 import { DAY, groupId, HOUR, type Bounds, type Group, type GroupSums } from "./usage";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { hue } from "./colours";
+import { hue } from "./hue";
 import * as format from "./format";
 
 describe("numbers as text", () => {
