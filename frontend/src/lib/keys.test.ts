@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { key, team } from "./access.fake";
-import { curlLine, keyChange, keyDraft, keyRequest, keyState, localTime, matchingKeys, teamDraft, teamRequest, withScope } from "./keys";
+import { curlLine, keyChange, keyDraft, keyRequest, keyState, lastUsed, localTime, matchingKeys, teamDraft, teamRequest, withScope } from "./keys";
 
 const NOW = Date.parse("2030-01-01T00:00:00Z");
 
@@ -11,6 +11,14 @@ describe("a key's state", () => {
     [{ expires_at: "2030-01-01T00:00:00Z" }, "expired"],
     [{ expires_at: "2029-01-01T00:00:00Z", revoked_at: "2029-06-01T00:00:00Z" }, "revoked"],
   ] as const)("of %j is %s", (given, state) => expect(keyState(key(given), NOW)).toBe(state));
+});
+
+describe("when a key was last used", () => {
+  it("is never said of what nobody records", () => {
+    expect(lastUsed(key({ last_used_at: "2029-12-31T23:59:30Z" }), NOW)).toBe("30 s ago");
+    expect(lastUsed(key(), NOW)).toBe("never");
+    expect(lastUsed(key({ scopes: ["read", "manage"] }), NOW)).toBe("not recorded");
+  });
 });
 
 describe("the form of a key", () => {

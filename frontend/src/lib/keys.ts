@@ -1,5 +1,6 @@
 /** What the forms of keys and teams hold, as text, and the requests they become. Pure. */
 import type { Key, KeyChange, KeyRequest, Scope, Team, TeamRequest } from "../api/types";
+import { since } from "./format";
 import { quotaDraft, quotaRequest, type QuotaDraft } from "./quota";
 
 export type KeyState = "usable" | "expired" | "revoked";
@@ -111,4 +112,10 @@ export function teamRequest(given: TeamDraft): { request: TeamRequest; wrong: Re
   if (!Number.isInteger(request.weight) || request.weight < 1) wrong["weight"] = "write a whole number from 1";
   if (!Number.isInteger(request.priority) || !given.priority.trim()) wrong["priority"] = "write a whole number";
   return { request, wrong };
+}
+
+/** When a key was last used, as far as calls of models tell; what a key does at /api is not recorded. */
+export function lastUsed(key: Pick<Key, "last_used_at" | "scopes">, now: number): string {
+  if (key.last_used_at) return `${since(key.last_used_at, now)} ago`;
+  return key.scopes.includes("inference") ? "never" : "not recorded";
 }

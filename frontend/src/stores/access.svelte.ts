@@ -1,7 +1,8 @@
 /** Keys, teams and aliases: read when they are looked at and after each change, and changed here. */
 import { ApiError, aliases, deleteAlias, deleteTeam, keys, revokeKey, teams } from "../api/client";
 import type { Alias, Key, Team } from "../api/types";
-import { plural, since } from "../lib/format";
+import { plural } from "../lib/format";
+import { lastUsed } from "../lib/keys";
 import { dialogs } from "./dialogs.svelte";
 import { live } from "./live.svelte";
 import { notices } from "./notices.svelte";
@@ -32,7 +33,7 @@ class Access {
 
   /** Revoke a key once somebody said yes. */
   confirmRevoke(key: Key): void {
-    const used = key.last_used_at ? `It was last used ${since(key.last_used_at, live.now)} ago.` : "It was never used.";
+    const used = `Last used: ${lastUsed(key, live.now)}.`;
     dialogs.confirm({
       title: `Revoke ${key.name}?`,
       text: `Within a second every request with this key is refused with a 401, and whatever uses the key stops working. ${used} This cannot be undone; what the key used stays counted.`,
