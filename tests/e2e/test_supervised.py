@@ -174,6 +174,25 @@ def test_streams_outlive_all_processes_but_their_gateway_and_engines_are_adopted
     assert up.engines() == before
 
 
+def forked(up: Up) -> dict[int, str]:
+    """Every Python process of the installation but `up` itself: its name by pid."""
+    servers = (services.POSTGRES, services.VALKEY)
+    return {each.pid: each.name for each in leftovers.find(up.data_dir) if each.name not in servers}
+
+
+def test_a_kill_ends_one_service_and_its_next_start_brings_no_other_down(up: Up) -> None:
+    assert len(forked(up)) >= 8
+    for name in sorted({*forked(up).values()} - {services.SUPERVISOR}):
+        before = forked(up)
+        killed = next(pid for pid, each in before.items() if each == name)
+        others = {pid: each for pid, each in before.items() if pid != killed}
+        os.kill(killed, signal.SIGKILL)
+        after = until(lambda: now if len(now := forked(up)) == len(before) else None, f"{name} is back", 30)  # noqa: B023
+        assert killed not in after
+        assert others.items() <= after.items()
+        assert sorted(after.values()) == sorted(before.values())
+
+
 def test_ctrl_c_ends_everything_and_leaves_nothing(up: Up) -> None:
     assert up.process is not None
     up.process.send_signal(signal.SIGINT)
