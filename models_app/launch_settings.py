@@ -1,8 +1,10 @@
 """The settings that an engine is launched with: as its deployment says them now, and which of them it was not given."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from models_app.models import Deployment, EngineRuntime, Replica
+from models_app.spec import LaunchSpecification
 from models_app.states import State
 from sardeenz.labels import label
 
@@ -19,7 +21,7 @@ _PART_OF = {
 """What people change when they change one of these."""
 
 
-def settings(deployment: Deployment) -> dict[str, Any]:
+def settings(deployment: Deployment) -> LaunchSpecification:
     """All that a deployment, its model and its runtime decide; its bytes may have to be worked out."""
     runtime: EngineRuntime = deployment.runtime
     return {
@@ -48,8 +50,9 @@ def outdated(replica: Replica) -> list[str]:
     """
     if replica.state == State.STOPPED:
         return []
-    spec, deployment = replica.spec, replica.deployment
-    now = settings(deployment)
+    spec: Mapping[str, Any] = replica.spec
+    deployment = replica.deployment
+    now: dict[str, Any] = {**settings(deployment)}
     said = {name: getattr(deployment, name) for name in ("weights_bytes", "overhead_bytes", "kv_floor_bytes")}
     now |= {name: size for name, size in said.items() if size}  # else it was, and is, worked out
     changed = [name for name, value in now.items() if spec.get(name, value) != value]

@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import Q
 
 from gpus.models import GPU
+from models_app.spec import LaunchSpecification
 from models_app.states import SETTLED, TRANSIENT, Goal, State
 from sardeenz import sizes
 
@@ -123,7 +124,9 @@ class Replica(models.Model):
     replaces = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="replacements")
     restarting = models.BooleanField(default=False, help_text="stops in order to start again")
     disposable = models.BooleanField(default=False, help_text="the row goes once its engine is gone")
-    spec = models.JSONField(default=dict, help_text="the launch specification, frozen when the replica was made")
+    spec: "models.JSONField[LaunchSpecification, LaunchSpecification]" = models.JSONField(
+        default=dict, help_text="the launch specification, frozen when the replica was made"
+    )
     address = models.CharField(max_length=253, blank=True)
     port = models.PositiveIntegerField(null=True, blank=True)
     ipc_name = models.CharField(max_length=64, blank=True)

@@ -79,9 +79,10 @@ def need(deployment: Deployment) -> Need:
 
 def need_again(replica: Replica, deployment: Deployment) -> Need:
     """What a copy of the replica needs: as at its launch, or as it was measured since."""
-    known = replica.spec | {name: replica.profile[name] for name in _MEASURED if replica.profile.get(name)}
-    kept = [known.get(name) for name in ("weights_bytes", "overhead_bytes", "kv_floor_bytes")]
-    return Need(*kept) if all(kept) else need(deployment)
+    measured = {name: replica.profile[name] for name in _MEASURED if replica.profile.get(name)}
+    known: dict[str, Any] = {**replica.spec, **measured}
+    weights, overhead, floor = (known.get(name) for name in ("weights_bytes", "overhead_bytes", "kv_floor_bytes"))
+    return Need(weights, overhead, floor) if weights and overhead and floor else need(deployment)
 
 
 def profile_key(deployment: Deployment) -> str:
