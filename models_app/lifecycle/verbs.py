@@ -130,11 +130,16 @@ def bring_to_number(deployment: Deployment, *, actor: str, gpu: GPU | None = Non
 def _elsewhere(deployment: Deployment, replica: Replica, actor: str) -> Replica:
     """Another replica in its stead where there is room, for one without an engine whose own GPU has none."""
     try:
-        with transaction.atomic():
-            _head_for_stop(_locked(replica), reason="placed_elsewhere", actor=actor, disposable=True)
-            return _place(deployment, actor=actor)
+        return _in_its_stead(deployment, replica, actor)
     except NoCapacity:
         return replica
+
+
+@transaction.atomic
+def _in_its_stead(deployment: Deployment, replica: Replica, actor: str) -> Replica:
+    """Another replica, and this one goes. Raises NoCapacity and NeverFits; nothing is changed then."""
+    _head_for_stop(_locked(replica), reason="placed_elsewhere", actor=actor, disposable=True)
+    return _place(deployment, actor=actor)
 
 
 def waits_for_room(replica: Replica) -> bool:
@@ -219,11 +224,8 @@ def _place_anew(deployment: Deployment, replica: Replica, actor: str) -> Replica
         set_goal(replica, Goal.STOPPED, reason="restart", actor=actor, restarting=True)
         return replica
     try:
-        with transaction.atomic():
-            _head_for_stop(replica, reason="placed_elsewhere", actor=actor, disposable=True)
-            return _place(deployment, actor=actor)
+        return _in_its_stead(deployment, replica, actor)
     except NoCapacity as error:
-        replica.refresh_from_db()
         put_off(replica, error, actor=actor)
         return replica
 

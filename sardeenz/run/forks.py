@@ -13,7 +13,6 @@ import runpy
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -100,9 +99,10 @@ class Child:
 
     def wait(self) -> int:
         """Its exit status, once it has ended."""
-        while (code := self.poll()) is None:
-            time.sleep(0.02)
-        return code
+        if self.returncode is None:
+            _, status = os.waitpid(self.pid, 0)
+            self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
 
     def send_signal(self, number: signal.Signals) -> None:
         """Nothing happens when it has ended."""

@@ -15,7 +15,7 @@ import pytest
 from models_app.lifecycle import verbs
 from tests import factories
 from tests.e2e.stack import Stack, wait_for
-from tests.e2e.traffic import Clients, Outcome, Stampede
+from tests.e2e.traffic import Background, Clients, Outcome, Stampede
 
 SECONDS = float(os.environ.get("SARDEENZ_TEST_KILL_SECONDS", "40"))
 EVERY_SECONDS = 20.0
@@ -28,38 +28,29 @@ pytestmark = [
 ]
 
 
-class Load(threading.Thread):
+class Load(Background):
     """Streams and short calls until told to end; every call is a new connection."""
 
     def __init__(self, clients: Clients, model: str) -> None:
-        super().__init__()
-        self.clients, self.model = clients, model
+        super().__init__(clients)
+        self.model = model
         self.flowing = threading.Event()
         self.longest_seconds = 0.0
-        self._ended = threading.Event()
 
-    def end(self) -> None:
-        """Let the open calls end by themselves."""
-        self._ended.set()
-        self.join()
-
-    def run(self) -> None:
-        asyncio.run(self._run())
-
-    async def _run(self) -> None:
+    async def call(self) -> None:
         streams = Stampede(self.clients, self.model, width=8, tokens=20)
         async with self.clients.session() as session:
             short = [asyncio.create_task(self._ask(session)) for _ in range(4)]
             flow = asyncio.create_task(streams.run())
             await streams.all_flowing()
             self.flowing.set()
-            while not self._ended.is_set():
+            while not self.ended.is_set():
                 await asyncio.sleep(0.05)
             streams.stop.set()
             await asyncio.gather(flow, *short)
 
     async def _ask(self, session: httpx2.AsyncClient) -> None:
-        while not self._ended.is_set():
+        while not self.ended.is_set():
             began = time.monotonic()
             await self.clients.ask(session, self.model)
             self.longest_seconds = max(self.longest_seconds, time.monotonic() - began)

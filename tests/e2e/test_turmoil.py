@@ -7,7 +7,6 @@ import asyncio
 import os
 import random
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from sardeenz.errors import SardeenzError
 from tests import factories
 from tests.e2e.stack import Stack, tail, until, wait_for
 from tests.e2e.test_engine_kills import had_reached_an_engine
-from tests.e2e.traffic import Clients, Outcome
+from tests.e2e.traffic import Background, Clients, Outcome
 
 SECONDS = float(os.environ.get("SARDEENZ_TEST_KILL_SECONDS", "40"))
 SEED = int(os.environ.get("SARDEENZ_TEST_SEED", "0")) or random.randrange(1, 10**6)
@@ -56,28 +55,19 @@ class Call:
         return (self.ended - self.began).total_seconds()
 
 
-class Callers(threading.Thread):
+class Callers(Background):
     """Streams and short calls of every model, until told to end."""
 
     def __init__(self, clients: Clients, models: list[str]) -> None:
-        super().__init__()
-        self.clients, self.models = clients, models
+        super().__init__(clients)
+        self.models = models
         self.calls: list[Call] = []
-        self._ended = threading.Event()
 
-    def end(self) -> None:
-        """Let the open calls end by themselves."""
-        self._ended.set()
-        self.join()
-
-    def run(self) -> None:
-        asyncio.run(self._run())
-
-    async def _run(self) -> None:
+    async def call(self) -> None:
         async with self.clients.session() as session:
 
             async def keep_calling(model: str, streams: bool) -> None:
-                while not self._ended.is_set():
+                while not self.ended.is_set():
                     began = datetime.now(UTC)
                     asked = self.clients.stream(session, model, 30) if streams else self.clients.ask(session, model)
                     outcome = await asked

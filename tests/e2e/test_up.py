@@ -26,17 +26,21 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture
-def up(tmp_path: Path) -> Iterator[Up]:
-    tmp_path.chmod(0o755)
+def _environment(data_dir: Path) -> dict[str, str]:
+    """Ours, without the servers of the tests: an installation of its own on one simulated GPU."""
     away = ("SARDEENZ_DATABASE_URL", "SARDEENZ_REDIS_URL", "SARDEENZ_SECRET_KEY")
-    environment = {name: value for name, value in os.environ.items() if name not in away} | {
-        "SARDEENZ_DATA_DIR": str(tmp_path),
+    return {name: value for name, value in os.environ.items() if name not in away} | {
+        "SARDEENZ_DATA_DIR": str(data_dir),
         "SARDEENZ_WEB_PORT": str(_free_port()),
         "SARDEENZ_GATEWAY_PORT": str(_free_port()),
         "SARDEENZ_GPUS": "simulated:1x80GiB",
-        "COLUMNS": "200",
     }
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    tmp_path.chmod(0o755)
+    environment = _environment(tmp_path) | {"COLUMNS": "200"}
     running: list[subprocess.Popen[str]] = []
 
     def start() -> subprocess.Popen[str]:
@@ -122,14 +126,8 @@ def _works(url: str, headers: dict[str, str]) -> bool:
 
 def test_settings_that_cannot_go_together_are_told_before_anything_serves(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    port = str(_free_port())
-    away = ("SARDEENZ_DATABASE_URL", "SARDEENZ_REDIS_URL", "SARDEENZ_SECRET_KEY")
-    environment = {name: value for name, value in os.environ.items() if name not in away} | {
-        "SARDEENZ_DATA_DIR": str(tmp_path),
-        "SARDEENZ_WEB_PORT": port,
-        "SARDEENZ_GATEWAY_PORT": port,
-        "SARDEENZ_GPUS": "simulated:1x80GiB",
-    }
+    environment = _environment(tmp_path)
+    environment["SARDEENZ_GATEWAY_PORT"] = environment["SARDEENZ_WEB_PORT"]
     argv = [sys.executable, "-m", "sardeenz.cli.main", "up"]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1

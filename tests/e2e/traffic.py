@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from dataclasses import dataclass, field
 
 import httpx2
@@ -93,6 +94,28 @@ class Clients:
     def failed(self) -> list[Outcome]:
         """Every call that did not end whole."""
         return [outcome for outcome in self.outcomes if not outcome.whole]
+
+
+class Background(threading.Thread):
+    """Callers in a thread and a loop of their own, until told to end."""
+
+    def __init__(self, clients: Clients) -> None:
+        super().__init__()
+        self.clients = clients
+        self.ended = threading.Event()
+
+    def end(self) -> None:
+        """Let the open calls end by themselves."""
+        self.ended.set()
+        self.join()
+
+    def run(self) -> None:
+        """The thread's own."""
+        asyncio.run(self.call())
+
+    async def call(self) -> None:
+        """Call until `ended` is set."""
+        raise NotImplementedError
 
 
 class Stampede:
