@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from gateway.exposition import head, line
-from gpus import telemetry
 from gpus.errors import TelemetryUnavailable
 from gpus.models import Node
-from gpus.telemetry import Frame
 from models_app import rows
 from models_app.models import Replica
+from models_app.node import frame
+from models_app.node.frame import NodeFrame
 from models_app.states import State
 
 Sample = tuple[dict[str, str], float | None]
@@ -19,7 +19,7 @@ Sample = tuple[dict[str, str], float | None]
 def text() -> bytes:
     """Everything, as of now. Where Redis is away the devices' readings are missing, never nought."""
     try:
-        frames = telemetry.latest()
+        frames = frame.latest()
     except TelemetryUnavailable:
         frames = []
     replicas = list(rows.replicas().select_related("gpu__node", "deployment"))
@@ -31,7 +31,7 @@ def _gauge(name: str, about: str, samples: Iterable[Sample], kind: str = "gauge"
     yield from (line(f"sardeenz_{name}", labels, value) for labels, value in samples if value is not None)
 
 
-def _gpus(frames: list[Frame]) -> Iterator[str]:
+def _gpus(frames: list[NodeFrame]) -> Iterator[str]:
     seen = {gpu["uuid"]: gpu for frame in frames for gpu in frame["gpus"]}
     known = list(rows.gpus().select_related("node"))
     labels = {gpu.uuid: {"node": gpu.node.name, "gpu": str(gpu.index), "uuid": gpu.uuid} for gpu in known}
@@ -67,7 +67,7 @@ def _replicas(replicas: list[Replica]) -> Iterator[str]:
     yield from _gauge("sleepers", "Replicas asleep on a node; level 1 holds host RAM.", sleepers)
 
 
-def _engines(replicas: list[Replica], frames: list[Frame]) -> Iterator[str]:
+def _engines(replicas: list[Replica], frames: list[NodeFrame]) -> Iterator[str]:
     engines = {engine["marker"]: engine for frame in frames for engine in frame["engines"]}
     live = [(_labels(replica), engines[replica.marker]) for replica in replicas if replica.marker in engines]
     running = ((labels, engine["running"]) for labels, engine in live)

@@ -54,7 +54,7 @@ def read(directory: Path | str, ipc_name: str) -> Segment | None:
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         return None
     try:
-        # An engine stopped while it holds the lock must not stop the sampler. Reading aligned words without the
+        # An engine stopped while it holds the lock must not stop the node's loop. Reading aligned words without the
         # lock can at worst show `used` and `prealloc` of two neighbouring instants.
         _lock(descriptor, fcntl.LOCK_SH, _READ_LOCK_SECONDS)
         record = os.pread(descriptor, _LAYOUT.size + 1, 0)

@@ -1,4 +1,4 @@
-"""One frame per node per second: what its devices, KV segments and engines do now. Kept five seconds in Redis."""
+"""One frame per node per second: what its devices and KV segments do now. Kept five seconds in Redis."""
 
 import json
 import logging
@@ -11,10 +11,8 @@ from typing import TypedDict, cast
 from django.conf import settings
 from redis import RedisError
 
-from gpus import devices, gauges, kvcached, processes
+from gpus import devices, kvcached, processes
 from gpus.errors import TelemetryUnavailable
-from gpus.gauges import Gauges
-from gpus.installation import installation_id
 from gpus.processes import EngineProcess
 from gpus.readings import DeviceReading
 from sardeenz import events, redis
@@ -65,17 +63,6 @@ class SegmentFrame(TypedDict):
     prealloc_bytes: int
 
 
-class EngineFrame(Gauges):
-    """A live engine. `memory_bytes` is by GPU UUID; None where the device does not tell."""
-
-    marker: str
-    replica_id: int
-    generation: int
-    pid: int
-    memory_bytes: dict[str, int | None]
-    tokens_per_second: float | None
-
-
 class Frame(TypedDict):
     """One node at one instant. `seq` is in milliseconds since 1970; the browser drops what is not newer."""
 
@@ -86,14 +73,10 @@ class Frame(TypedDict):
     host: HostFrame
     gpus: list[GPUFrame]
     segments: list[SegmentFrame]
-    engines: list[EngineFrame]
 
 
-def collect(readings: Iterable[DeviceReading] | None = None) -> Frame:
-    """Look at everything on this node now. Raises NvmlUnavailable."""
-    found = list(devices.read_all() if readings is None else readings)
-    engines = processes.find_all(installation_id())
-    answers = gauges.scrape({marker: engine.url for marker, engine in engines.items() if engine.url})
+def collect(readings: Iterable[DeviceReading], engines: Mapping[str, EngineProcess]) -> Frame:
+    """What the devices and segments of this node hold now; `engines`, by marker, own their processes on a device."""
     owners = {pid: marker for marker, engine in engines.items() for pid in engine.pids}
     host = processes.host_memory()
     now = time.time()
@@ -103,9 +86,8 @@ def collect(readings: Iterable[DeviceReading] | None = None) -> Frame:
         node=settings.NODE,
         simulated=devices.is_simulated(),
         host=HostFrame(memory_total_bytes=host.total_bytes, memory_available_bytes=host.available_bytes),
-        gpus=[_gpu(reading, owners) for reading in found],
+        gpus=[_gpu(reading, owners) for reading in readings],
         segments=[cast(SegmentFrame, asdict(segment)) for segment in kvcached.read_all(settings.SEGMENT_DIR)],
-        engines=[_engine(engine, found, answers.get(marker)) for marker, engine in sorted(engines.items())],
     )
 
 
@@ -154,40 +136,3 @@ def _gpu(reading: DeviceReading, owners: Mapping[int, str]) -> GPUFrame:
             for process in reading.processes or ()
         ],
     )
-
-
-def _engine(engine: EngineProcess, readings: Iterable[DeviceReading], answer: Gauges | None) -> EngineFrame:
-    replica_id, _, generation = engine.marker.partition(":")
-    return EngineFrame(
-        **(answer or gauges.unknown()),
-        marker=engine.marker,
-        replica_id=int(replica_id),
-        generation=int(generation),
-        pid=engine.pid,
-        memory_bytes=_memory(engine, readings),
-        tokens_per_second=None,
-    )
-
-
-def add_rates(frame: Frame, before: Frame | None) -> Frame:
-    """The same frame, with what each engine generated since the one before it, by the second."""
-    if before is None or frame["seq"] <= before["seq"]:
-        return frame
-    elapsed_seconds = (frame["seq"] - before["seq"]) / 1000
-    counts = {engine["marker"]: engine["generation_tokens"] for engine in before["engines"]}
-    for engine in frame["engines"]:
-        now, then = engine["generation_tokens"], counts.get(engine["marker"])
-        if now is not None and then is not None and now >= then:  # a counter that fell began anew
-            engine["tokens_per_second"] = (now - then) / elapsed_seconds
-    return frame
-
-
-def _memory(engine: EngineProcess, readings: Iterable[DeviceReading]) -> dict[str, int | None]:
-    """Bytes the engine holds on each device it is on; one unknown process makes the sum unknown."""
-    held: dict[str, int | None] = {}
-    for reading in readings:
-        sizes = [process.memory_bytes for process in reading.processes or () if process.pid in engine.pids]
-        if sizes:
-            known = [size for size in sizes if size is not None]
-            held[reading.uuid] = sum(known) if len(known) == len(sizes) else None
-    return held

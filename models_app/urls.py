@@ -7,6 +7,7 @@ from models_app.api.deployment_views import DeploymentViewSet
 from models_app.api.fit_views import DeploymentFitView, MoveFitView
 from models_app.api.presence_views import ServicesView
 from models_app.api.session import LoginView, LogoutView, MeView
+from models_app.api.telemetry import TelemetryView
 from models_app.api.views import ModelViewSet, ReplicaViewSet, RuntimeViewSet, SnapshotView, TransitionViewSet
 
 router = SimpleRouter(trailing_slash=False)
@@ -21,6 +22,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("replicas/<int:pk>/fit", MoveFitView.as_view()),
     *router.urls,
     path("snapshot", SnapshotView.as_view()),
+    path("telemetry", TelemetryView.as_view()),
     path("services", ServicesView.as_view()),
     path("me", MeView.as_view()),
     path("login", LoginView.as_view()),

@@ -10,15 +10,13 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sardeenz.settings")
 django_application = get_asgi_application()  # loads the apps, which the imports below need
 
-from gpus import routing as gpus_routing  # noqa: E402
-from models_app import routing as models_routing  # noqa: E402
+from models_app.routing import websocket_urlpatterns  # noqa: E402
 
 __all__ = ["application"]
 
-_websockets = URLRouter([*gpus_routing.websocket_urlpatterns, *models_routing.websocket_urlpatterns])
 application = ProtocolTypeRouter(
     {
         "http": django_application,
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(_websockets)),
+        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )

@@ -30,8 +30,8 @@ BROAD_EXCEPT = {
     Path(name)
     for name in (
         "models_app/lifecycle/setbacks.py",
-        "gpus/sampler.py",
-        "gpus/management/commands/sample_gpus.py",
+        "models_app/node/loop.py",
+        "models_app/management/commands/run_node.py",
         "gateway/wire/downstream.py",
         "sardeenz/run/forks.py",
     )

@@ -20,7 +20,7 @@ from redis import RedisError
 
 from gateway.models import EngineAccount, Told, UsageRecord
 from gateway.wire.usage import CHARGED
-from gpus import gauges
+from models_app.engines import metrics
 from models_app.models import Replica
 from models_app.states import State
 from models_app.traffic import activity
@@ -75,7 +75,7 @@ class Settlement:
                 close(account)
             elif reports and not account.settled and replica.state in ANSWERS:
                 live[replica.marker] = account, replica
-        found = gauges.scrape({marker: replica.url for marker, (_, replica) in live.items()})
+        found = metrics.scrape({marker: replica.url for marker, (_, replica) in live.items()})
         for marker, (account, replica) in live.items():
             _compare(account, replica, _quiet(marker, found.get(marker), reports), reports)
 
@@ -96,7 +96,7 @@ class Settlement:
         return [] if self._missing else reports
 
 
-def _quiet(marker: str, said: gauges.Gauges | None, reports: Iterable[GatewayReport]) -> Counters | None:
+def _quiet(marker: str, said: metrics.EngineMetrics | None, reports: Iterable[GatewayReport]) -> Counters | None:
     """The engine's counters, if nobody uses it now."""
     if said is None or any(report.leases.get(marker) for report in reports):
         return None

@@ -1,4 +1,4 @@
-"""Nodes, GPUs and frames as the API shows them."""
+"""Nodes and GPUs as the API shows them."""
 
 from copy import copy
 from typing import Any
@@ -94,73 +94,3 @@ class GPUSerializer(serializers.ModelSerializer[GPU]):
             GPU.objects.filter(pk=instance.pk).update(**validated_data, seq=F("seq") + 1)
             instance.refresh_from_db()
         return instance
-
-
-class HostFrameSerializer(serializers.Serializer[Any]):
-    """These are the sizes of the host's RAM at the time of the frame."""
-
-    memory_total_bytes = serializers.IntegerField()
-    memory_available_bytes = serializers.IntegerField()
-
-
-class ProcessFrameSerializer(serializers.Serializer[Any]):
-    """A process on a device; `marker` is null for a foreign one."""
-
-    pid = serializers.IntegerField()
-    memory_bytes = serializers.IntegerField(allow_null=True)
-    marker = serializers.CharField(allow_null=True)
-
-
-class GPUFrameSerializer(serializers.Serializer[Any]):
-    """What a device does now."""
-
-    uuid = serializers.CharField()
-    index = serializers.IntegerField()
-    name = serializers.CharField()
-    parent_uuid = serializers.CharField(allow_blank=True)
-    memory_total_bytes = serializers.IntegerField()
-    memory_used_bytes = serializers.IntegerField()
-    utilization_ratio = serializers.FloatField(allow_null=True)
-    temperature_celsius = serializers.FloatField(allow_null=True)
-    power_watts = serializers.FloatField(allow_null=True)
-    power_limit_watts = serializers.FloatField(allow_null=True)
-    processes = ProcessFrameSerializer(many=True)
-
-
-class SegmentFrameSerializer(serializers.Serializer[Any]):
-    """The KV memory of one engine, per GPU of it."""
-
-    ipc_name = serializers.CharField()
-    limit_bytes = serializers.IntegerField()
-    used_bytes = serializers.IntegerField()
-    prealloc_bytes = serializers.IntegerField()
-
-
-class EngineFrameSerializer(serializers.Serializer[Any]):
-    """A live engine; null where it did not say. `memory_bytes` is by GPU UUID."""
-
-    marker = serializers.CharField()
-    replica_id = serializers.IntegerField()
-    generation = serializers.IntegerField()
-    pid = serializers.IntegerField()
-    memory_bytes = serializers.DictField(child=serializers.IntegerField(allow_null=True))
-    running = serializers.IntegerField(allow_null=True)
-    waiting = serializers.IntegerField(allow_null=True)
-    kv_usage_ratio = serializers.FloatField(allow_null=True)
-    prompt_tokens = serializers.IntegerField(allow_null=True)
-    generation_tokens = serializers.IntegerField(allow_null=True)
-    tokens_per_second = serializers.FloatField(allow_null=True)
-    sleeping = serializers.BooleanField(allow_null=True)
-
-
-class FrameSerializer(serializers.Serializer[Any]):
-    """One node at one instant."""
-
-    seq = serializers.IntegerField()
-    at = serializers.DateTimeField()
-    node = serializers.CharField()
-    simulated = serializers.BooleanField()
-    host = HostFrameSerializer()
-    gpus = GPUFrameSerializer(many=True)
-    segments = SegmentFrameSerializer(many=True)
-    engines = EngineFrameSerializer(many=True)

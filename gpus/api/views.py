@@ -1,13 +1,8 @@
-"""These views serve /api/nodes, /api/gpus and /api/telemetry."""
+"""These views serve /api/nodes and /api/gpus."""
 
-from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, viewsets
-from rest_framework.request import Request
-from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from gpus import telemetry
-from gpus.api.serializers import FrameSerializer, GPUSerializer, NodeSerializer
+from gpus.api.serializers import GPUSerializer, NodeSerializer
 from gpus.models import GPU, Node
 
 
@@ -24,12 +19,3 @@ class GPUViewSet(mixins.UpdateModelMixin, viewsets.ReadOnlyModelViewSet[GPU]):
     queryset = GPU.objects.select_related("node")
     serializer_class = GPUSerializer
     http_method_names = ["get", "patch", "head", "options"]
-
-
-class TelemetryView(APIView):
-    """What every node did within the last seconds."""
-
-    @extend_schema(responses=FrameSerializer(many=True))
-    def get(self, request: Request) -> Response:
-        """The newest frame of each node."""
-        return Response(telemetry.latest())

@@ -14,7 +14,7 @@ _MEANING = {
     heartbeats.TICKS: "No regular tick since {since}: what nobody asks for by hand is not looked after.",
     "beat": "Beat is silent since {since}: no regular ticks are sent.",
     "control": "The control worker is silent since {since}: idle models do not go to sleep, and nothing is settled.",
-    "sampler": "The sampler of {node} is silent since {since}: the readings of its GPUs are old.",
+    "node": "The loop that reads {node} is silent since {since}: the readings of its GPUs are old.",
 }
 _GPU = "The worker of GPU {gpu} on {node} is silent since {since}: nothing starts, sleeps, wakes or stops there."
 _OTHER = "{name} on {node} is silent since {since}."

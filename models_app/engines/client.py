@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import httpx2
 
-from gpus import gauges
+from models_app.engines import metrics
 from models_app.errors import ConnectionRefused, EngineProtocolError, EngineRefused, EngineTimeout, EngineUnreachable
 
 CANARY: Final = "The quick brown fox jumps over"
@@ -91,7 +91,7 @@ class EngineClient:
 
     def gauges(self, *, timeout_seconds: float = 2.0) -> Gauges:
         """Requests running and waiting inside the engine."""
-        found = gauges.parse(self._call("GET", "/metrics", timeout_seconds).text)
+        found = metrics.parse(self._call("GET", "/metrics", timeout_seconds).text)
         return Gauges(found["running"], found["waiting"])
 
     def canary(self, model: str, *, timeout_seconds: float = 10.0) -> Canary:

@@ -65,9 +65,9 @@ def servers(data_dir: Path, *, postgres: bool, valkey: bool) -> list[Service]:
 
 
 def node_services(gpu_uuids: Iterable[str]) -> list[Service]:
-    """What every node runs: one worker per GPU, the only hands on its engines, and the sampler."""
-    sampler = Service("sampler", (sys.executable, "-m", "django", "sample_gpus"), 40)
-    return [*(_worker(f"gpu-{uuid}", gpu_queue(uuid)) for uuid in gpu_uuids), sampler]
+    """What every node runs: one worker per GPU, the only hands on its engines, and the loop that reads the node."""
+    loop = Service("node", (sys.executable, "-m", "django", "run_node"), 40)
+    return [*(_worker(f"gpu-{uuid}", gpu_queue(uuid)) for uuid in gpu_uuids), loop]
 
 
 def control_services(*, host: str, web_port: int, gateway_port: int, gateways: int) -> list[Service]:

@@ -13,7 +13,7 @@ import pytest
 from django.db.models import F, Sum
 
 from gateway.models import ApiKey, EngineAccount, UsageHour, UsageRecord
-from gpus import gauges
+from models_app.engines import metrics
 from models_app.lifecycle import verbs
 from models_app.models import Replica
 from tests import factories
@@ -243,7 +243,7 @@ def _answers(port: int, key: str) -> bool:
 def _check(replica: Replica) -> None:
     """Records, hours and counters of one model say the same."""
     name = replica.spec["served_name"]
-    said = gauges.scrape({name: replica.url})[name]
+    said = metrics.scrape({name: replica.url})[name]
     own_prompt, own_completion = replica.own_tokens
     counted = {"prompt": (said["prompt_tokens"] or 0) - own_prompt}
     counted["completion"] = (said["generation_tokens"] or 0) - own_completion

@@ -1,9 +1,8 @@
-"""/api/nodes, /api/gpus and /api/telemetry: facts to read, two knobs to turn."""
+"""/api/nodes and /api/gpus: facts to read, two knobs to turn."""
 
 import pytest
 from django.test import Client
 
-from gpus import telemetry
 from gpus.models import GPU
 from tests import factories
 
@@ -22,7 +21,7 @@ def patch(client: Client, gpu: GPU, **fields: object) -> tuple[int, dict[str, ob
 
 
 def test_nobody_unknown_looks(client: Client) -> None:
-    assert [client.get(path).status_code for path in ("/nodes", "/gpus", "/telemetry")] == [401, 401, 401]
+    assert [client.get(path).status_code for path in ("/nodes", "/gpus")] == [401, 401]
 
 
 def test_a_gpu_is_shown_with_its_node(operator: Client) -> None:
@@ -70,10 +69,3 @@ def test_a_guest_may_look_but_not_touch(client: Client) -> None:
     gpu = factories.gpu()
     assert client.get("/gpus").status_code == 200
     assert patch(client, gpu, enabled=False)[0] == 403
-
-
-def test_the_latest_frames_are_served(operator: Client) -> None:
-    assert operator.get("/telemetry").json() == []
-    frame = telemetry.collect()
-    telemetry.publish(frame)
-    assert operator.get("/telemetry").json() == [frame]

@@ -1,61 +1,25 @@
-"""A frame says what is on the node now; engines answer for themselves, or are unknown."""
+"""A frame says what is on the node's devices now, and is kept for five seconds."""
 
 import json
-import socket
-import sys
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from django.conf import LazySettings
 
-from gpus import devices, kvcached, processes, telemetry
+from gpus import devices, kvcached, telemetry
 from gpus.errors import TelemetryUnavailable
-from gpus.installation import installation_id
-from gpus.readings import DeviceProcess
-from gpus.telemetry import EngineFrame
+from gpus.telemetry import Frame
 from sardeenz import redis
-from tests.gpus.patience import until
-
-ENGINE = """
-import http.server, sys
-class Metrics(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200 if self.path == "/metrics" else 404)
-        self.end_headers()
-        self.wfile.write(b'vllm:num_requests_running{engine="0"} 2.0\\nvllm:num_requests_waiting{engine="0"} 1.0\\n')
-http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Metrics).serve_forever()
-"""
 
 
-@pytest.fixture(autouse=True)
-def _own_installation(settings: LazySettings) -> Iterator[None]:
-    settings.SECRET_KEY = uuid4().hex
-    yield
-    for engine in processes.find_all(installation_id()).values():
-        processes.kill(engine)
-    until(lambda: processes.reap() is not None and not processes.find_all(installation_id()))
-
-
-def start(log: Path, *argv: str, **environment: str) -> int:
-    marker = processes.marker_of(installation_id(), 7, 2)
-    pid = processes.spawn(argv, environment=environment, log_path=log, marker=marker)
-    until(lambda: processes.find_all(installation_id()))
-    return pid
-
-
-def only_engine() -> EngineFrame:
-    (engine,) = telemetry.collect()["engines"]
-    return engine
+def collect() -> Frame:
+    return telemetry.collect(devices.read_all(), {})
 
 
 def test_a_frame_holds_the_node_its_devices_and_segments(settings: LazySettings) -> None:
     kvcached.create(settings.SEGMENT_DIR, "srdz_frame", 100)
-    frame = telemetry.collect()
+    frame = collect()
     kvcached.sweep(settings.SEGMENT_DIR, "srdz_frame")
-    assert (frame["node"], frame["simulated"], frame["engines"]) == (settings.NODE, True, [])
+    assert (frame["node"], frame["simulated"]) == (settings.NODE, True)
     assert [gpu["index"] for gpu in frame["gpus"]] == [0, 1]
     segment = {"ipc_name": "srdz_frame", "limit_bytes": 100, "used_bytes": 0, "prealloc_bytes": 0}
     assert segment in frame["segments"]
@@ -63,38 +27,8 @@ def test_a_frame_holds_the_node_its_devices_and_segments(settings: LazySettings)
     assert json.loads(json.dumps(frame)) == frame
 
 
-def test_an_engine_that_answers_has_gauges(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    argv = (sys.executable, "-c", ENGINE, str(port))
-    pid = start(tmp_path / "log", *argv, SARDEENZ_ENGINE_URL=f"http://127.0.0.1:{port}")
-    engine = until(lambda: (found := only_engine())["running"] is not None and found)
-    assert (engine["marker"], engine["replica_id"], engine["generation"], engine["pid"]) == ("7:2", 7, 2, pid)
-    assert (engine["running"], engine["waiting"]) == (2, 1)
-    assert (engine["sleeping"], engine["prompt_tokens"]) == (None, None)
-
-
-def test_an_engine_that_does_not_answer_is_there_with_unknown_gauges(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=8) as silent:
-        start(tmp_path / "log", "sleep", "600", SARDEENZ_ENGINE_URL=f"http://127.0.0.1:{silent.getsockname()[1]}")
-        engine = only_engine()
-    assert (engine["marker"], engine["running"], engine["sleeping"]) == ("7:2", None, None)
-
-
-def test_memory_on_a_device_is_attributed_through_the_process_list(tmp_path: Path) -> None:
-    pid = start(tmp_path / "log", "sh", "-c", "sleep 600 & wait")
-    engine = until(lambda: (e := processes.find_all(installation_id())["7:2"]) and len(e.pids) == 2 and e)
-    child = next(other for other in engine.pids if other != pid)
-    first, second = devices.read_all()
-    mine = (DeviceProcess(pid, 10), DeviceProcess(child, 5), DeviceProcess(1, 99))
-    readings = [replace(first, processes=mine), replace(second, processes=(DeviceProcess(child, None),))]
-    frame = telemetry.collect(readings)
-    assert frame["engines"][0]["memory_bytes"] == {first.uuid: 15, second.uuid: None}
-    assert [process["marker"] for process in frame["gpus"][0]["processes"]] == ["7:2", "7:2", None]
-
-
 def test_the_newest_frame_of_each_node_is_kept_for_five_seconds() -> None:
-    frame = telemetry.collect()
+    frame = collect()
     for node, seq in (("b", 1), ("a", 2), ("b", 3)):
         telemetry.publish({**frame, "node": node, "seq": seq})
     assert [(kept["node"], kept["seq"]) for kept in telemetry.latest()] == [("a", 2), ("b", 3)]
@@ -104,7 +38,7 @@ def test_the_newest_frame_of_each_node_is_kept_for_five_seconds() -> None:
 
 
 def test_without_redis_publishing_goes_on_and_reading_is_a_503(settings: LazySettings) -> None:
-    frame = telemetry.collect()
+    frame = collect()
     settings.REDIS_URL = "redis://127.0.0.1:1"
     redis.client.cache_clear()
     try:
@@ -114,15 +48,3 @@ def test_without_redis_publishing_goes_on_and_reading_is_a_503(settings: LazySet
         assert caught.value.status == 503
     finally:
         redis.client.cache_clear()
-
-
-@pytest.mark.parametrize(
-    ("then", "now", "rate"), [(100, 350, 125.0), (100, 100, 0.0), (100, 40, None), (None, 40, None), (100, None, None)]
-)
-def test_a_rate_is_what_was_generated_between_two_frames(then: int | None, now: int | None, rate: float | None) -> None:
-    before, after = (
-        {"seq": seq, "engines": [{"marker": "7:2", "generation_tokens": count, "tokens_per_second": None}]}
-        for seq, count in ((1000, then), (3000, now))
-    )
-    (engine,) = telemetry.add_rates(after, before)["engines"]  # type: ignore[arg-type]
-    assert engine["tokens_per_second"] == rate

@@ -80,7 +80,7 @@ def test_a_stopped_process_is_no_dead_one() -> None:
 
 def test_who_is_silent_is_said_with_what_it_means() -> None:
     gpu = factories.gpu()
-    for name in (f"gpu-{gpu.uuid}", "beat", "control", "sampler", "gateway-0", heartbeats.TICKS):
+    for name in (f"gpu-{gpu.uuid}", "beat", "control", "node", "gateway-0", heartbeats.TICKS):
         aged(name, 30)
     heartbeats.say("web")
     rows = {row["name"]: row for row in presence.services()}
@@ -93,17 +93,17 @@ def test_who_is_silent_is_said_with_what_it_means() -> None:
 
 def test_the_api_tells_who_is_heard(client: Client) -> None:
     client.force_login(factories.user())
-    heartbeats.say("sampler")
+    heartbeats.say("node")
     aged("beat", 60)
     told = client.get("/api/services").json()
-    assert [(row["name"], row["silent"]) for row in told] == [("beat", True), ("sampler", False)]
+    assert [(row["name"], row["silent"]) for row in told] == [("beat", True), ("node", False)]
 
 
 def test_a_word_from_the_future_is_as_good_as_none_and_who_leaves_is_not_missed() -> None:
     aged("beat", -3600)
     aged("control", 2 * heartbeats.FORGET_SECONDS)
-    heartbeats.say("sampler")
-    heartbeats.leave("sampler")
+    heartbeats.say("node")
+    heartbeats.leave("node")
     assert [(row["name"], row["silent"]) for row in presence.services()] == [("beat", True)]
 
 

@@ -38,10 +38,10 @@ def test_status_says_who_is_silent_and_since_when(run: Any) -> None:
     gpu = factories.gpu()
     word = json.dumps({"pid": 1, "host": "here", "at": time.time() - 60})
     redis.client().hset(heartbeats.NAME, f"{gpu.node.name}/gpu-{gpu.uuid}", word)
-    heartbeats.say("sampler")
+    heartbeats.say("node")
     shown = " ".join(run("status").stdout.split())
     assert f"The worker of GPU {gpu.index} on {gpu.node.name} is silent since" in shown
-    assert "sampler" not in shown
+    assert "The loop that reads" not in shown
 
 
 def test_every_read_can_be_had_as_json(run: Any) -> None:

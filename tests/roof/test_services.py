@@ -23,7 +23,7 @@ def test_whatever_ends_a_service_it_is_started_again() -> None:
 
 def test_every_gpu_has_a_worker_of_its_own() -> None:
     names = [service.name for service in services.node_services(["GPU-1", "GPU-2"])]
-    assert names == ["gpu-GPU-1", "gpu-GPU-2", "sampler"]
+    assert names == ["gpu-GPU-1", "gpu-GPU-2", "node"]
     assert "gpu.GPU-1" in services.node_services(["GPU-1"])[0].argv
 
 

@@ -47,7 +47,7 @@ describe("the fleet", () => {
   });
 
   it("is told which services are silent, and that they speak again", () => {
-    const service = { node: "n", name: "sampler", pid: 1, seen_at: "2026-01-01T00:00:00+00:00", silent: true, words: "It is silent." };
+    const service = { node: "n", name: "node", pid: 1, seen_at: "2026-01-01T00:00:00+00:00", silent: true, words: "It is silent." };
     const other = { ...service, name: "beat", silent: false, words: "" };
     const quiet = applyLifecycle(begun, { type: "services", services: [service, other] });
     expect(quiet.silent).toEqual([service]);

@@ -16,7 +16,7 @@ _SAMPLE = re.compile(r"^([A-Za-z_:][A-Za-z0-9_:]*)(?:\{(.*)\})?\s+(\S+)(?:\s+-?\
 _AWAKE = re.compile(r'(?:^|,)\s*sleep_state="awake"')
 
 
-class Gauges(TypedDict):
+class EngineMetrics(TypedDict):
     """One engine, summed over its data-parallel ranks; None where it did not say."""
 
     running: int | None
@@ -27,19 +27,19 @@ class Gauges(TypedDict):
     sleeping: bool | None
 
 
-def unknown() -> Gauges:
+def unknown() -> EngineMetrics:
     """An engine that was not asked or did not answer."""
-    return Gauges(
+    return EngineMetrics(
         running=None, waiting=None, kv_usage_ratio=None, prompt_tokens=None, generation_tokens=None, sleeping=None
     )
 
 
-def parse(text: str) -> Gauges:
-    """The gauges in an engine's Prometheus text. The fullest rank speaks for KV usage; any rank asleep, all are."""
+def parse(text: str) -> EngineMetrics:
+    """The numbers in an engine's Prometheus text. The fullest rank speaks for KV usage; any rank asleep, all are."""
     samples = _samples(text)
     usage = [value for _, value in samples["vllm:kv_cache_usage_perc"]]
     awake = [value for labels, value in samples["vllm:engine_sleep_state"] if _AWAKE.search(labels)]
-    return Gauges(
+    return EngineMetrics(
         running=_sum(samples["vllm:num_requests_running"]),
         waiting=_sum(samples["vllm:num_requests_waiting"]),
         kv_usage_ratio=max(usage, default=None),
@@ -49,19 +49,19 @@ def parse(text: str) -> Gauges:
     )
 
 
-def scrape(urls: Mapping[str, str]) -> dict[str, Gauges]:
-    """Ask every engine at once: name -> gauges, for those that answered in time."""
+def scrape(urls: Mapping[str, str]) -> dict[str, EngineMetrics]:
+    """Ask every engine at once: name -> metrics, for those that answered in time."""
     return asyncio.run(_scrape(urls)) if urls else {}
 
 
-async def _scrape(urls: Mapping[str, str]) -> dict[str, Gauges]:
+async def _scrape(urls: Mapping[str, str]) -> dict[str, EngineMetrics]:
     # Engines are our own neighbours: no proxy from the environment, no certificates to load.
     async with httpx2.AsyncClient(trust_env=False, verify=False, timeout=TIMEOUT_SECONDS) as client:
         answers = await asyncio.gather(*(_ask(client, url) for url in urls.values()))
-    return {name: gauges for name, gauges in zip(urls, answers, strict=True) if gauges is not None}
+    return {name: answer for name, answer in zip(urls, answers, strict=True) if answer is not None}
 
 
-async def _ask(client: httpx2.AsyncClient, url: str) -> Gauges | None:
+async def _ask(client: httpx2.AsyncClient, url: str) -> EngineMetrics | None:
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             answer = await client.get(f"{url.rstrip('/')}/metrics")

@@ -1,4 +1,4 @@
-"""`manage.py sample_gpus` publishes a frame of this node each second until SIGTERM."""
+"""`manage.py run_node` publishes a frame of this node each second until SIGTERM."""
 
 import logging
 import signal
@@ -8,7 +8,7 @@ import time
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from gpus.sampler import Sampler
+from models_app.node.loop import NodeLoop
 from sardeenz import heartbeats
 
 PERIOD_SECONDS = 1.0
@@ -29,12 +29,12 @@ class Command(BaseCommand):
 
 def run(stop: threading.Event) -> None:
     """Step at every whole second until told to stop; whatever fails, the next second is tried."""
-    sampler = Sampler()
+    node = NodeLoop()
     while not stop.wait(PERIOD_SECONDS - time.time() % PERIOD_SECONDS):
         try:
-            sampler.step()
-        except Exception:  # the sampler outlives every fault of driver, engine, Redis and PostgreSQL
+            node.step()
+        except Exception:  # the loop outlives every fault of driver, engine, Redis and PostgreSQL
             logger.exception("step failed: node=%s", settings.NODE)
-        heartbeats.say(heartbeats.service_name("sampler"))
-    heartbeats.leave(heartbeats.service_name("sampler"))
-    sampler.settle(PERIOD_SECONDS)
+        heartbeats.say(heartbeats.service_name("node"))
+    heartbeats.leave(heartbeats.service_name("node"))
+    node.settle(PERIOD_SECONDS)

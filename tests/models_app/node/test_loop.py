@@ -1,4 +1,4 @@
-"""The sampler publishes each second, keeps the rows true, and outlives what it depends on."""
+"""The loop of a node publishes each second, keeps the rows true, and outlives what it depends on."""
 
 import signal
 import subprocess
@@ -12,67 +12,67 @@ import pytest
 from django.conf import LazySettings
 
 from gpus import telemetry
-from gpus.management.commands import sample_gpus
 from gpus.models import GPU, Node
-from gpus.sampler import Sampler
+from models_app.management.commands import run_node
+from models_app.node.loop import NodeLoop
 from tests.gpus.patience import until
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_step_publishes_a_frame_and_discovers_the_devices(settings: LazySettings) -> None:
-    sampler = Sampler()
-    sampler.step()
-    sampler.settle(30)
+    node = NodeLoop()
+    node.step()
+    node.settle(30)
     assert [frame["node"] for frame in telemetry.latest()] == [settings.NODE]
     assert GPU.objects.filter(node__name=settings.NODE, present=True).count() == 2
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_change_of_devices_is_discovered_at_once(settings: LazySettings) -> None:
-    sampler = Sampler()
-    sampler.step()
-    sampler.settle(30)
+    node = NodeLoop()
+    node.step()
+    node.settle(30)
     settings.GPUS = "simulated:1x80GiB"
-    sampler.step()
-    sampler.settle(30)
+    node.step()
+    node.settle(30)
     assert list(GPU.objects.order_by("index").values_list("present", flat=True)) == [True, False]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_being_seen_is_written_every_ten_seconds_and_not_every_second() -> None:
-    sampler = Sampler()
-    sampler.step()
-    sampler.settle(30)
+    node = NodeLoop()
+    node.step()
+    node.settle(30)
     long_ago = datetime(2000, 1, 1, tzinfo=UTC)
     Node.objects.update(seen_at=long_ago)
-    sampler.step()
-    sampler.settle(30)
+    node.step()
+    node.settle(30)
     assert Node.objects.get().seen_at == long_ago
-    sampler._rows_at -= 10
-    sampler.step()
-    sampler.settle(30)
+    node._rows_at -= 10
+    node.step()
+    node.settle(30)
     assert Node.objects.get().seen_at != long_ago
 
 
 @pytest.mark.django_db(transaction=True)
 def test_rows_that_were_lost_are_made_again() -> None:
-    sampler = Sampler()
-    sampler.step()
-    sampler.settle(30)
+    node = NodeLoop()
+    node.step()
+    node.settle(30)
     GPU.objects.all().delete()
     Node.objects.all().delete()
-    sampler._rows_at -= 10
-    sampler.step()
-    sampler.settle(30)
+    node._rows_at -= 10
+    node.step()
+    node.settle(30)
     assert GPU.objects.count() == 2
 
 
 def test_a_failing_step_is_followed_by_another(settings: LazySettings, caplog: pytest.LogCaptureFixture) -> None:
     settings.GPUS = "nonsense"
     stop = threading.Event()
-    thread = threading.Thread(target=sample_gpus.run, args=(stop,))
+    thread = threading.Thread(target=run_node.run, args=(stop,))
     thread.start()
     until(lambda: sum("step failed" in record.message for record in caplog.records) >= 2)
     stop.set()
@@ -81,7 +81,7 @@ def test_a_failing_step_is_followed_by_another(settings: LazySettings, caplog: p
 
 
 def stops_cleanly_once(environment: dict[str, str], condition: Callable[[], object]) -> bool:
-    argv = [sys.executable, "manage.py", "sample_gpus"]
+    argv = [sys.executable, "manage.py", "run_node"]
     with subprocess.Popen(argv, cwd=ROOT, env=environment) as process:
         until(condition, seconds=60)
         process.send_signal(signal.SIGTERM)

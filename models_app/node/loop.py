@@ -1,4 +1,4 @@
-"""One step of `manage.py sample_gpus`: a frame for the pages, and the rows of this node kept true beside it."""
+"""One step of `manage.py run_node`: a frame for the pages, and the rows of this node kept true beside it."""
 
 import logging
 import threading
@@ -11,25 +11,27 @@ from django.utils import timezone
 from gpus import devices, discovery, telemetry
 from gpus.models import Node
 from gpus.readings import DeviceReading
+from models_app.node import frame
+from models_app.node.frame import NodeFrame
 
 SEEN_SECONDS = 10.0
 
 logger = logging.getLogger(__name__)
 
 
-class Sampler:
+class NodeLoop:
     """What the loop remembers between steps. Rows are written by a thread: a hung database costs no frame."""
 
     def __init__(self) -> None:
         self._discovered: frozenset[str] | None = None
-        self._last: telemetry.Frame | None = None
+        self._last: NodeFrame | None = None
         self._rows_at = -SEEN_SECONDS
         self._rows: threading.Thread | None = None
 
     def step(self) -> None:
         """Read the devices once, publish the frame, and see to the rows when they are due."""
         readings = devices.read_all()
-        self._last = telemetry.add_rates(telemetry.collect(readings), self._last)
+        self._last = frame.add_rates(frame.collect(readings), self._last)
         telemetry.publish(self._last)
         uuids = frozenset(reading.uuid for reading in readings)
         due = uuids != self._discovered or time.monotonic() - self._rows_at >= SEEN_SECONDS

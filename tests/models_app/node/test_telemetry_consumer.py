@@ -10,7 +10,8 @@ from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 
 from gpus import telemetry
-from gpus.routing import websocket_urlpatterns
+from models_app.node import frame as node_frame
+from models_app.routing import websocket_urlpatterns
 from sardeenz import events
 
 
@@ -33,7 +34,7 @@ async def test_a_stranger_is_turned_away() -> None:
 
 
 async def test_a_page_begins_with_the_latest_frames_and_is_sent_each_new_one() -> None:
-    frame = await sync_to_async(telemetry.collect)()
+    frame = await sync_to_async(node_frame.collect)()
     await sync_to_async(telemetry.publish)(frame)
     visit = visitor(signed_in=True)
     connected, _ = await visit.connect(timeout=20)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpus import gauges
+from models_app.engines import metrics
 
 TEXT = """\
 # HELP vllm:num_requests_running Number of requests in model execution batches.
@@ -25,7 +25,7 @@ http_requests_total{handler="/health"} 5.0
 
 
 def test_ranks_are_summed_and_the_fullest_speaks_for_the_cache() -> None:
-    assert gauges.parse(TEXT) == {
+    assert metrics.parse(TEXT) == {
         "running": 5,
         "waiting": 4,
         "kv_usage_ratio": 0.5,
@@ -37,13 +37,13 @@ def test_ranks_are_summed_and_the_fullest_speaks_for_the_cache() -> None:
 
 def test_an_engine_asleep_says_so() -> None:
     text = TEXT.replace('sleep_state="awake"} 1.0', 'sleep_state="awake"} 0.0')
-    assert gauges.parse(text)["sleeping"] is True
+    assert metrics.parse(text)["sleeping"] is True
 
 
 @pytest.mark.parametrize("text", ["", "vllm:num_requests_running NaN", "not prometheus at all\nvllm:{", "<html>"])
 def test_what_is_not_said_is_none_and_never_zero(text: str) -> None:
-    assert gauges.parse(text) == gauges.unknown()
+    assert metrics.parse(text) == metrics.unknown()
 
 
 def test_a_zero_is_known() -> None:
-    assert gauges.parse("vllm:num_requests_running 0.0 1700000000000")["running"] == 0
+    assert metrics.parse("vllm:num_requests_running 0.0 1700000000000")["running"] == 0
