@@ -20,7 +20,7 @@ from models_app.engines import command, logs
 from models_app.engines.diagnose import KVCACHED_OFF, OUT_OF_MEMORY, Diagnosis, diagnose
 from models_app.errors import EngineTimeout, NoPort
 from models_app.lifecycle import observe, verbs
-from models_app.lifecycle.observe import START_INTERRUPTED, Memory, World
+from models_app.lifecycle.observe import START_INTERRUPTED, Remembered, World
 from models_app.memory import placement
 from models_app.models import Deployment, MemoryProfile, Replica
 from models_app.states import LIVE, Goal, State
@@ -136,10 +136,10 @@ def _measured(replica: Replica, **seconds: float) -> None:
     verbs.note(replica, profile=replica.profile | seconds)
 
 
-def terminate(replica: Replica, around: World, memory: Memory) -> None:
+def terminate(replica: Replica, around: World, remembered: Remembered) -> None:
     """Ask the engine to end, once; it finishes what it serves within its own grace time."""
     if engine := around.engines.get(replica.marker):
-        memory.terminated.add(replica.marker)
+        remembered.terminated.add(replica.marker)
         processes.terminate(engine)
 
 
@@ -149,15 +149,15 @@ def kill(replica: Replica, around: World) -> None:
         processes.kill(engine)
 
 
-def release(replica: Replica, memory: Memory) -> None:
+def release(replica: Replica, remembered: Remembered) -> None:
     """The engine is gone: its bytes, port, segment and sockets are free again.
 
     One that never started has no segment. The rows come first: what is left of a segment then is swept as nobody's.
     """
     ipc_name = replica.ipc_name
-    memory.terminated.discard(replica.marker)
-    memory.pids.pop(replica.marker, None)
-    memory.doubts.pop(replica.marker, None)
+    remembered.terminated.discard(replica.marker)
+    remembered.pids.pop(replica.marker, None)
+    remembered.doubts.pop(replica.marker, None)
     with transaction.atomic():
         placement.release(replica)
         verbs.note(replica, port=None, ipc_name="", phase="", progress_ratio=None)
@@ -165,10 +165,10 @@ def release(replica: Replica, memory: Memory) -> None:
         kvcached.sweep(settings.SEGMENT_DIR, ipc_name)
 
 
-def failure(replica: Replica, reason: str, memory: Memory) -> Diagnosis:
+def failure(replica: Replica, reason: str, remembered: Remembered) -> Diagnosis:
     """Why it failed, in words, from the end of its log and its exit code."""
-    pids = memory.pids.get(replica.marker, ())
-    code = next((memory.exit_codes[pid] for pid in pids if pid in memory.exit_codes), None)
+    pids = remembered.pids.get(replica.marker, ())
+    code = next((remembered.exit_codes[pid] for pid in pids if pid in remembered.exit_codes), None)
     if reason == "engine_exited" and replica.state == State.STARTING and not log_path(replica).exists():
         return Diagnosis(
             START_INTERRUPTED, "Its worker ended before it could start the engine.", "It is started again."

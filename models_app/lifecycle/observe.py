@@ -36,7 +36,7 @@ STEADY_SECONDS = {CONNECTION_REFUSED: 5.0, UNHEALTHY: 20.0}
 
 
 @dataclass(slots=True)
-class Memory:
+class Remembered:
     """What this worker remembers between steps. Losing it costs a repeated probe or signal, never a fact."""
 
     terminated: set[str] = field(default_factory=set)
@@ -66,11 +66,11 @@ class World:
     now: datetime
 
 
-def world(memory: Memory) -> World:
+def world(remembered: Remembered) -> World:
     """Look around once for all replicas of a GPU."""
     engines = processes.find_all(installation_id())
-    memory.exit_codes |= processes.reap()  # after the look: whatever it found dead can be asked for its exit code
-    memory.pids |= {marker: engine.pids for marker, engine in engines.items()}
+    remembered.exit_codes |= processes.reap()  # after the look: whatever it found dead can be asked for its exit code
+    remembered.pids |= {marker: engine.pids for marker, engine in engines.items()}
     try:
         reports = activity.read_reports()
     except (RedisError, OSError):
@@ -83,26 +83,26 @@ def client(replica: Replica) -> EngineClient:
     return EngineClient(replica.url, engine_key(replica.pk, replica.generation))
 
 
-def look(replica: Replica, around: World, memory: Memory) -> Seen:
+def look(replica: Replica, around: World, remembered: Remembered) -> Seen:
     """What is seen of one replica, asking its engine only what its state makes worth knowing."""
     marker, state = replica.marker, State(replica.state)
     process = around.engines.get(marker)
     alive = process is not None and process.led
-    engine = _ask(replica, memory) if alive else _Answers()
+    engine = _ask(replica, remembered) if alive else _Answers()
     return Seen(
         alive=alive,
         healthy=engine.healthy,
         asleep=engine.asleep,
         canary=engine.canary,
         quiet=_quiet(replica, around) if alive and state == State.DRAINING and not engine.asleep else None,
-        freed=_freed(replica, around, memory, asleep=bool(engine.asleep)),
+        freed=_freed(replica, around, remembered, asleep=bool(engine.asleep)),
         overdue=replica.deadline_at is not None and replica.deadline_at <= around.now,
         may_start=state == State.PENDING and loads.hold(replica) is None,
         superseded=_superseded(replica, around),
         holds=state in (State.FAILED, State.STOPPED) and _holds(replica),
         restart_due=_may_restart(replica, around.now),
         replaces=_gives_up(replica),
-        terminated=marker in memory.terminated,
+        terminated=marker in remembered.terminated,
         orphaned=process is not None and not process.led,
         dead=engine.dead,
         sleep_began=verbs.sleep_began(replica),
@@ -124,42 +124,45 @@ class _Answers:
     dead: str = ""
 
 
-def _ask(replica: Replica, memory: Memory) -> _Answers:
+def _ask(replica: Replica, remembered: Remembered) -> _Answers:
     """Health and sleep; the canary only where a load or a wake waits for it."""
     state = State(replica.state)
-    if state == State.READY and not _worth_a_probe(replica.marker, memory):
+    if state == State.READY and not _worth_a_probe(replica.marker, remembered):
         return _Answers()
     if state not in (State.STARTING, State.READY, State.DRAINING, State.SLEEPING, State.WAKING):
         return _Answers()
     began = time.monotonic()
-    if began < memory.quiet_until.get(replica.marker, 0.0):
+    if began < remembered.quiet_until.get(replica.marker, 0.0):
         return _Answers()
     engine = client(replica)
     try:
         healthy = engine.health(timeout_seconds=PROBE_SECONDS)
         if not healthy:
-            return _Answers(False, dead=memory.doubt(replica.marker, UNHEALTHY))
-        memory.doubts.pop(replica.marker, None)
+            return _Answers(False, dead=remembered.doubt(replica.marker, UNHEALTHY))
+        remembered.doubts.pop(replica.marker, None)
         if state == State.STARTING:
             return _Answers(healthy, False, _first_answer(engine, replica))
         asleep = engine.is_sleeping(timeout_seconds=PROBE_SECONDS) if replica.spec.get("sleep_enabled") else False
         canary = _same_answer(engine, replica) if state == State.WAKING and not asleep else None
         return _Answers(healthy, asleep, canary)
     except ConnectionRefused:  # what still loads does not listen yet
-        return _Answers(dead="" if state == State.STARTING else memory.doubt(replica.marker, CONNECTION_REFUSED))
+        return _Answers(dead="" if state == State.STARTING else remembered.doubt(replica.marker, CONNECTION_REFUSED))
     except EngineError as error:
         if state == State.STARTING and isinstance(error, EngineTimeout):  # its neighbours' steps waited as long
             now = time.monotonic()
-            memory.quiet_until[replica.marker] = now + QUIET_RATIO * (now - began)
+            remembered.quiet_until[replica.marker] = now + QUIET_RATIO * (now - began)
         return _Answers()
 
 
-def _worth_a_probe(marker: str, memory: Memory) -> bool:
+def _worth_a_probe(marker: str, remembered: Remembered) -> bool:
     """A ready engine is asked every ten seconds, one in doubt always: its process table entry is checked each time."""
     now = time.monotonic()
-    if marker not in memory.doubts and now - memory.probed_at.get(marker, -DEEP_PROBE_SECONDS) < DEEP_PROBE_SECONDS:
+    if (
+        marker not in remembered.doubts
+        and now - remembered.probed_at.get(marker, -DEEP_PROBE_SECONDS) < DEEP_PROBE_SECONDS
+    ):
         return False
-    memory.probed_at[marker] = now
+    remembered.probed_at[marker] = now
     return True
 
 
@@ -214,7 +217,7 @@ def _quiet(replica: Replica, around: World) -> bool | None:
     return gauges.running + gauges.waiting == 0
 
 
-def _freed(replica: Replica, around: World, memory: Memory, *, asleep: bool) -> bool | None:
+def _freed(replica: Replica, around: World, remembered: Remembered, *, asleep: bool) -> bool | None:
     """Whether the memory that was to come back is seen to be free; None where the devices do not tell."""
     if asleep:
         held = own_bytes(replica, around)
@@ -223,7 +226,7 @@ def _freed(replica: Replica, around: World, memory: Memory, *, asleep: bool) -> 
         return all(held[uuid] < limit - weights // 2 for uuid, limit in limits.items() if uuid in held) or not held
     if replica.marker in around.engines or replica.state not in (State.STOPPING, State.FAILED):
         return None
-    ghosts = set(memory.pids.get(replica.marker, ()))
+    ghosts = set(remembered.pids.get(replica.marker, ()))
     try:
         readings = [devices.read(uuid) for uuid in replica.spec.get("gpu_uuids", [])]
     except DeviceError:

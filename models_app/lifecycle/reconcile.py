@@ -22,7 +22,7 @@ from models_app.errors import EngineRefused, MemoryHeld, NoCapacity, ReplicaMove
 from models_app.lifecycle import effects, kv_limits, loads, observe, queues, removal, verbs
 from models_app.lifecycle.kv_limits import KvLimits
 from models_app.lifecycle.next_step import Effect, next_step
-from models_app.lifecycle.observe import Memory, World
+from models_app.lifecycle.observe import Remembered, World
 from models_app.lifecycle.setbacks import Setback, Setbacks
 from models_app.memory import placement, reclaim
 from models_app.models import Replica
@@ -47,7 +47,7 @@ class Reconciler:
     """One GPU's steps, and what its worker remembers between them."""
 
     uuid: str
-    memory: Memory = field(default_factory=Memory)
+    remembered: Remembered = field(default_factory=Remembered)
     progress_at: dict[str, float] = field(default_factory=dict)
     setbacks: Setbacks = field(default_factory=Setbacks)
     told_at: dict[str, float] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class Reconciler:
 
     def pass_once(self) -> bool | None:
         """One step for every replica; whether anything moved, or None when all have arrived."""
-        around = observe.world(self.memory)
+        around = observe.world(self.remembered)
         moved = busy = False
         for replica in self._replicas():
             whose = f"replica={replica.pk}"
@@ -109,7 +109,7 @@ class Reconciler:
 
     def step(self, replica: Replica, around: World) -> bool:
         """Look, decide, claim, act. Whether anything was done."""
-        seen = observe.look(replica, around, self.memory)
+        seen = observe.look(replica, around, self.remembered)
         step = next_step(State(replica.state), Goal(replica.goal), seen)
         if step.to is None and step.effect is None:
             self._idle(replica)
@@ -123,7 +123,7 @@ class Reconciler:
     def _claim(self, replica: Replica, to: State, reason: str, around: World) -> bool:
         """The transition, with what has to be booked in the same transaction. False when there is no room now."""
         if to == State.FAILED:
-            self._fail(replica, effects.failure(replica, reason, self.memory), reason, around)
+            self._fail(replica, effects.failure(replica, reason, self.remembered), reason, around)
             return True
         try:
             if replica.state == State.STOPPED:
@@ -220,11 +220,11 @@ class Reconciler:
             case Effect.WAKE:
                 self._wake(replica, around)
             case Effect.TERMINATE:
-                effects.terminate(replica, around, self.memory)
+                effects.terminate(replica, around, self.remembered)
             case Effect.KILL:
                 effects.kill(replica, around)
             case Effect.RELEASE:
-                effects.release(replica, self.memory)
+                effects.release(replica, self.remembered)
             case Effect.RETIRE:
                 effects.retire(replica)
             case Effect.GIVE_UP:
@@ -274,12 +274,12 @@ class Reconciler:
             verbs.note(replica, reason=WAITS_FOR_TURN, message=hold.message)
 
     def _settle_limits(self) -> bool:
-        self.kv_limits.settle(observe.world(self.memory))
+        self.kv_limits.settle(observe.world(self.remembered))
         return True
 
     def clean(self) -> bool:
         """End engines that no replica owns, sweep their segments, keep logs bounded. Processes are read before rows."""
-        around = observe.world(self.memory)
+        around = observe.world(self.remembered)
         rows = list(Replica.objects.exclude(ipc_name="", state=State.STOPPED))
         known = {replica.marker for replica in rows}
         for engine in observe.orphans(around, known):

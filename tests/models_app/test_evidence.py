@@ -20,7 +20,7 @@ from models_app.engines.client import EngineClient
 from models_app.errors import ConnectionRefused
 from models_app.lifecycle import effects, observe
 from models_app.lifecycle.next_step import Seen
-from models_app.lifecycle.observe import Memory, World
+from models_app.lifecycle.observe import Remembered, World
 from models_app.models import Replica
 from models_app.states import State
 from tests import factories
@@ -72,25 +72,25 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def seen(replica: Replica, memory: Memory) -> Seen:
+def seen(replica: Replica, remembered: Remembered) -> Seen:
     engine = EngineProcess(replica.marker, os.getpid(), 0.0, (os.getpid(),), replica.url)
-    return observe.look(replica, World({replica.marker: engine}, [], timezone.now()), memory)
+    return observe.look(replica, World({replica.marker: engine}, [], timezone.now()), remembered)
 
 
 @pytest.mark.parametrize("state", ASKED)
 def test_an_engine_that_accepts_no_connection_is_dead_after_a_moment(
     state: State, later: Callable[[float], None]
 ) -> None:
-    replica, memory = factories.replica(state, address="127.0.0.1", port=free_port()), Memory()
-    assert seen(replica, memory).dead == ""
+    replica, remembered = factories.replica(state, address="127.0.0.1", port=free_port()), Remembered()
+    assert seen(replica, remembered).dead == ""
     later(observe.STEADY_SECONDS[observe.CONNECTION_REFUSED])
-    assert seen(replica, memory).dead == "connection_refused"
+    assert seen(replica, remembered).dead == "connection_refused"
 
 
 def test_one_that_still_loads_need_not_listen_yet(later: Callable[[float], None]) -> None:
-    replica, memory = factories.replica(State.STARTING, address="127.0.0.1", port=free_port()), Memory()
+    replica, remembered = factories.replica(State.STARTING, address="127.0.0.1", port=free_port()), Remembered()
     for _ in range(3):
-        assert seen(replica, memory).dead == ""
+        assert seen(replica, remembered).dead == ""
         later(600)
 
 
@@ -98,28 +98,28 @@ def test_one_that_still_loads_need_not_listen_yet(later: Callable[[float], None]
 def test_a_steady_503_of_its_health_is_evidence_in_every_state(
     state: State, serve: Callable[[int], int], later: Callable[[float], None]
 ) -> None:
-    replica, memory = factories.replica(state, address="127.0.0.1", port=serve(503)), Memory()
-    assert seen(replica, memory).dead == ""
+    replica, remembered = factories.replica(state, address="127.0.0.1", port=serve(503)), Remembered()
+    assert seen(replica, remembered).dead == ""
     later(observe.STEADY_SECONDS[observe.UNHEALTHY])
-    assert seen(replica, memory).dead == "unhealthy"
+    assert seen(replica, remembered).dead == "unhealthy"
 
 
 def test_a_good_answer_in_between_wipes_the_slate(serve: Callable[[int], int], later: Callable[[float], None]) -> None:
-    replica, memory = factories.replica(State.SLEEPING, address="127.0.0.1", port=free_port()), Memory()
-    seen(replica, memory)
+    replica, remembered = factories.replica(State.SLEEPING, address="127.0.0.1", port=free_port()), Remembered()
+    seen(replica, remembered)
     later(observe.STEADY_SECONDS[observe.CONNECTION_REFUSED])
     replica.port = serve(200)
-    assert seen(replica, memory).dead == ""
-    assert memory.doubts == {}
+    assert seen(replica, remembered).dead == ""
+    assert remembered.doubts == {}
 
 
 @pytest.mark.parametrize("state", [State.STARTING, *ASKED])
 def test_silence_is_no_evidence(state: State, later: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(observe, "PROBE_SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        replica, memory = factories.replica(state, address="127.0.0.1", port=mute.getsockname()[1]), Memory()
+        replica, remembered = factories.replica(state, address="127.0.0.1", port=mute.getsockname()[1]), Remembered()
         for _ in range(3):
-            assert seen(replica, memory).dead == ""
+            assert seen(replica, remembered).dead == ""
             later(600)
 
 
@@ -147,11 +147,11 @@ def test_a_server_process_that_left_children_behind_is_seen_to_be_gone(tmp_path:
 @pytest.mark.parametrize("reason", ["server_gone", "connection_refused", "unhealthy"])
 def test_evidence_is_told_in_words_with_what_the_log_says(reason: str) -> None:
     replica = factories.replica(State.READY)
-    assert effects.failure(replica, reason, Memory()).code == reason
+    assert effects.failure(replica, reason, Remembered()).code == reason
     log = effects.log_path(replica)
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("RuntimeError: CUDA error: an illegal memory access was encountered\n")
-    found = effects.failure(replica, reason, Memory())
+    found = effects.failure(replica, reason, Remembered())
     assert found.code == reason
     assert found.message.startswith("The engine")
     assert "illegal memory access" in found.hint

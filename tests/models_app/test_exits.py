@@ -167,7 +167,9 @@ def test_a_broken_row_says_so_stops_nobody_else_and_goes_on_once_it_can(monkeypa
     now = [0.0]
     worker = Reconciler(broken.gpu.uuid, setbacks=Setbacks(clock=lambda: now[0]))
     real = effects.release
-    monkeypatch.setattr(effects, "release", lambda one, memory: breaking() if one == broken else real(one, memory))
+    monkeypatch.setattr(
+        effects, "release", lambda one, remembered: breaking() if one == broken else real(one, remembered)
+    )
     for _ in range(5):
         worker.pass_once()
         now[0] += LONGEST_SECONDS

@@ -13,7 +13,7 @@ from gpus.installation import installation_id
 from gpus.models import GPU
 from models_app.errors import EngineTimeout
 from models_app.lifecycle import observe, verbs
-from models_app.lifecycle.observe import Memory
+from models_app.lifecycle.observe import Remembered
 from models_app.lifecycle.reconcile import Reconciler
 from models_app.models import Replica, Transition
 from models_app.states import State
@@ -93,11 +93,11 @@ def test_an_engine_that_lets_its_worker_wait_while_it_loads_is_asked_less_often(
             raise EngineTimeout("/health was not answered")
 
     monkeypatch.setattr(observe, "client", lambda replica: Hangs())
-    memory, loading = Memory(), factories.replica(State.STARTING)
+    remembered, loading = Remembered(), factories.replica(State.STARTING)
     for _ in range(5):
-        observe._ask(loading, memory)
+        observe._ask(loading, remembered)
     assert len(asked) == 1
     serving = factories.replica(State.WAKING)
     for _ in range(3):
-        observe._ask(serving, memory)
+        observe._ask(serving, remembered)
     assert len(asked) == 4

@@ -13,7 +13,7 @@ from models_app.engines.diagnose import Diagnosis
 from models_app.errors import EngineRefused, MemoryHeld, NoCapacity
 from models_app.lifecycle import effects, kv_limits, observe, verbs
 from models_app.lifecycle.kv_limits import KvLimits
-from models_app.lifecycle.observe import Memory, World
+from models_app.lifecycle.observe import Remembered, World
 from models_app.lifecycle.reconcile import Reconciler
 from models_app.models import Replica, Transition
 from models_app.policy import demand
@@ -54,7 +54,7 @@ def quiet(state: State = State.SLEEPING, **fields: object) -> Replica:
 
 
 def around() -> World:
-    return observe.world(Memory())
+    return observe.world(Remembered())
 
 
 def limit_of(replica: Replica) -> float:

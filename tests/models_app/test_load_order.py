@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from models_app.lifecycle import load_order, loads, observe
 from models_app.lifecycle.load_order import Candidate, Load, Scene
-from models_app.lifecycle.observe import Memory
+from models_app.lifecycle.observe import Remembered
 from models_app.lifecycle.reconcile import Reconciler
 from models_app.models import Replica
 from models_app.states import Goal, State
@@ -163,13 +163,13 @@ def test_rows_say_who_is_waited_for_and_since_when() -> None:
     Replica.objects.filter(pk=slow.pk).update(progress_at=timezone.now())
     wanted = pending()
     worker = Reconciler(wanted.gpu.uuid)
-    assert not worker.step(wanted, observe.world(Memory()))
+    assert not worker.step(wanted, observe.world(Remembered()))
     wanted.refresh_from_db()
     assert wanted.reason == "waits_for_turn"
     since = f"{slow.state_at:%H:%M:%S} UTC"
     assert wanted.message == f"waits for its turn on GPU 0: `{slow.deployment.name}` loads since {since}"
     before = wanted.seq
-    worker.step(wanted, observe.world(Memory()))
+    worker.step(wanted, observe.world(Remembered()))
     wanted.refresh_from_db()
     assert wanted.seq == before
 
@@ -216,7 +216,7 @@ def test_progress_is_dated_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_start_that_could_not_begin_in_time_is_no_failed_start() -> None:
     wanted = pending(deadline_at=timezone.now(), message="waits for its turn on GPU 0: `slow` loads since 12:00:00 UTC")
     worker = Reconciler(wanted.gpu.uuid)
-    worker.step(wanted, observe.world(Memory()))
+    worker.step(wanted, observe.world(Remembered()))
     wanted.refresh_from_db()
     assert (wanted.state, wanted.reason, wanted.restarts) == (State.FAILED, "start_timeout", 0)
     assert wanted.restart_at is not None

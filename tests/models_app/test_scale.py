@@ -206,7 +206,7 @@ def test_a_stopped_replica_that_waits_is_tried_again_and_claims_nothing() -> Non
 
 
 def _looked_at(worker: Reconciler, replica: Replica) -> tuple[Replica, observe.World]:
-    return next(row for row in worker._replicas() if row.pk == replica.pk), observe.world(worker.memory)
+    return next(row for row in worker._replicas() if row.pk == replica.pk), observe.world(worker.remembered)
 
 
 def test_a_request_for_a_model_that_waits_for_room_is_told_for_how_much() -> None:
