@@ -25,7 +25,7 @@ async def read(answer: Connection) -> bytes:
 
 def check(call: Call, status: int, data: bytes, *, last: bool) -> None:
     """Raise what is to be made of it; an engine's other refusals are passed on as they came."""
-    route = call.route
+    route = call.destination.route
     if route is None:
         return
     if status == 400 and not last and _TOO_LONG(data):
@@ -34,7 +34,7 @@ def check(call: Call, status: int, data: bytes, *, last: bool) -> None:
     if status != 400 and _NO_SUCH_PATH(data):
         able = ", ".join(route.row.capabilities)
         offers = f"; it is there for {able}" if able else ""
-        message = f"the model `{route.served_name}` does not offer {call.endpoint.path}{offers}"
+        message = f"the model `{route.served_name}` does not offer {call.request.endpoint.path}{offers}"
         raise EndpointNotSupported(message, param="model")
 
 

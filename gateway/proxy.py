@@ -75,38 +75,40 @@ class Proxy:
     async def carry(self, call: Call) -> None:
         """Answer one call; whatever happens is told to the client and accounted."""
         charge = None
+        request, destination = call.request, call.destination
+        name = request.fields.model
         if call.trace is not None:
             call.trace.begin(call)
         try:
-            plan = self._router.table.plans.get(call.fields.model) or await self._router.newest_plan(call.fields.model)
+            plan = self._router.table.plans.get(name) or await self._router.newest_plan(name)
             if call.key.allowed_models:
                 await self._check_allowed(call, plan)
             key = call.key
-            routes = plan.order(call.session, call.marker)
-            call.route = routes[0]
+            routes = plan.order(request.session, destination.marker)
+            destination.route = routes[0]
             if plan.captures:
                 self._recorder.begin(call, routes)
-            charge = self._limiter.admit(key, call.estimated_tokens)
+            charge = self._limiter.admit(key, request.estimated_tokens)
             call.reply.extra += charge.lines
             if len(routes) == 1:
                 await self._exchange(call, routes[0], last=True)
             else:
                 await self._answer(call, routes)
         except SardeenzError as error:
-            call.outcome = error.code
-            if call.route is None:
-                self.refused(error.code, call.fields.model[:200], call.key.id)
+            call.account.outcome = error.code
+            if destination.route is None:
+                self.refused(error.code, name[:200], call.key.id)
             call.reply.refuse(error)
         except asyncio.CancelledError:
-            call.outcome = "cancelled"
+            call.account.outcome = "cancelled"
             raise
         finally:
-            if call.route is not None:
+            if destination.route is not None:
                 # In the same turn as the lease's return: who sees no lease may rely on the record being noted.
-                usage = call.used
+                usage = call.usage
                 if charge is not None:
-                    self._limiter.settle(charge, call.owed(usage), call.gpu_seconds)
-                record = call.record(call.route, usage)
+                    self._limiter.settle(charge, call.account.owed(usage), call.clock.gpu_seconds)
+                record = call.record(destination.route, usage)
                 self._meter.note(record)
                 if (copy := call.reply.copy) is not None:
                     self._recorder.end(copy, call, record)
@@ -115,8 +117,8 @@ class Proxy:
 
     async def _check_allowed(self, call: Call, plan: Plan) -> None:
         """Raise ModelNotAllowed; before that the key is read once more, as its rights may have been changed."""
-        name = call.fields.model
-        if call.key.may_ask_for(name) or (call.pinned and self._by_an_alias(call.key, plan)):
+        name = call.request.fields.model
+        if call.key.may_ask_for(name) or (call.destination.pinned and self._by_an_alias(call.key, plan)):
             return
         call.key = await self._newest_key(call.key)
         if not call.key.may_ask_for(name):
@@ -144,7 +146,7 @@ class Proxy:
                 return await self._exchange(call, route, last=last)
             except ContextExceeded as error:
                 refusal = error
-                call.forget_answer()
+                call.ask_anew()
             except (Unavailable, EngineError, ModelNotFound):
                 if call.reply.committed or (last and refusal is None):
                     raise
@@ -157,10 +159,10 @@ class Proxy:
 
         Where there was no connection nothing was sent: that is tried as long as the call may wait.
         """
-        call.route = route
+        call.destination.route = route
         if not route.targets and not call.reply.started:
             call.reply.state = route.state.encode("ascii", "replace")
-        admission, waited = self._admission, call.wake_seconds
+        admission, waited = self._admission, call.clock.wake_seconds
         failed: Target | None = None
         strange_until = 0.0
         while True:
@@ -172,9 +174,9 @@ class Proxy:
                 return
             except NotConnected as error:
                 admission.reach.lost(target)
-                call.forget_answer()
+                call.ask_anew()
                 strange_until = _strange_until(error, strange_until)
-                if call.pinned or not (last or route.reachable):
+                if call.destination.pinned or not (last or route.reachable):
                     raise
                 refused = True
             except NothingAnswered:
@@ -194,50 +196,50 @@ class Proxy:
                 admission.give_back(call, lease)
             route = self._router.route(route.deployment_id)
             if refused:
-                await self._until_reachable(call, route, call.wake_seconds - waited)
+                await self._until_reachable(call, route, call.clock.wake_seconds - waited)
                 route = self._router.route(route.deployment_id)
 
     async def _until_reachable(self, call: Call, route: Route, waited: float) -> None:
         """Hold a call that met an engine that accepts no connection, as one that meets a model that starts."""
-        call.leased = False
+        call.destination.leased = False
         if not call.reply.started:
             call.reply.state = b"starting"
         await self._admission.until_reachable(call, route, waited)
 
     def _leave(self, call: Call, route: Route) -> None:
         """Somebody else is asked instead. What this engine counted for it meanwhile nobody will know."""
-        if call.sent:
+        if call.destination.sent:
             self._meter.doubt(call.record(route, NOTHING))
-        call.forget_answer()
+        call.ask_anew()
 
     async def _ask(self, call: Call, route: Route, target: Target, *, last: bool, fresh: bool) -> None:
         """One request to one engine, and its answer to the client."""
-        call.leased = True
-        call.sent = False
-        call.replica = target
-        body, tail = call.outgoing(route)
+        request, destination = call.request, call.destination
+        destination.begin(target)
+        body, tail = request.engine_body(route.served_name, route.row.schedules_by_priority)
         attempt = None if call.trace is None else call.trace.attempt(route, target)
-        head = call.lines(target, len(body) + len(tail), b"" if attempt is None else attempt.ids)
+        more = b"" if attempt is None else attempt.ids
+        head = request.engine_head(target.first_lines(request), len(body) + len(tail), more)
         pool, answer = target.pool, None
-        if call.streams_events:
+        if request.streams_events:
             call.await_first_piece()
         try:
             answer = (None if fresh else pool.idle()) or await pool.connect()
             said = answer.request(head, body, tail)
-            call.sent = True
+            destination.sent = True
             await said
             if answer.status >= 500:
                 self._failed(target, answer, last)
             elif target.health.failures:
                 target.health.answered()
-            if answer.complete and answer.status == 200 and not call.stream and not call.reply.started:
+            if answer.complete and answer.status == 200 and not request.stream and not call.reply.started:
                 self._whole(call, target, answer, answer.take() or b"", last)
             else:
                 await self._relay(call, target, answer, last)
             if answer.status < 500:
                 self._ended(target, call)
         finally:
-            call.heard()
+            call.stop_reminding()
             if answer is not None:
                 pool.release(answer)
             if attempt is not None:
@@ -245,7 +247,7 @@ class Proxy:
 
     def _ended(self, target: Target, call: Call) -> None:
         """An answer came to its end: a failure, if it said so itself."""
-        if call.outcome == EngineFailed.code:
+        if call.account.outcome == EngineFailed.code:
             target.health.failed(time.monotonic())
         elif target.health.failures:
             target.health.succeeded()
@@ -258,19 +260,19 @@ class Proxy:
 
     def _whole(self, call: Call, target: Target, answer: Connection, data: bytes, last: bool) -> None:
         """All of the answer at once."""
-        call.tap.see(data)
+        call.account.tap.see(data)
         if answer.status == 200:
             call.judge()
-            if not last and call.outcome != "ok":
-                self._ask_elsewhere(target, call.outcome)
-        if call.endpoint.stored:
+            if not last and call.account.outcome != "ok":
+                self._ask_elsewhere(target, call.account.outcome)
+        if call.request.endpoint.stored:
             self._remember(call, target)
         call.reply.whole(answer.status, _headers(answer.headers, call.reply.state), data)
 
     async def _relay(self, call: Call, target: Target, answer: Connection, last: bool) -> None:
         reply = call.reply
         if answer.status != 200:
-            call.heard()
+            call.stop_reminding()
         if answer.status == 401:  # between us and the engine; the caller's key was good
             raise Stranger("the engine refused the gateway's key", status=401)
         refused = b""
@@ -278,12 +280,12 @@ class Proxy:
             refused = await engine_refusals.read(answer)
             engine_refusals.check(call, answer.status, refused, last=last)
         if answer.status >= 400:
-            call.outcome = EngineFailed.code if answer.status >= 500 else EngineRefused.code
+            call.account.outcome = EngineFailed.code if answer.status >= 500 else EngineRefused.code
         if reply.started and answer.status != 200:
             await self._late_refusal(call, answer, refused)
         elif refused and answer.drained:
             self._whole(call, target, answer, refused, last)
-        elif call.stream:
+        elif call.request.stream:
             data = refused if last or answer.status != 200 else await self._first_event(call, target, answer)
             await self._pass_on(call, target, answer, data)
         else:
@@ -301,7 +303,7 @@ class Proxy:
             if not more:
                 break
             data += more
-        if call.streams_events:
+        if call.request.streams_events:
             nothing = answer.drained and not has_event(data) and _has_events(answer.headers)
             self._ask_elsewhere(target, EngineFailed.code if nothing else first_failure(data))
         return data
@@ -315,12 +317,12 @@ class Proxy:
 
     async def _pass_on(self, call: Call, target: Target, answer: Connection, data: bytes) -> None:
         """Piece by piece, as fast as the client takes it."""
-        reply = call.reply
-        strip = Strip() if call.force_usage and answer.status == 200 else None
+        reply, request = call.reply, call.request
+        strip = Strip() if request.force_usage and answer.status == 200 else None
         if not reply.started:
             reply.start(answer.status, _headers(answer.headers, reply.state), None if strip else _size(answer.headers))
-        call.expects_end = call.streams_events and answer.status == 200 and _has_events(answer.headers)
-        relay = Relay(call, strip, partial(self._remember, call, target) if call.endpoint.stored else None)
+        call.account.expects_end = request.streams_events and answer.status == 200 and _has_events(answer.headers)
+        relay = Relay(call, strip, partial(self._remember, call, target) if request.endpoint.stored else None)
         try:
             if data:
                 relay(data)
@@ -330,7 +332,7 @@ class Proxy:
                 await answer.flow(relay)
             relay.end(answer.take() or b"")
         except EngineError:  # a stream that breaks between two events can still say why
-            reply.held_open = call.streams_events and answer.status == 200 and call.tap.between_events
+            reply.held_open = request.streams_events and answer.status == 200 and call.account.tap.between_events
             raise
 
     async def _late_refusal(self, call: Call, answer: Connection, body: bytes) -> None:
@@ -341,15 +343,15 @@ class Proxy:
 
     def _tell(self, call: Call, status: int, body: bytes) -> None:
         """An engine's refusal, in its own words."""
-        call.outcome = EngineRefused.code
+        call.account.outcome = EngineRefused.code
         if call.reply.started:
-            prefix = b"event: error\n" if call.endpoint.dialect == "anthropic" else b""
+            prefix = b"event: error\n" if call.request.endpoint.dialect == "anthropic" else b""
             call.reply.finish(prefix + b"data: " + b" ".join(body.splitlines()) + b"\n\n")
         else:
             call.reply.whole(status, [(b"content-type", b"application/json")], body)
 
     def _remember(self, call: Call, target: Target) -> None:
-        self._stored.remember(call.tap.response_id(), target.marker, call.key)
+        self._stored.remember(call.account.tap.response_id(), target.marker, call.key)
 
 
 def _strange_until(error: NotConnected, until: float) -> float:

@@ -15,7 +15,7 @@ class Relay:
     def __init__(self, call: Call, strip: Strip | None, remember: Callable[[], None] | None) -> None:
         self._call = call
         self._reply = call.reply
-        self._tap = call.tap
+        self._tap = call.account.tap
         self._strip = strip
         self._remember = remember
 
@@ -45,6 +45,6 @@ class Relay:
     def _begin(self) -> None:
         """Before the first byte leaves: the client may ask for the response as soon as it has its id."""
         self._reply.relayed = True
-        self._call.heard()
+        self._call.stop_reminding()
         if self._remember is not None:
             self._remember()

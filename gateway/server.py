@@ -176,7 +176,7 @@ class Gateway:
             fields = openai.read_json(body)
         call = Call(endpoint, fields, body, request, reply, key, self.tracing)
         if fields.previous_response_id is not None:
-            call.marker = await self.stored.marker(fields.previous_response_id, key)
+            call.destination.marker = await self.stored.marker(fields.previous_response_id, key)
         await self.proxy.carry(call)
 
     async def _elsewhere(self, request: Request, reply: Reply) -> None:
@@ -221,11 +221,7 @@ class Gateway:
             raise ResponseNotFound("the replica that made this response is gone")
         route = self.router.route(target.deployment_id)
         fields = Fields(route.served_name, b"stream=true" in request.query)
-        call = Call(stored.endpoint, fields, body, request, reply, key, self.tracing)
-        call.path = stored.endpoint.engine_path + (b"?" + request.query if request.query else b"")
-        call.method = request.method
-        call.marker = marker
-        call.pinned = True
+        call = Call(stored.endpoint, fields, body, request, reply, key, self.tracing, marker)
         await self.proxy.carry(call)
 
     def _demand(self) -> Mapping[int, Demand]:

@@ -29,7 +29,7 @@ class Entry:
         team = call.team
         self.team = team.id if team else None
         self.weight = team.weight if team else 1
-        self.priority = call.priority
+        self.priority = call.request.priority
         self.since = time.monotonic()
         self.deadline = deadline
         self.place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -87,7 +87,7 @@ class Admission:
 
         Not `last` when another deployment may be asked.
         """
-        if call.pinned:
+        if call.destination.pinned:
             return Lease(self._pinned(call), probe=False)
         if route.targets and (route.row.max_concurrency is None or self._has_place(route)):
             return self._best(call, route, avoid, last)
@@ -114,7 +114,7 @@ class Admission:
         """The call is done with its place."""
         now = time.monotonic()
         target = lease.target
-        call.gpu_seconds += target.leave(lease.entered, now)
+        call.clock.gpu_seconds += target.leave(lease.entered, now)
         routable = self._router.routable(target)
         if not routable:
             target.pool.close_idle()
@@ -129,9 +129,9 @@ class Admission:
     def _pinned(self, call: Waiting) -> Target:
         """A stored response lives in one engine; nothing is woken to look for it."""
         targets = self._router.table.targets
-        if call.marker is None and len(targets) == 1:
+        if call.destination.marker is None and len(targets) == 1:
             return next(iter(targets.values()))
-        target = targets.get(call.marker or "")
+        target = targets.get(call.destination.marker or "")
         if target is None:
             raise ResponseNotFound("no running replica is known to hold this response")
         return target
@@ -151,7 +151,7 @@ class Admission:
         self, targets: tuple[Target, ...], call: Waiting, route: Route, avoid: Target | None, last: bool
     ) -> Target:
         for target in targets:
-            if target.marker == call.marker and target is not avoid:
+            if target.marker == call.destination.marker and target is not avoid:
                 return target
         now = time.monotonic()
         usable = [target for target in targets if target is not avoid and target.health.usable(now)]
@@ -159,7 +159,7 @@ class Admission:
             if not last:
                 raise _none_answers(route)
             usable = [target for target in targets if target is not avoid]
-        key = call.session or (call.affinity if route.row.prefix_affinity else None)
+        key = call.request.session or (call.request.affinity if route.row.prefix_affinity else None)
         if key is not None:
             return _by_rank(usable, key)
         self._turn += 1
@@ -204,7 +204,7 @@ class Admission:
                     state=route.state,
                 )
         finally:
-            call.queue_seconds += time.monotonic() - began
+            call.clock.queue_seconds += time.monotonic() - began
             if call.trace is not None:
                 call.trace.waited("wait for place", began)
             if not entry.place.done():

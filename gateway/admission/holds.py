@@ -11,11 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gateway.admission.clock import CallClock
 from gateway.errors import ModelFailed, WaitLimit, WakeTimeout
 from gateway.limits.limiter import KnownTeam
 from gateway.outage import FAULTS, Outage
+from gateway.routing.destination import Destination
 from gateway.routing.table import Route, Router
 from gateway.tracing import Trace
+from gateway.wire.model_request import ModelRequest
 from models_app.errors import DeploymentStopped
 from sardeenz.errors import Conflict, SardeenzError
 
@@ -42,14 +45,9 @@ class Limits:
 class Waiting(Protocol):
     """What is to be known of a request that may have to wait."""
 
-    size_bytes: int
-    marker: str | None
-    pinned: bool
-    session: bytes | None
-    priority: int
-    wake_seconds: float
-    queue_seconds: float
-    gpu_seconds: float
+    request: ModelRequest
+    destination: Destination
+    clock: CallClock
     trace: Trace | None
 
     @property
@@ -57,16 +55,8 @@ class Waiting(Protocol):
         """A queue shares a deployment's places among teams; None means that the caller's key has no team."""
 
     @property
-    def affinity(self) -> bytes:
-        """These bytes begin the conversation; calls that begin alike prefer the same replica, for its prefix cache."""
-
-    @property
     def sees_all(self) -> bool:
         """Whether the caller may know of every model; others are told nothing that may name one."""
-
-    @property
-    def streams_events(self) -> bool:
-        """Whether the caller can be told that it waits."""
 
     def still_waiting(self, route: Route, why: str, eta_seconds: float | None) -> None:
         """Tell the client that it has not been forgotten."""
@@ -83,7 +73,7 @@ class Room:
     @contextmanager
     def taken(self, call: Waiting, route: Route) -> Iterator[None]:
         """A place to wait in. Raises WaitLimit."""
-        limits, size = self._limits, call.size_bytes
+        limits, size = self._limits, call.request.size_bytes
         if self.count >= limits.wait_count or self.bytes + size > limits.wait_bytes:
             raise WaitLimit("too many requests wait already", eta_seconds=route.row.eta_seconds, state=route.state)
         self.count += 1
@@ -102,7 +92,7 @@ class Patience:
         self._call = call
         self._time = asyncio.get_running_loop().time
         self.began = self._time()
-        most = limits.wait_seconds if call.streams_events else limits.quiet_seconds
+        most = limits.wait_seconds if call.request.streams_events else limits.quiet_seconds
         self.seconds = most if seconds is None else min(most, seconds)
         self._deadline = self.began + self.seconds - spent_seconds
         self._word_at = self.began + HEARTBEAT_SECONDS
@@ -171,14 +161,14 @@ class Holds:
                         if patience.over:
                             raise _late(route, patience.seconds)
         finally:
-            call.wake_seconds += time.monotonic() - began
+            call.clock.wake_seconds += time.monotonic() - began
             if call.trace is not None:
                 call.trace.waited("wait for model", began)
         return route
 
     async def _turn(self, call: Waiting, route: Route, patience: Patience, since: float) -> None:
         hold = self._hold(route.deployment_id)
-        hold.waiters[id(call)] = (since, call.priority)
+        hold.waiters[id(call)] = (since, call.request.priority)
         try:
             await patience.wait(hold.done, lambda: self._news(route, names=call.sees_all))
         finally:

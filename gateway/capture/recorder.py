@@ -88,10 +88,10 @@ class Recorder:
             self.counts["missed"] += keeper is not None
             self._release(copy)
             return
-        request_id, method = call.reply.request_id.decode("ascii", "replace"), call.method.decode()
-        body = self._room_for(call.body, copy)
-        headers = {name: call.headers[name] for name in HEADERS if name in call.headers}
-        self._finished.append(Finished(keeper, record, request_id, method, headers, body, len(call.body), copy))
+        request_id, method = call.reply.request_id.decode("ascii", "replace"), call.request.method.decode()
+        body = self._room_for(call.request.body, copy)
+        headers = {name: call.request.headers[name] for name in HEADERS if name in call.request.headers}
+        self._finished.append(Finished(keeper, record, request_id, method, headers, body, len(call.request.body), copy))
 
     def _room_for(self, body: bytes, copy: Copy) -> Kept:
         """The whole body, or its ends: from now on it is held for us alone."""

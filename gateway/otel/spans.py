@@ -92,8 +92,8 @@ class CallTrace:
 
     def begin(self, call: Call) -> None:
         """The call is about to be answered."""
-        self._path = call.endpoint.path
-        operation, model = _operation(self._path), call.fields.model[:NAME_LENGTH]
+        self._path = call.request.endpoint.path
+        operation, model = _operation(self._path), call.request.fields.model[:NAME_LENGTH]
         self._span = self._tracer.start_span(
             f"{operation} {model}",
             self._context,
@@ -102,12 +102,12 @@ class CallTrace:
                 "gen_ai.operation.name": operation,
                 "gen_ai.provider.name": "sardeenz",
                 "gen_ai.request.model": model,
-                "gen_ai.request.stream": call.stream,
+                "gen_ai.request.stream": call.request.stream,
                 "http.request.method": self._method,
                 "http.route": self._path,
                 "url.path": self._url_path,
             },
-            start_time=self._wall_ns(call.began),
+            start_time=self._wall_ns(call.clock.began),
         )
         self._context = set_span_in_context(self._span, Context())
         if not self._span.is_recording():
@@ -142,13 +142,13 @@ class CallTrace:
         span = self._span
         if not span.is_recording():
             return
-        outcome, status = call.outcome, call.reply.status
+        outcome, status = call.account.outcome, call.reply.status
         if outcome == "ok" and not call.reply.ended:
             outcome = InternalError.code
-        if call.route is None:  # nobody's model: its name is the caller's invention
+        if call.destination.route is None:  # nobody's model: its name is the caller's invention
             span.update_name(_operation(self._path))
-        if call.tap.content_at is not None:
-            span.add_event("first token", timestamp=self._wall_ns(call.tap.content_at))
+        if call.account.tap.content_at is not None:
+            span.add_event("first token", timestamp=self._wall_ns(call.account.tap.content_at))
         span.set_attributes(_facts(call, outcome))
         if outcome not in ("ok", CANCELLED):
             span.set_attribute("error.type", outcome)
@@ -177,12 +177,12 @@ class EngineSpan:
 
 def _facts(call: Call, outcome: str) -> dict[str, Any]:
     """What is known of a call at its end; nothing that is not known."""
-    route, target, team = call.route, call.replica, call.key.team
-    usage = Usage() if call.endpoint.path in FREE else call.used
-    ttft = call.tap.content_at - call.began if call.tap.content_at is not None else None
+    route, target, team = call.destination.route, call.destination.replica, call.key.team
+    usage = Usage() if call.request.endpoint.path in FREE else call.usage
+    ttft = call.account.tap.content_at - call.clock.began if call.account.tap.content_at is not None else None
     facts = {
         "http.response.status_code": call.reply.status or None,
-        "gen_ai.response.model": route.served_name if route is not None and call.leased else None,
+        "gen_ai.response.model": route.served_name if route is not None and call.destination.leased else None,
         "gen_ai.usage.input_tokens": usage.prompt_tokens,
         "gen_ai.usage.output_tokens": usage.completion_tokens,
         "gen_ai.usage.cache_read.input_tokens": usage.cached_tokens,
@@ -191,8 +191,8 @@ def _facts(call: Call, outcome: str) -> dict[str, Any]:
         "sardeenz.key_id": call.key.id,
         "sardeenz.team": team.name if team is not None else None,
         "sardeenz.request_id": call.reply.request_id.decode("latin-1"),
-        "sardeenz.wake_seconds": call.wake_seconds,
-        "sardeenz.queue_seconds": call.queue_seconds,
+        "sardeenz.wake_seconds": call.clock.wake_seconds,
+        "sardeenz.queue_seconds": call.clock.queue_seconds,
         "sardeenz.ttft_seconds": ttft,
         "sardeenz.outcome": outcome,
     }

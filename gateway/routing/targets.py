@@ -1,6 +1,6 @@
 """One routable replica as this process sees it: what is in flight, how it fares, and which GPU time that takes."""
 
-from gateway.wire.paths import Endpoint
+from gateway.wire.model_request import ModelRequest
 from gateway.wire.upstream import Pool
 from models_app.traffic.routes import RouteReplica
 
@@ -118,14 +118,16 @@ class Target:
         self.in_flight -= 1
         return (self._clock - entered) * self._gpus
 
-    def post_head(self, endpoint: Endpoint) -> bytes:
-        """The first lines of a POST to this engine, made once per path."""
-        head = self._heads.get(endpoint.engine_path)
-        if head is None:
-            head = self._heads[endpoint.engine_path] = self.head(b"POST", endpoint.engine_path)
-        return head
-
-    def head(self, method: bytes, path: bytes) -> bytes:
+    def first_lines(self, request: ModelRequest) -> bytes:
         """Request line, host, and the engine's own key: a caller's key never leaves the gateway."""
+        if request.path is not None:
+            return self._lines(request.method, request.path)
+        path = request.endpoint.engine_path  # one of few
+        lines = self._heads.get(path)
+        if lines is None:
+            lines = self._heads[path] = self._lines(b"POST", path)
+        return lines
+
+    def _lines(self, method: bytes, path: bytes) -> bytes:
         lines = b"%s %s HTTP/1.1\r\nhost: %s\r\nauthorization: Bearer %s\r\n"
         return lines % (method, path, self.pool.authority, self._key)

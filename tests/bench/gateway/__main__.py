@@ -29,6 +29,7 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--streams-seconds", type=float, default=30.0, help="for how long")
     parser.add_argument("--soak", type=float, default=0.0, metavar="SECONDS", help="mixed load on ours, memory watched")
     parser.add_argument("--soak-growth", type=float, default=8.0, metavar="MIB", help="more after the warm-up: exit 1")
+    parser.add_argument("--against", type=Path, help="another checkout whose gateway is measured in turns with ours")
     parser.add_argument("--without-nginx", action="store_true", help="leave nginx out")
     parser.add_argument("--out", type=Path, help="write everything measured there as JSON")
     return parser.parse_args(words)
@@ -58,6 +59,9 @@ class Bench:
             self.try_to_enter("nginx", contestants.nginx(direct.port, self.cores, self.place))
         installation = self.stack.enter_context(ours.installation(direct.port, self.place))
         gateway = self.enter(contestants.gateway(installation, self.cores))
+        if self.wanted.against:
+            tree = self.wanted.against.resolve()
+            self.enter(contestants.gateway(installation, self.cores, name=contestants.THERE, tree=tree))
         if self.wanted.free:
             free = replace(gateway, name=f"{gateway.name}, key without limits", key=installation.keys["free"])
             self.report.contestants.append(free)

@@ -19,6 +19,7 @@ CHECK_CHUNKS = 3
 DIRECT = "direct to the engine"
 NGINX = "nginx"
 OURS = "sardeenz"
+THERE = "the other checkout"
 _NGINX = """
 worker_processes {workers};
 worker_rlimit_nofile 20000;
@@ -98,14 +99,16 @@ def nginx(engine_port: int, cores: Cores, place: Path, *, workers: int = 1) -> I
 
 
 @contextmanager
-def gateway(made: Installation, cores: Cores, *, processes: int = 1) -> Iterator[Contestant]:
-    """Ours, with a key that has a team and every limit."""
+def gateway(
+    made: Installation, cores: Cores, *, processes: int = 1, name: str = OURS, tree: Path = ROOT
+) -> Iterator[Contestant]:
+    """The gateway of `tree`, with a key that has a team and every limit."""
     port = free_port()
     said = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "rev-parse", "--short", "HEAD"], cwd=tree, capture_output=True, text=True, check=False
     )
-    name = OURS if processes == 1 else f"{OURS}, {processes} processes"
-    with made.gateway(port, cores.gateway, processes=processes) as programs:
+    name = name if processes == 1 else f"{name}, {processes} processes"
+    with made.gateway(port, cores.gateway, processes=processes, tree=tree) as programs:
         yield wait(Contestant(name, said.stdout.strip(), port, made.keys["limited"], tuple(programs), cores))
 
 

@@ -28,12 +28,16 @@ class Installation:
     logs: Path
 
     @contextmanager
-    def gateway(self, port: int, cores: Sequence[int], *, processes: int = 1) -> Iterator[list[Program]]:
+    def gateway(
+        self, port: int, cores: Sequence[int], *, processes: int = 1, tree: Path = ROOT
+    ) -> Iterator[list[Program]]:
         """Gateway processes on one listening socket, as under supervisord; one core for each in turn."""
-        argv = [sys.executable, "-m", "sardeenz.run.serve_gateway"]
+        # -P: the code is that of `tree`, wherever the benchmark was started
+        argv = [sys.executable, "-P", "-m", "sardeenz.run.serve_gateway"]
         environment = self.environment | {
             "SARDEENZ_GATEWAY_PORT": str(port),
             "SARDEENZ_GATEWAY_PROCESSES": str(processes),
+            "PYTHONPATH": str(tree),
         }
         running: list[Program] = []
         with socket.create_server(("127.0.0.1", port), backlog=2048) as listener:
