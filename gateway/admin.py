@@ -8,8 +8,9 @@ from django.db.models import QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 
-from gateway.access import aliases, keys, teams
+from gateway.access import aliases, keys
 from gateway.api.serializers import QUOTA
+from gateway.metering import teams
 from gateway.models import Alias, AliasTarget, ApiKey, Scope, Team, UsageHour, UsageRecord
 from models_app.admin import ReadOnly
 from sardeenz.errors import InvalidSpec, SardeenzError

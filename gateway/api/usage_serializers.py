@@ -5,8 +5,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
-from gateway.access.teams import SUMS
 from gateway.api.quantiles import QUANTILES
+from gateway.metering.usage_fields import SHOWN, SUMS
 from gateway.models import Team, UsageHour, UsageRecord
 from models_app.api.serializers import NamedField
 
@@ -21,31 +21,7 @@ class UsageSerializer(serializers.ModelSerializer[UsageRecord]):
 
     class Meta:
         model = UsageRecord
-        fields = (
-            "id",
-            "at",
-            "key",
-            "key_name",
-            "team",
-            "team_name",
-            "served_name",
-            "asked_name",
-            "path",
-            "replica_id",
-            "status",
-            "outcome",
-            "stream",
-            "prompt_tokens",
-            "cached_tokens",
-            "completion_tokens",
-            "wake_seconds",
-            "queue_seconds",
-            "ttft_seconds",
-            "gap_seconds",
-            "longest_gap_seconds",
-            "e2e_seconds",
-            "gpu_seconds",
-        )
+        fields = ("id", "at", "key", "key_name", "team", "team_name", *SHOWN)
         read_only_fields = fields
 
 

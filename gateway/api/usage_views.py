@@ -11,7 +11,6 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from gateway.access.teams import SUMS
 from gateway.api import quantiles
 from gateway.api.csv_download import TableViewSet
 from gateway.api.quantiles import QUANTILES
@@ -21,6 +20,7 @@ from gateway.api.usage_serializers import (
     HoursQuerySerializer,
     UsageSerializer,
 )
+from gateway.metering.usage_fields import SUMS
 from gateway.models import UsageHour, UsageRecord
 
 NAMES = {"key": "key_id", "key_name": "key__name", "team": "team_id", "team_name": "team__name"}

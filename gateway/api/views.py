@@ -7,8 +7,9 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema
 from rest_framework import viewsets
 from rest_framework.serializers import BaseSerializer
 
-from gateway.access import aliases, keys, teams
+from gateway.access import aliases, keys
 from gateway.api.serializers import AliasSerializer, KeySerializer, NewKeySerializer, TeamSerializer
+from gateway.metering import teams
 from gateway.models import Alias, ApiKey, Team, UsageHour, UsageRecord
 
 METHODS = ["get", "post", "patch", "delete", "head", "options"]

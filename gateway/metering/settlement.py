@@ -18,6 +18,7 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 from redis import RedisError
 
+from gateway.metering.usage_fields import SUMS, add_to_hours
 from gateway.models import EngineAccount, Told, UsageRecord
 from gateway.wire.usage import CHARGED
 from models_app.engines import metrics
@@ -32,13 +33,8 @@ CLOCK_SECONDS = 1.0
 ANSWERS = (State.READY, State.DRAINING, State.SLEEPING)
 GONE = (State.PENDING, State.STOPPED, State.FAILED)
 
-_ADD_TO_HOUR = """
-    INSERT INTO gateway_usagehour AS hours (hour, key_id, team_id, served_name, prompt_tokens, completion_tokens,
-        calls, failed, cancelled, cached_tokens, wake_seconds, queue_seconds, e2e_seconds, gpu_seconds)
-    VALUES (%s, %s, %s, %s, %s, %s, 0, 0, 0, 0, 0, 0, 0, 0)
-    ON CONFLICT (hour, key_id, team_id, served_name) DO UPDATE SET
-        prompt_tokens = hours.prompt_tokens + excluded.prompt_tokens,
-        completion_tokens = hours.completion_tokens + excluded.completion_tokens"""
+_CHARGED = ("prompt_tokens", "completion_tokens")
+_ADD_TO_HOUR = add_to_hours(f"VALUES (%s, %s, %s, %s, {', '.join('%s' if name in _CHARGED else '0' for name in SUMS)})")
 
 logger = logging.getLogger(__name__)
 

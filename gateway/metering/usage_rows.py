@@ -10,32 +10,28 @@ from django.db.models import F, Q, QuerySet, Sum
 
 from gateway.limits.limiter import Spent
 from gateway.metering.meter import DROPPED, Record
-from gateway.models import Told, UsageHour
+from gateway.metering.usage_fields import FIELDS, SUMMED, add_to_hours
+from gateway.models import UsageHour
 
-_FIELDS = """key_id, team_id, served_name, asked_name, path, replica_id, generation, status, outcome, stream, told,
-    pieces, prompt_copies, body_bytes, prompt_tokens, cached_tokens, completion_tokens, wake_seconds, queue_seconds,
-    ttft_seconds, gap_seconds, longest_gap_seconds, e2e_seconds, gpu_seconds, at"""
-_SUMS = (
-    "calls", "failed", "cancelled", "prompt_tokens", "cached_tokens", "completion_tokens",
-    "wake_seconds", "queue_seconds", "e2e_seconds", "gpu_seconds",
-)  # fmt: skip
+_COLUMNS = ", ".join(("key_id", "team_id", "at", *(field.name for field in FIELDS)))
+_TYPED = ", ".join(f"{field.name} {field.sql_type}" for field in FIELDS)
+
+_HOURS = add_to_hours(f"""
+    SELECT date_trunc('hour', at, 'UTC') AS hour, key_id, team_id, served_name, {SUMMED}
+    FROM rows WHERE outcome <> '{DROPPED}' AND (SELECT count(*) FROM accounts) >= 0
+    GROUP BY 1, 2, 3, 4 ORDER BY 1, 2 NULLS FIRST, 3 NULLS FIRST, 4""")  # noqa: S608
 
 # One statement, so that the batch is read once. A key or team deleted in the meantime leaves its records without a
 # name. Accounts come before hours, and both in order: gateways that write at once wait for each other, never in a ring.
 _WRITE = f"""
     WITH rows AS (
         SELECT r.*, k.id AS key_id, t.id AS team_id, to_timestamp(r.ended) AS at
-        FROM jsonb_to_recordset(%s::jsonb) AS r(
-            key bigint, team bigint, served_name text, asked_name text, path text, replica_id bigint, generation int,
-            status int, outcome text, stream bool, told text, pieces int, prompt_copies int, body_bytes bigint,
-            prompt_tokens int, cached_tokens int, completion_tokens int, wake_seconds float8, queue_seconds float8,
-            ttft_seconds float8, gap_seconds float8, longest_gap_seconds float8, e2e_seconds float8,
-            gpu_seconds float8, ended float8, apart bool)
+        FROM jsonb_to_recordset(%s::jsonb) AS r(key bigint, team bigint, ended float8, apart bool, {_TYPED})
         LEFT JOIN gateway_apikey k ON k.id = r.key
         LEFT JOIN gateway_team t ON t.id = r.team
     ), records AS (
-        INSERT INTO gateway_usagerecord ({_FIELDS})
-        SELECT {_FIELDS} FROM rows WHERE outcome <> '{DROPPED}' ORDER BY ended
+        INSERT INTO gateway_usagerecord ({_COLUMNS})
+        SELECT {_COLUMNS} FROM rows WHERE outcome <> '{DROPPED}' ORDER BY ended
     ), accounts AS (
         INSERT INTO gateway_engineaccount AS account (replica_id, generation, told_prompt_tokens,
             told_completion_tokens, other_prompt_tokens, other_completion_tokens, written_at, settled, doubtful, lost,
@@ -53,62 +49,26 @@ _WRITE = f"""
             closed = false
         RETURNING 1
     )
-    INSERT INTO gateway_usagehour AS hours (hour, key_id, team_id, served_name, {", ".join(_SUMS)})
-    SELECT date_trunc('hour', at, 'UTC') AS hour, key_id, team_id, served_name, count(*),
-        count(*) FILTER (WHERE outcome NOT IN ('ok', 'cancelled')), count(*) FILTER (WHERE outcome = 'cancelled'),
-        {", ".join(f"coalesce(sum({name}), 0)" for name in _SUMS[3:])}
-    FROM rows WHERE outcome <> '{DROPPED}' AND (SELECT count(*) FROM accounts) >= 0
-    GROUP BY 1, 2, 3, 4 ORDER BY 1, 2 NULLS FIRST, 3 NULLS FIRST, 4
-    ON CONFLICT (hour, key_id, team_id, served_name) DO UPDATE SET
-        {", ".join(f"{name} = hours.{name} + excluded.{name}" for name in _SUMS)}"""  # noqa: S608
+    {_HOURS}"""  # noqa: S608
 
 
 def write_usage(records: Sequence[Record]) -> None:
     """Keep a batch of records and add it to the hours and to the engines' accounts, in one transaction."""
-    said = msgspec.json.encode([_row(record) for record in records]).decode()
+    batch = msgspec.json.encode([_row(record) for record in records]).decode()
     try:
-        _write(said)
+        _write(batch)
     except IntegrityError:  # a key was deleted between our look and our commit: now it is not found
-        _write(said)
+        _write(batch)
 
 
-def _write(said: str) -> None:
+def _write(batch: str) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_WRITE, [said])
+        cursor.execute(_WRITE, [batch])
 
 
 def _row(record: Record) -> dict[str, Any]:
-    prompt, completion, cached = record.usage
-    known = prompt is not None and completion is not None
-    open_ = not known and record.replica_id is not None and record.generation is not None
-    return {
-        "key": record.key_id,
-        "team": record.team_id,
-        "served_name": record.served_name,
-        "asked_name": record.asked_name,
-        "path": record.path,
-        "replica_id": record.replica_id,
-        "generation": record.generation,
-        "status": record.status,
-        "outcome": record.outcome,
-        "stream": record.stream,
-        "told": Told.OPEN if open_ else Told.ANSWER if known else Told.LOST,
-        "pieces": record.pieces,
-        "prompt_copies": record.choices,
-        "body_bytes": record.body_bytes,
-        "prompt_tokens": prompt if known else None,
-        "cached_tokens": cached if known else None,
-        "completion_tokens": completion if known else None,
-        "wake_seconds": record.wake_seconds,
-        "queue_seconds": record.queue_seconds,
-        "ttft_seconds": record.ttft_seconds,
-        "gap_seconds": record.gap_seconds,
-        "longest_gap_seconds": record.longest_gap_seconds,
-        "e2e_seconds": record.e2e_seconds,
-        "gpu_seconds": record.gpu_seconds,
-        "ended": record.at,
-        "apart": record.apart,
-    }
+    row = {field.name: field.value(record) for field in FIELDS}
+    return row | {"key": record.key_id, "team": record.team_id, "ended": record.at, "apart": record.apart}
 
 
 def spent(now: datetime) -> tuple[dict[int, Spent], dict[int, Spent]]:

@@ -4,21 +4,8 @@ from django.db import transaction
 from django.db.models import F
 
 from gateway.errors import TeamInUse
+from gateway.metering.usage_fields import SUMS
 from gateway.models import Team, UsageHour
-
-SUMS = (
-    "calls",
-    "failed",
-    "cancelled",
-    "prompt_tokens",
-    "cached_tokens",
-    "completion_tokens",
-    "wake_seconds",
-    "queue_seconds",
-    "e2e_seconds",
-    "gpu_seconds",
-)
-"""The columns of a `UsageHour` that are added up."""
 
 
 @transaction.atomic
