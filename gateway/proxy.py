@@ -69,6 +69,8 @@ class Proxy:
         self._stored = stored
         self._recorder = recorder
         self._newest_key = newest_key
+        self.on_begin: Callable[[], None] = _ignored
+        """Called as each call begins, before its limits are looked at."""
         self.refused: Callable[[str, str, int], None] = _uncounted
         """Told of calls that are refused before any model is asked: code, name, key."""
 
@@ -88,6 +90,7 @@ class Proxy:
             destination.route = routes[0]
             if plan.captures:
                 self._recorder.begin(call, routes)
+            self.on_begin()
             charge = self._limiter.admit(key, request.estimated_tokens)
             call.reply.extra += charge.lines
             if len(routes) == 1:
@@ -362,6 +365,10 @@ def _strange_until(error: NotConnected, until: float) -> float:
     if until and now > until:
         raise EngineRefused(error.message, status=401) from error
     return until or now + STRANGER_SECONDS
+
+
+def _ignored() -> None:
+    """This function hears of calls that begin until the server sets `Proxy.on_begin`."""
 
 
 def _uncounted(code: str, name: str, key_id: int) -> None:

@@ -134,6 +134,7 @@ class Gateway:
         self.reporter.queued = self.admission.queued
         self.peers.on_turn.append(self.admission.pump)
         self.peers.in_flight, self.peers.hear_in_flight = self.router.leases, self.router.hear
+        self.proxy.on_begin = self.peers.stir
         self.proxy.refused = self.refused.note
 
     def new_request_id(self) -> bytes:

@@ -1,22 +1,24 @@
-"""Several gateway processes as one: they share limits and places through an exchange every 0.125 s.
+"""Several gateway processes as one: they share limits and places through an exchange every 0.125 s, 0.5 s at rest.
 
 Each writes its own field of one hash and reads everybody's in one round trip. It writes sums since its start, so that
 a missed exchange loses nothing. Who is silent for 2 s is left out; who cannot exchange goes on by itself.
 
-Tolerance. What one process admits, all know within two exchanges, 0.25 s. A burst may exceed a limit by what the others
-admit in that time: debt of the buckets, so that the rate holds over time. Places (`max_concurrency`) are not exceeded:
-each process claims what it may use, and uses more than before only as far as the claims it reads, after writing its
-own, leave room. While a process cannot exchange, it holds each limit of keys and teams by itself, and uses an equal
-part of the places.
+Tolerance. What one process admits, all know within two exchanges, 0.25 s; one at rest asks when its first call comes.
+A burst may exceed a limit by what the others admit in that time: debt of the buckets, so that the rate holds over time.
+Places (`max_concurrency`) are not exceeded: each process claims what it may use, and uses more than before only as far
+as the claims it reads, after writing its own, leave room. While a process cannot exchange, it holds each limit of keys
+and teams by itself, and uses an equal part of the places.
 """
 
 import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
+from msgspec import structs
 
 from gateway.admission.places import NOBODY, Demand, targets
 from gateway.limits.limiter import Limiter, Uses
@@ -25,6 +27,10 @@ from gateway.outage import Outage
 __all__ = ["Demand", "Exchange", "Peers"]
 
 EXCHANGE_SECONDS = 0.125
+REST_SECONDS = 0.5
+"""Between exchanges while nobody calls any process: most of what an idle gateway would cost."""
+CALM_SECONDS = 2.0
+"""For so long nothing has changed anywhere before a process rests."""
 EXCHANGE_LIMIT_SECONDS = 1.0
 STALE_SECONDS = 2.0
 
@@ -77,6 +83,11 @@ class Peers:
         self._others: dict[str, Said] = {}
         self._exchanged_at: float | None = None
         self._allowed: dict[int, int] = {}
+        self._seen: dict[str, Said] = {}
+        self._changed_at = clock()
+        self._stirred = asyncio.Event()
+        self.resting = False
+        """Whether no process has had a call for a while, and exchanges are rarer."""
         self.count = 1
         """How many processes there are, as far as known."""
         self.in_flight: Callable[[], dict[str, int]] = dict
@@ -99,10 +110,19 @@ class Peers:
         return min(max_concurrency, self._allowed.get(deployment_id, 0 if self._others else max_concurrency))
 
     async def keep_in_touch(self) -> None:
-        """This loop makes an exchange, waits EXCHANGE_SECONDS and repeats both until the task is cancelled."""
+        """This loop makes an exchange, waits a moment and repeats both until the task is cancelled."""
         while True:
+            self._stirred.clear()
             await self.turn()
-            await asyncio.sleep(EXCHANGE_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REST_SECONDS if self.resting else EXCHANGE_SECONDS):
+                    await self._stirred.wait()
+
+    def stir(self) -> None:
+        """A call begins here: one that ends a rest is told to the others at once."""
+        if self.resting:
+            self.resting = False
+            self._stirred.set()
 
     async def turn(self) -> None:
         """One exchange. Before the first request is taken there should have been one."""
@@ -125,6 +145,7 @@ class Peers:
         for other in self._others.values():
             elsewhere.update(other.in_flight)
         self.hear_in_flight(elsewhere)
+        self._rest_or_not(said)
         for call in self.on_turn:
             call()
 
@@ -151,6 +172,16 @@ class Peers:
         if self._exchanged_at is not None and self._clock() - self._exchanged_at > STALE_SECONDS:
             self._exchanged_at = None
             self._heard, self._others, self._allowed = {}, {}, {}
+
+    def _rest_or_not(self, said: Said) -> None:
+        """Whoever has calls, waits or just used something keeps everybody at the shorter pace."""
+        words = {**self._others, self._gateway_id: said}
+        before = self._seen
+        self._seen = {name: structs.replace(word, turn=0, claims={}) for name, word in words.items()}
+        busy = any(word.in_flight or any(each.wanted for each in word.demands.values()) for word in words.values())
+        if busy or before != self._seen:
+            self._changed_at = self._clock()
+        self.resting = self._clock() - self._changed_at >= CALM_SECONDS
 
     # --- places -------------------------------------------------------------------------------------------------
     def _targets(self, demands: Mapping[int, Demand]) -> dict[int, int]:

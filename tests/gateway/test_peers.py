@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from pytest_django.fixtures import Settings
 
-from gateway.admission import peers_redis
+from gateway.admission import peers, peers_redis
 from gateway.errors import BudgetExceeded, ConcurrencyLimit, RequestLimit
 from gateway.limits.limiter import Charge, KnownTeam, Quota, Spent
 from gateway.outage import FAULTS
@@ -310,6 +310,46 @@ async def test_the_loop_keeps_two_processes_in_touch(shared: Hash) -> None:
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
+
+
+async def test_processes_rest_once_nobody_has_called_any_of_them_for_a_while(shared: Hash) -> None:
+    one, other = Process(shared), Process(shared)
+    await turns(shared, one, other, rounds=18)
+    assert (one.peers.resting, other.peers.resting) == (True, True)
+    one.calls(key(requests_per_minute=60), at_most=1)
+    await turns(shared, one, other, rounds=2)
+    assert (one.peers.resting, other.peers.resting) == (False, False)
+    await turns(shared, one, other, rounds=30)  # the limit per minute is whole again after a second
+    assert (one.peers.resting, other.peers.resting) == (True, True)
+
+
+async def test_nobody_rests_while_somebody_has_a_call_in_flight(shared: Hash) -> None:
+    one, other = Process(shared), Process(shared)
+    await turns(shared, one, other, rounds=2)
+    one.arrive(1)
+    await turns(shared, one, other, rounds=30)
+    assert (one.peers.resting, other.peers.resting) == (False, False)
+    one.finish(1)
+    await turns(shared, one, other, rounds=18)
+    assert (one.peers.resting, other.peers.resting) == (True, True)
+
+
+async def test_a_call_ends_the_rest_with_an_exchange_of_its_own(shared: Hash, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "REST_SECONDS", 3600)
+    process = Process(shared)
+    await turns(shared, process, rounds=18)
+    exchanged = asyncio.Event()
+    loop = asyncio.create_task(process.peers.keep_in_touch())
+    try:
+        await asyncio.sleep(0.01)
+        assert process.peers.resting
+        process.peers.on_turn.append(exchanged.set)
+        process.peers.stir()
+        async with asyncio.timeout(30):
+            await exchanged.wait()
+    finally:
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
 
 
 @pytest.mark.usefixtures("redis_of_this_loop")
