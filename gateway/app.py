@@ -15,7 +15,7 @@ from gateway import fleet_metrics, tracing
 from gateway.access import rows
 from gateway.admission.holds import Limits
 from gateway.admission.peers_redis import exchange
-from gateway.admission.reporting import Demand
+from gateway.admission.reporting import WaitingCalls
 from gateway.capture import ring
 from gateway.metering import refused_stored, usage_rows
 from gateway.server import Gateway, Needs
@@ -59,7 +59,7 @@ async def announcements() -> AsyncIterator[None]:
 
 
 async def report(
-    gateway_id: str, routable: Iterable[str], leases: Mapping[str, int], waiting: Demand, written_until: float
+    gateway_id: str, routable: Iterable[str], leases: Mapping[str, int], waiting: WaitingCalls, written_until: float
 ) -> None:
     await activity.areport(async_client(), gateway_id, routable, leases, waiting, written_until)
 

@@ -97,13 +97,13 @@ class BudgetExceeded(LimitExceeded):
 
 
 class QueueFull(Unavailable):
-    """As many requests as the deployment allows already wait for a place; field: limit."""
+    """As many requests as the deployment allows already wait for a seat; field: limit."""
 
     code = "queue_full"
 
 
 class QueueTimeout(Unavailable):
-    """No place became free while the request waited in the deployment's queue."""
+    """No seat became free while the request waited in the deployment's queue."""
 
     code = "queue_timeout"
 

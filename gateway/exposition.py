@@ -14,7 +14,7 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 _HISTOGRAMS = (
     ("wake", tally.WAKE, "Admission to a ready model."),
-    ("queue", tally.QUEUE, "A ready model to a place at it."),
+    ("queue", tally.QUEUE, "A ready model to a seat at it."),
     ("ttft", tally.TTFT, "Start of a stream to its first content."),
     ("gap", tally.GAP, "Mean time between the pieces of content of one stream."),
     ("e2e", tally.E2E, "Start to end."),

@@ -106,7 +106,7 @@ class UsageRecord(models.Model):
     cached_tokens = models.PositiveIntegerField(null=True)
     completion_tokens = models.PositiveIntegerField(null=True)
     wake_seconds = models.FloatField(default=0.0, help_text="until the model was ready")
-    queue_seconds = models.FloatField(default=0.0, help_text="until there was a place at the ready model")
+    queue_seconds = models.FloatField(default=0.0, help_text="until there was a seat at the ready model")
     ttft_seconds = models.FloatField(null=True)
     gap_seconds = models.FloatField(null=True, help_text="mean time between the pieces of a stream")
     longest_gap_seconds = models.FloatField(null=True)

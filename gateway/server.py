@@ -17,8 +17,8 @@ from gateway.access.auth import Keys, KnownKey
 from gateway.admission.admit import Admission
 from gateway.admission.holds import Holds, Limits, Room
 from gateway.admission.peers import Peers
-from gateway.admission.places import Demand
 from gateway.admission.reporting import Report, Reporter
+from gateway.admission.seats import SeatDemand
 from gateway.call import Call
 from gateway.capture.recorder import Recorder, WriteCaptures
 from gateway.errors import MethodNotAllowed, ResponseNotFound, UnknownPath
@@ -108,7 +108,7 @@ class Gateway:
         self.room = Room(limits)
         self.holds = Holds(self.router, self.room, limits, needs.request_ready)
         self.reporter = Reporter(self.gateway_id, self.router, self.holds, self.meter, needs.report, needs.touch)
-        self.peers = Peers(self.gateway_id, needs.exchange, self.limiter, self._demand)
+        self.peers = Peers(self.gateway_id, needs.exchange, self.limiter, self._seat_demands)
         self.admission = Admission(self.router, self.reporter, self.holds, self.room, limits, self.peers.allowed)
         self.scrape = Scrape(metrics_dir, self.gateway_id, self._sums)
         self.stored = StoredResponses(needs.save_responses, needs.find_response)
@@ -225,8 +225,8 @@ class Gateway:
         call = Call(stored.endpoint, fields, body, request, reply, key, self.tracing, marker)
         await self.proxy.carry(call)
 
-    def _demand(self) -> Mapping[int, Demand]:
-        return self.admission.demand()
+    def _seat_demands(self) -> Mapping[int, SeatDemand]:
+        return self.admission.seat_demands()
 
     def _sums(self) -> Sums:
         router, waiting = self.router, self.reporter.waiting()

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 
 from gateway.admission.holds import Holds, Limits, Patience, Room, Waiting
-from gateway.admission.peers import Demand
+from gateway.admission.peers import SeatDemand
 from gateway.admission.queueing import FairQueue
 from gateway.admission.reporting import Reporter
 from gateway.errors import NoReplicaAnswers, QueueFull, QueueTimeout, ResponseNotFound
@@ -15,15 +15,15 @@ from gateway.routing.table import Route, Router
 from gateway.routing.targets import Target
 
 LEARNING = 0.1
-"""Weight of the latest call in the mean time a place is taken for."""
+"""Weight of the latest call in the mean time a seat is taken for."""
 SPREAD = 0x9E3779B1
 """Two checksums differ by the same bits whatever the key: without this, one of three replicas would get half."""
 
 
 class Entry:
-    """One request in a queue; granted a place when `place` is done."""
+    """One request in a queue; granted a seat when `seat` is done."""
 
-    __slots__ = ("deadline", "place", "priority", "since", "team", "weight")
+    __slots__ = ("deadline", "priority", "seat", "since", "team", "weight")
 
     def __init__(self, call: Waiting, deadline: float) -> None:
         team = call.team
@@ -32,11 +32,11 @@ class Entry:
         self.priority = call.request.priority
         self.since = time.monotonic()
         self.deadline = deadline
-        self.place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.seat: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
-class Places:
-    """The places of one deployment that limits how many requests may be in flight, and the queue for them."""
+class Seats:
+    """The seats of one deployment that limits how many requests may be in flight, and the queue for them."""
 
     __slots__ = ("granted", "held_seconds", "queue")
 
@@ -46,7 +46,7 @@ class Places:
         self.held_seconds = 0.0
 
     def learn(self, seconds: float) -> None:
-        """A place was free again after so long."""
+        """A seat was free again after so long."""
         self.held_seconds += LEARNING * (seconds - self.held_seconds) if self.held_seconds else seconds
 
 
@@ -68,7 +68,7 @@ class Admission:
         self._room = room
         self._limits = limits
         self._share = share
-        self._places: dict[int, Places] = {}
+        self._seats: dict[int, Seats] = {}
         self._turn = 0
         self.reach = Reach(router, holds.look)
 
@@ -83,13 +83,13 @@ class Admission:
         return self._room.bytes
 
     def lease(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> "Lease | None":
-        """A place at the replica for this call, if nothing has to be waited for. To be given back, whatever happens.
+        """A seat at the replica for this call, if nothing has to be waited for. To be given back, whatever happens.
 
         Not `last` when another deployment may be asked.
         """
         if call.destination.pinned:
             return Lease(self._pinned(call), probe=False)
-        if route.targets and (route.row.max_concurrency is None or self._has_place(route)):
+        if route.targets and (route.row.max_concurrency is None or self._has_seat(route)):
             return self._best(call, route, avoid, last)
         return None
 
@@ -98,9 +98,9 @@ class Admission:
         while True:
             if not route.targets:
                 route = await self._holds.wait(call, route)
-            if route.row.max_concurrency is None or self._has_place(route):
+            if route.row.max_concurrency is None or self._has_seat(route):
                 return self._best(call, route, avoid, last)
-            await self._wait_for_place(call, route)
+            await self._wait_for_seat(call, route)
             route = self._router.route(route.deployment_id)
             if route.targets:
                 return self._best(call, route, avoid, last)
@@ -111,7 +111,7 @@ class Admission:
             await self._holds.wait(call, route, spent_seconds)
 
     def give_back(self, call: Waiting, lease: "Lease") -> None:
-        """The call is done with its place."""
+        """The call is done with its seat."""
         now = time.monotonic()
         target = lease.target
         call.clock.gpu_seconds += target.leave(lease.entered, now)
@@ -119,11 +119,11 @@ class Admission:
         if not routable:
             target.pool.close_idle()
         self._reporter.returned(target, routable=routable)
-        places = self._places.get(target.deployment_id)
-        if places is not None:
-            places.learn(now - lease.began)
-            if places.queue.levels:
-                self._pump(target.deployment_id, places)
+        seats = self._seats.get(target.deployment_id)
+        if seats is not None:
+            seats.learn(now - lease.began)
+            if seats.queue.levels:
+                self._pump(target.deployment_id, seats)
 
     # --- which replica ------------------------------------------------------------------------------------------
     def _pinned(self, call: Waiting) -> Target:
@@ -137,7 +137,7 @@ class Admission:
         return target
 
     def _best(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> "Lease":
-        """A place at the one that is asked for, else the one this session or prefix belongs to, else the least busy."""
+        """A seat at the one that is asked for, else the one this session or prefix belongs to, else the least busy."""
         targets = route.targets
         if len(targets) == 1:
             target = targets[0]
@@ -166,123 +166,123 @@ class Admission:
         start = self._turn % len(usable)
         return min((*usable[start:], *usable[:start]), key=_in_flight)
 
-    # --- places and their queue ---------------------------------------------------------------------------------
-    def _has_place(self, route: Route) -> bool:
-        places = self._places.get(route.deployment_id)
-        if places is None:
-            places = self._places[route.deployment_id] = Places(self._limits.starved_seconds)
-        return not places.queue.levels and self._free(route, places) > 0
+    # --- seats and their queue ---------------------------------------------------------------------------------
+    def _has_seat(self, route: Route) -> bool:
+        seats = self._seats.get(route.deployment_id)
+        if seats is None:
+            seats = self._seats[route.deployment_id] = Seats(self._limits.starved_seconds)
+        return not seats.queue.levels and self._free(route, seats) > 0
 
-    def _free(self, route: Route, places: Places) -> int:
-        """Places nobody of this process has; other processes have their own share."""
+    def _free(self, route: Route, seats: Seats) -> int:
+        """Seats nobody of this process has; other processes have their own share."""
         limit = route.row.max_concurrency
         if limit is None:
-            return len(places.queue)
-        free = self._share(route.deployment_id, limit) - places.granted
+            return len(seats.queue)
+        free = self._share(route.deployment_id, limit) - seats.granted
         for target in route.targets:
             free -= target.in_flight
         return free
 
-    async def _wait_for_place(self, call: Waiting, route: Route) -> None:
-        """Stand in the queue until a place is granted; it is taken by whoever awaits this, at once."""
-        places = self._places[route.deployment_id]
-        if len(places.queue) >= route.row.queue_limit:
-            raise self._full(route, places)
+    async def _wait_for_seat(self, call: Waiting, route: Route) -> None:
+        """Stand in the queue until a seat is granted; it is taken by whoever awaits this, at once."""
+        seats = self._seats[route.deployment_id]
+        if len(seats.queue) >= route.row.queue_limit:
+            raise self._full(route, seats)
         patience = Patience(self._limits, call, route.row.queue_seconds)
         entry = Entry(call, time.monotonic() + patience.seconds)
         began = time.monotonic()
-        places.queue.push(entry)
+        seats.queue.push(entry)
         waited = False
         try:
             with self._room.taken(call, route):
-                await patience.wait(entry.place, lambda: self._news(route, places))
+                await patience.wait(entry.seat, lambda: self._news(route, seats))
             waited = True
-            if not entry.place.done():
+            if not entry.seat.done():
                 raise QueueTimeout(
-                    f"no place at the model `{route.served_name}` became free within {patience.seconds:.0f} s",
-                    eta_seconds=self._eta(route, places),
+                    f"no seat at the model `{route.served_name}` became free within {patience.seconds:.0f} s",
+                    eta_seconds=self._eta(route, seats),
                     state=route.state,
                 )
         finally:
             call.clock.queue_seconds += time.monotonic() - began
             if call.trace is not None:
-                call.trace.waited("wait for place", began)
-            if not entry.place.done():
-                places.queue.remove(entry)
+                call.trace.waited("wait for seat", began)
+            if not entry.seat.done():
+                seats.queue.remove(entry)
             else:
-                places.granted -= 1
+                seats.granted -= 1
                 if not waited:  # granted to somebody who has just left
-                    self._pump(route.deployment_id, places)
+                    self._pump(route.deployment_id, seats)
 
-    def _full(self, route: Route, places: Places) -> QueueFull:
-        eta = self._eta(route, places)
+    def _full(self, route: Route, seats: Seats) -> QueueFull:
+        eta = self._eta(route, seats)
         return QueueFull(
-            f"{len(places.queue)} requests wait for the model `{route.served_name}` already",
+            f"{len(seats.queue)} requests wait for the model `{route.served_name}` already",
             limit=route.row.queue_limit,
             state=route.state,
             eta_seconds=eta,
             retry_after_seconds=eta or 1.0,
         )
 
-    def _news(self, route: Route, places: Places) -> tuple[Route, str, float | None]:
-        return route, f"{len(places.queue)} requests stand in its queue", self._eta(route, places)
+    def _news(self, route: Route, seats: Seats) -> tuple[Route, str, float | None]:
+        return route, f"{len(seats.queue)} requests stand in its queue", self._eta(route, seats)
 
-    def _eta(self, route: Route, places: Places) -> float | None:
-        """Until the last in the queue has a place, from how long places were taken lately."""
+    def _eta(self, route: Route, seats: Seats) -> float | None:
+        """Until the last in the queue has a seat, from how long seats were taken lately."""
         share = self._share(route.deployment_id, route.row.max_concurrency or 1)
-        return places.held_seconds * (len(places.queue) + 1) / max(1, share) or None
+        return seats.held_seconds * (len(seats.queue) + 1) / max(1, share) or None
 
     def pump(self) -> None:
-        """Places may have become free: another table, other shares, or time."""
-        for deployment_id, places in tuple(self._places.items()):
-            self._pump(deployment_id, places)
+        """Seats may have become free: another table, other shares, or time."""
+        for deployment_id, seats in tuple(self._seats.items()):
+            self._pump(deployment_id, seats)
 
-    def _pump(self, deployment_id: int, places: Places) -> None:
+    def _pump(self, deployment_id: int, seats: Seats) -> None:
         route = self._router.table.by_deployment.get(deployment_id)
-        while places.queue.levels and (route is None or not route.targets or self._free(route, places) > 0):
+        while seats.queue.levels and (route is None or not route.targets or self._free(route, seats) > 0):
             # Without a replica they all go on: to wait for one, or to be told that there is none.
-            entry = places.queue.pop()
+            entry = seats.queue.pop()
             if entry is None:
                 return
-            if not entry.place.done():
-                places.granted += 1
-                entry.place.set_result(None)
+            if not entry.seat.done():
+                seats.granted += 1
+                entry.seat.set_result(None)
 
     def queued(self) -> dict[int, dict[str, float | None]]:
-        """Who stands in a deployment's queue: how many, since which Unix time, and when the last may have its place."""
+        """Who stands in a deployment's queue: how many, since which Unix time, and when the last may have its seat."""
         now, clock = time.time(), time.monotonic()
         found: dict[int, dict[str, float | None]] = {}
-        for deployment_id, places in self._places.items():
+        for deployment_id, seats in self._seats.items():
             route = self._router.table.by_deployment.get(deployment_id)
-            if (oldest := places.queue.oldest) is not None and route is not None:
-                eta = self._eta(route, places)
+            if (oldest := seats.queue.oldest) is not None and route is not None:
+                eta = self._eta(route, seats)
                 found[deployment_id] = {
-                    "queued": len(places.queue),
+                    "queued": len(seats.queue),
                     "queued_since": now - (clock - oldest),
                     "expected_at": None if eta is None else now + eta,
                 }
         return found
 
-    def demand(self) -> dict[int, Demand]:
-        """What this process has and wants of every deployment that limits its places."""
+    def seat_demands(self) -> dict[int, SeatDemand]:
+        """What this process has and wants of every deployment that limits its seats."""
         return {
-            route.deployment_id: self._demand(route, route.row.max_concurrency)
+            route.deployment_id: self._seat_demand(route, route.row.max_concurrency)
             for route in self._router.table.routes
             if route.row.max_concurrency is not None
         }
 
-    def _demand(self, route: Route, limit: int) -> Demand:
+    def _seat_demand(self, route: Route, limit: int) -> SeatDemand:
         busy = sum([target.in_flight for target in route.targets])
-        places = self._places.get(route.deployment_id)
-        if places is None:
-            return Demand(limit, busy)
-        queue = places.queue
+        seats = self._seats.get(route.deployment_id)
+        if seats is None:
+            return SeatDemand(limit, busy)
+        queue = seats.queue
         waited = time.monotonic() - (queue.oldest or time.monotonic())
-        return Demand(limit, busy + places.granted, len(queue), queue.weight or 1, waited)
+        return SeatDemand(limit, busy + seats.granted, len(queue), queue.weight or 1, waited)
 
 
 class Lease:
-    """One place in flight on one replica, counted from the moment it is made."""
+    """One seat in flight on one replica, counted from the moment it is made."""
 
     __slots__ = ("began", "entered", "probe", "target")
 

@@ -52,7 +52,7 @@ class Waiting(Protocol):
 
     @property
     def team(self) -> KnownTeam | None:
-        """A queue shares a deployment's places among teams; None means that the caller's key has no team."""
+        """A queue shares a deployment's seats among teams; None means that the caller's key has no team."""
 
     @property
     def sees_all(self) -> bool:
@@ -72,7 +72,7 @@ class Room:
 
     @contextmanager
     def taken(self, call: Waiting, route: Route) -> Iterator[None]:
-        """A place to wait in. Raises WaitLimit."""
+        """Room to wait in. Raises WaitLimit."""
         limits, size = self._limits, call.request.size_bytes
         if self.count >= limits.wait_count or self.bytes + size > limits.wait_bytes:
             raise WaitLimit("too many requests wait already", eta_seconds=route.row.eta_seconds, state=route.state)
@@ -180,7 +180,7 @@ class Holds:
         route = self._router.route(route.deployment_id)
         return route, (names and route.row.message) or f"it is {route.state}", route.row.eta_seconds
 
-    def demand(self) -> dict[int, dict[str, float]]:
+    def waiting(self) -> dict[int, dict[str, float]]:
         """Who waits per deployment: how many, the oldest one's Unix time, the best (lowest) priority."""
         return {
             deployment_id: {

@@ -1,13 +1,13 @@
-"""Several gateway processes as one: they share limits and places through an exchange every 0.125 s, 0.5 s at rest.
+"""Several gateway processes as one: they share limits and seats through an exchange every 0.125 s, 0.5 s at rest.
 
 Each writes its own field of one hash and reads everybody's in one round trip. It writes sums since its start, so that
 a missed exchange loses nothing. Who is silent for 2 s is left out; who cannot exchange goes on by itself.
 
 Tolerance. What one process admits, all know within two exchanges, 0.25 s; one at rest asks when its first call comes.
 A burst may exceed a limit by what the others admit in that time: debt of the buckets, so that the rate holds over time.
-Places (`max_concurrency`) are not exceeded: each process claims what it may use, and uses more than before only as far
+Seats (`max_concurrency`) are not exceeded: each process claims what it may use, and uses more than before only as far
 as the claims it reads, after writing its own, leave room. While a process cannot exchange, it holds each limit of keys
-and teams by itself, and uses an equal part of the places.
+and teams by itself, and uses an equal part of the seats.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ from typing import NamedTuple
 import msgspec
 from msgspec import structs
 
-from gateway.admission.places import NOBODY, Demand, targets
+from gateway.admission.seats import NOBODY, SeatDemand, agreed
 from gateway.limits.limiter import Limiter, Uses
 from gateway.outage import Outage
 
-__all__ = ["Demand", "Exchange", "Peers"]
+__all__ = ["Exchange", "Peers", "SeatDemand"]
 
 EXCHANGE_SECONDS = 0.125
 REST_SECONDS = 0.5
@@ -45,7 +45,7 @@ class Said(msgspec.Struct, array_like=True, frozen=True):
 
     turn: int
     uses: Uses
-    demands: dict[int, Demand]
+    demands: dict[int, SeatDemand]
     claims: dict[int, int]
     in_flight: dict[str, int] = msgspec.field(default_factory=dict)
 
@@ -63,14 +63,14 @@ def _nobody(_: Mapping[str, int]) -> None:
 
 
 class Peers:
-    """This process among the others. `demand` tells ours, of each deployment that limits its places, wanted or not."""
+    """This process among the others. `demand` tells ours, of each deployment that limits its seats, wanted or not."""
 
     def __init__(
         self,
         gateway_id: str,
         exchange: Exchange,
         limiter: Limiter,
-        demand: Callable[[], Mapping[int, Demand]],
+        demand: Callable[[], Mapping[int, SeatDemand]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._gateway_id = gateway_id
@@ -94,7 +94,7 @@ class Peers:
         """What this process has in flight per replica, and, below, who is told what all others have."""
         self.hear_in_flight: Callable[[Mapping[str, int]], None] = _nobody
         self.on_turn: list[Callable[[], None]] = []
-        """Called after each exchange: places may have become ours, or be gone."""
+        """Called after each exchange: seats may have become ours, or be gone."""
         self.outage = Outage("sharing limits with other gateways")
         self.strangers = Outage("understanding another gateway")
 
@@ -104,7 +104,7 @@ class Peers:
         return self._exchanged_at is None
 
     def allowed(self, deployment_id: int, max_concurrency: int) -> int:
-        """How many of a deployment's places this process may use until the next exchange."""
+        """How many of a deployment's seats this process may use until the next exchange."""
         if self._exchanged_at is None:
             return max(1, max_concurrency // self.count)
         return min(max_concurrency, self._allowed.get(deployment_id, 0 if self._others else max_concurrency))
@@ -127,17 +127,17 @@ class Peers:
     async def turn(self) -> None:
         """One exchange. Before the first request is taken there should have been one."""
         demands = dict(self._demand())
-        targets = self._targets(demands)
+        agreed_seats = self._agreed(demands)
         # Lowered before it is told, raised after others were heard: nobody uses more than it told.
-        self._allowed = {number: min(target, self._allowed.get(number, 0)) for number, target in targets.items()}
-        claims = {number: max(target, demands[number].in_flight) for number, target in targets.items()}
+        self._allowed = {number: min(seats, self._allowed.get(number, 0)) for number, seats in agreed_seats.items()}
+        claims = {number: max(seats, demands[number].in_flight) for number, seats in agreed_seats.items()}
         self._turn += 1
         said = Said(self._turn, self._limiter.said(), demands, claims, self.in_flight())
         with self.outage.watch() as attempt:
             async with asyncio.timeout(EXCHANGE_LIMIT_SECONDS):
                 fields = await self._exchange(self._gateway_id, msgspec.json.encode(said))
             self._hear(fields)
-            self._raise(targets, demands)
+            self._raise(agreed_seats, demands)
         if attempt.failed:
             self._go_on_alone()
         self._limiter.hear({name: other.uses for name, other in self._others.items()})
@@ -183,11 +183,11 @@ class Peers:
             self._changed_at = self._clock()
         self.resting = self._clock() - self._changed_at >= CALM_SECONDS
 
-    # --- places -------------------------------------------------------------------------------------------------
-    def _targets(self, demands: Mapping[int, Demand]) -> dict[int, int]:
-        """How many of each deployment's places we should use, were everybody to agree."""
+    # --- seats --------------------------------------------------------------------------------------------------
+    def _agreed(self, demands: Mapping[int, SeatDemand]) -> dict[int, int]:
+        """How many of each deployment's seats we should use, were everybody to agree."""
         return {
-            number: targets(
+            number: agreed(
                 mine.limit,
                 {name: said.demands.get(number, NOBODY) for name, said in self._others.items()}
                 | {self._gateway_id: mine},
@@ -195,9 +195,9 @@ class Peers:
             for number, mine in demands.items()
         }
 
-    def _raise(self, targets: Mapping[int, int], demands: Mapping[int, Demand]) -> None:
+    def _raise(self, agreed_seats: Mapping[int, int], demands: Mapping[int, SeatDemand]) -> None:
         """Use as much of our share as the others' claims leave."""
-        for number, target in targets.items():
+        for number, seats in agreed_seats.items():
             claimed = sum(said.claims.get(number, 0) for said in self._others.values())
             left = demands[number].limit - claimed
-            self._allowed[number] = min(target, max(self._allowed[number], left))
+            self._allowed[number] = min(seats, max(self._allowed[number], left))

@@ -1,9 +1,9 @@
-"""The queue of one deployment: who is next when a place becomes free.
+"""The queue of one deployment: who is next when a seat becomes free.
 
 1. Who has waited for `starved_seconds`, the oldest first.
 2. The lowest priority number.
 3. Among the teams that wait with it, by worst-case fair weighted queueing (WF2Q+): a team that keeps waiting gets its
-   share of the places to within one request at any time; a team that was away comes back without credit.
+   share of the seats to within one request at any time; a team that was away comes back without credit.
 4. Within a team, the oldest.
 """
 
@@ -107,7 +107,7 @@ class Level(Generic[E]):
 
 
 class FairQueue(Generic[E]):
-    """Who waits for a place at one deployment. Each operation takes time in proportion to the number of lines."""
+    """Who waits for a seat at one deployment. Each operation takes time in proportion to the number of lines."""
 
     def __init__(self, starved_seconds: float = STARVED_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         self._starved_seconds = starved_seconds

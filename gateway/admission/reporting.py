@@ -11,8 +11,8 @@ from gateway.routing.targets import Target
 
 REPORT_SECONDS = 1.0
 
-Demand = Mapping[int, Mapping[str, float | None]]
-Report = Callable[[str, Iterable[str], Mapping[str, int], Demand, float], Awaitable[None]]
+WaitingCalls = Mapping[int, Mapping[str, float | None]]
+Report = Callable[[str, Iterable[str], Mapping[str, int], WaitingCalls, float], Awaitable[None]]
 """Gateway id, markers routed, leases per marker, who waits per deployment, until when usage is in the database."""
 
 
@@ -38,7 +38,7 @@ class Reporter:
         self._used: set[int] = set()
         self._now = asyncio.Event()
         self._turn = asyncio.Lock()
-        self.queued: Callable[[], Demand] = dict
+        self.queued: Callable[[], WaitingCalls] = dict
         """Who stands in the queues, set by whoever has them."""
 
     def hurry(self) -> None:
@@ -53,7 +53,7 @@ class Reporter:
 
     def waiting(self) -> dict[int, dict[str, float | None]]:
         """Who waits per deployment: for a ready replica, and in its queue."""
-        found: dict[int, dict[str, float | None]] = {key: {**held} for key, held in self._holds.demand().items()}
+        found: dict[int, dict[str, float | None]] = {key: {**held} for key, held in self._holds.waiting().items()}
         for deployment_id, queued in self.queued().items():
             found.setdefault(deployment_id, {}).update(queued)
         return found

@@ -381,7 +381,7 @@ class Client(asyncio.Protocol):
             self._reject(error)
 
     def _check_reader(self, now: float) -> None:
-        """A client that takes nothing for long holds a place at an engine for nothing."""
+        """A client that takes nothing for long holds a seat at an engine for nothing."""
         size = self._transport.get_write_buffer_size()
         if self._stalled is None or size < self._stalled[0]:
             self._stalled = (size, now)

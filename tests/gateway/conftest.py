@@ -56,7 +56,7 @@ class World:
     redis_fault: BaseException | None = None
     wakes: list[int] = field(default_factory=list)
     reports: list[tuple[frozenset[str], dict[str, int]]] = field(default_factory=list)
-    demand: Mapping[int, Mapping[str, float | None]] = field(default_factory=dict)
+    waiting: Mapping[int, Mapping[str, float | None]] = field(default_factory=dict)
     said: dict[str, bytes] = field(default_factory=dict)
     responses: dict[str, str] = field(default_factory=dict)
     forgotten: list[str] = field(default_factory=list)
@@ -154,7 +154,7 @@ class World:
         if self.redis_fault:
             raise self.redis_fault
         self.reports.append((frozenset(routes), dict(leases)))
-        self.demand = waiting
+        self.waiting = waiting
 
     async def read_spent(self, now: datetime) -> tuple[dict[int, Spent], dict[int, Spent]]:
         if self.fault:

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Mapping
 
-from gateway.admission.peers import EXCHANGE_SECONDS, Demand, Peers
+from gateway.admission.peers import EXCHANGE_SECONDS, Peers, SeatDemand
 from gateway.limits.limiter import Limiter
 from sardeenz.errors import LimitExceeded
 from tests.gateway.test_limits import NOON, Key
@@ -44,8 +44,8 @@ class Process:
         )
         self.peers.on_turn.append(self.pump)
 
-    def _demand(self) -> dict[int, Demand]:
-        return {DEPLOYMENT: Demand(self.limit, self.in_flight, self.waiting)}
+    def _demand(self) -> dict[int, SeatDemand]:
+        return {DEPLOYMENT: SeatDemand(self.limit, self.in_flight, self.waiting)}
 
     @property
     def allowed(self) -> int:

@@ -43,7 +43,7 @@ class Line:
         self.asked: list[asyncio.Task[httpx2.Response]] = []
 
     async def occupy(self) -> None:
-        """Take the only place."""
+        """Take the only seat."""
         self._ask("first", KEY)
         await until(lambda: len(self.held) == 1)
 
@@ -60,7 +60,7 @@ class Line:
         self.asked.append(asyncio.create_task(post))
 
     async def serve(self) -> list[str]:
-        """Let one after the other go; who came to the engine, in that order, without the one that had the place."""
+        """Let one after the other go; who came to the engine, in that order, without the one that had the seat."""
         order = []
         for _ in self.asked:
             await until(lambda: len(self.held) == 1)
@@ -220,7 +220,7 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back_once_that_is_know
     refused = await line.gateway.chat("m")
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "queue_full")
     assert int(refused.headers["retry-after"]) >= 1
-    assert "x-sardeenz-eta-seconds" not in refused.headers  # no place was ever given back
+    assert "x-sardeenz-eta-seconds" not in refused.headers  # no seat was ever given back
     held.let_go()
     await until(lambda: [label(seen) for seen in held.requests] == ["next"])
     await line.stand("third")
@@ -290,7 +290,7 @@ async def test_a_stream_that_waited_in_vain_ends_with_an_event(
     assert await line.serve() == []
 
 
-# --- who leaves, and what else frees a place --------------------------------------------------------------------
+# --- who leaves, and what else frees a seat ---------------------------------------------------------------------
 async def test_who_leaves_the_queue_makes_way(world: World, run: Start, engine: Engine, held: Held) -> None:
     world.serve("m", engine, max_concurrency=1, queue_limit=2)
     line = Line(await run(), held)

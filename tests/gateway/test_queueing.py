@@ -1,4 +1,4 @@
-"""Who is next when a place becomes free."""
+"""Who is next when a seat becomes free."""
 
 import itertools
 from collections import Counter

@@ -61,7 +61,7 @@ async def test_it_waits_until_another_engine_is_there(world: World, run, engine:
 async def test_operators_see_it_wait_and_somebody_is_asked_to_see_to_it(world: World, run, engine: Engine) -> None:
     gateway = await gone(world, run, engine)
     waiter = asyncio.create_task(gateway.chat("m"))
-    await until(lambda: world.demand.get(1, {}).get("count") == 1)
+    await until(lambda: world.waiting.get(1, {}).get("count") == 1)
     assert world.wakes == [1]
     await engine.start()
     assert (await waiter).status_code == 200

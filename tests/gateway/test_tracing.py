@@ -270,7 +270,7 @@ async def test_the_wait_for_a_place_is_a_span(world: World, run, engine: Engine,
     assert [answer.status_code for answer in await asyncio.gather(first, second)] == [200, 200]
     await until(lambda: len(traced.of(SpanKind.SERVER)) == 2)
     (wait,) = traced.of(SpanKind.INTERNAL)
-    assert wait.name == "wait for place"
+    assert wait.name == "wait for seat"
     (waited,) = [call for call in traced.of(SpanKind.SERVER) if inside(wait, call)]
     assert facts(waited)["sardeenz.queue_seconds"] > 0
 

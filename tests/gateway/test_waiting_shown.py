@@ -22,7 +22,7 @@ async def test_those_in_a_queue_are_counted_by_model(world: World, run: Start, e
     asked += [asyncio.create_task(gateway.chat("m")) for _ in range(2)]
     await until(lambda: gateway.app.admission.waiting == 2)
     await gateway.app.reporter.tell()
-    [(deployment_id, told)] = world.demand.items()
+    [(deployment_id, told)] = world.waiting.items()
     assert (deployment_id, told["queued"], told["expected_at"]) == (1, 2, None)
     assert before <= float(told["queued_since"] or 0) <= time.time()
     page = (await gateway.client.get("/metrics")).text
@@ -34,7 +34,7 @@ async def test_those_in_a_queue_are_counted_by_model(world: World, run: Start, e
     held.open()
     await asyncio.gather(*asked)
     await gateway.app.reporter.tell()
-    assert world.demand == {}
+    assert world.waiting == {}
 
 
 async def test_those_who_wait_for_a_model_are_counted_by_model(world: World, run: Start, engine: Engine) -> None:

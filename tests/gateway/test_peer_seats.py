@@ -1,4 +1,4 @@
-"""Several processes hold a deployment's places together: never more than its limit, wherever the demand is."""
+"""Several processes hold a deployment's seats together: never more than its limit, wherever the demand is."""
 
 import asyncio
 
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.admission.peers import EXCHANGE_SECONDS, Demand
-from gateway.admission.places import TURN_SECONDS
+from gateway.admission.peers import EXCHANGE_SECONDS, SeatDemand
+from gateway.admission.seats import TURN_SECONDS
 from tests.gateway.processes import DEPLOYMENT, Hash, Process, turns
 
 
@@ -21,7 +21,7 @@ def pair(shared: Hash) -> tuple[Process, Process]:
     return Process(shared), Process(shared)
 
 
-async def test_one_process_alone_has_all_places(shared: Hash) -> None:
+async def test_one_process_alone_has_all_seats(shared: Hash) -> None:
     process = Process(shared)
     assert process.allowed == 10
     await turns(shared, process)
@@ -52,13 +52,13 @@ async def test_places_go_where_the_demand_is(shared: Hash, pair: tuple[Process, 
     assert (one.in_flight, other.in_flight) == (5, 5)
 
 
-async def test_a_single_place_is_taken_in_turns(shared: Hash) -> None:
+async def test_a_single_seat_is_taken_in_turns(shared: Hash) -> None:
     processes = [Process(shared, limit=1) for _ in range(3)]
     waits = dict.fromkeys(processes, 0.0)
     await turns(shared, *processes)
     for process in processes:
         process.peers._demand = lambda process=process: {  # type: ignore[misc]
-            DEPLOYMENT: Demand(1, process.in_flight, process.waiting, 1, waits[process])
+            DEPLOYMENT: SeatDemand(1, process.in_flight, process.waiting, 1, waits[process])
         }
         process.arrive(1)
     longest = 0.0
@@ -73,7 +73,7 @@ async def test_a_single_place_is_taken_in_turns(shared: Hash) -> None:
     assert TURN_SECONDS < longest < 3 * TURN_SECONDS
 
 
-async def test_a_place_that_is_new_to_a_process_is_shared_before_it_is_used(shared: Hash) -> None:
+async def test_a_seat_that_is_new_to_a_process_is_shared_before_it_is_used(shared: Hash) -> None:
     one, other = Process(shared), Process(shared)
     await turns(shared, one, other, rounds=2)
     assert other.peers.allowed(99, 10) == 0

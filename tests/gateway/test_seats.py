@@ -1,14 +1,14 @@
-"""How the places of one deployment are split among processes."""
+"""How the seats of one deployment are split among processes."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.admission.places import Demand, shares, targets
+from gateway.admission.seats import SeatDemand, agreed, shares
 
 
-def wants(in_flight: int = 0, waiting: int = 0, weight: int = 1, waited: float = 0.0) -> Demand:
-    return Demand(0, in_flight, waiting, weight, waited)
+def wants(in_flight: int = 0, waiting: int = 0, weight: int = 1, waited: float = 0.0) -> SeatDemand:
+    return SeatDemand(0, in_flight, waiting, weight, waited)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def wants(in_flight: int = 0, waiting: int = 0, weight: int = 1, waited: float =
     ],
 )
 def test_places_are_split_by_demand_and_weight(
-    limit: int, demands: dict[str, Demand], expected: dict[str, int]
+    limit: int, demands: dict[str, SeatDemand], expected: dict[str, int]
 ) -> None:
     assert shares(limit, demands) == expected
 
@@ -38,7 +38,7 @@ demand = st.builds(wants, st.integers(0, 50), st.integers(0, 50), st.integers(1,
 
 @given(limit=st.integers(1, 300), demands=st.dictionaries(st.sampled_from("abcdefgh"), demand, min_size=1))
 @settings(deadline=None, max_examples=200)
-def test_every_place_is_given_once_and_nobody_is_left_out(limit: int, demands: dict[str, Demand]) -> None:
+def test_every_seat_is_given_once_and_nobody_is_left_out(limit: int, demands: dict[str, SeatDemand]) -> None:
     given = shares(limit, demands)
     assert sum(given.values()) == limit
     assert given == shares(limit, dict(reversed(demands.items())))
@@ -53,21 +53,21 @@ def test_every_place_is_given_once_and_nobody_is_left_out(limit: int, demands: d
 
 @given(limit=st.integers(1, 300), demands=st.dictionaries(st.sampled_from("abcdefgh"), demand, min_size=1))
 @settings(deadline=None, max_examples=200)
-def test_who_gets_less_than_it_wants_gets_its_part_by_weight(limit: int, demands: dict[str, Demand]) -> None:
+def test_who_gets_less_than_it_wants_gets_its_part_by_weight(limit: int, demands: dict[str, SeatDemand]) -> None:
     given = shares(limit, demands)
     hungry = [name for name in given if given[name] < demands[name].wanted]
     for name in hungry:
         for other in given:
-            # nobody has more per weight than a hungry one, but for the one place that cannot be split
+            # nobody has more per weight than a hungry one, but for the one seat that cannot be split
             assert (given[other] - 1) / demands[other].weight <= (given[name] + 1) / demands[name].weight + 1e-9
 
 
 @given(limit=st.integers(1, 300), demands=st.dictionaries(st.sampled_from("abcdefgh"), demand, min_size=1))
 @settings(deadline=None, max_examples=200)
 def test_what_runs_beyond_a_share_is_claimed_by_nobody_else_and_not_taken_again(
-    limit: int, demands: dict[str, Demand]
+    limit: int, demands: dict[str, SeatDemand]
 ) -> None:
-    fair, found = shares(limit, demands), targets(limit, demands)
+    fair, found = shares(limit, demands), agreed(limit, demands)
     running = sum(each.in_flight for each in demands.values())
     claimed = sum(max(found[name], each.in_flight) for name, each in demands.items())
     assert claimed == max(limit, running)
@@ -75,4 +75,4 @@ def test_what_runs_beyond_a_share_is_claimed_by_nobody_else_and_not_taken_again(
 
 
 def test_the_rest_is_not_claimed_by_all_who_wait() -> None:
-    assert targets(3, {"a": wants(2, 1), "b": wants(0, 3), "c": wants(0, 3)}) == {"a": 1, "b": 1, "c": 0}
+    assert agreed(3, {"a": wants(2, 1), "b": wants(0, 3), "c": wants(0, 3)}) == {"a": 1, "b": 1, "c": 0}

@@ -1,4 +1,4 @@
-"""How the places of one deployment are split among gateway processes: the same split wherever it is computed."""
+"""How the seats of one deployment are split among gateway processes: the same split wherever it is computed."""
 
 from collections.abc import Mapping
 
@@ -9,8 +9,8 @@ TURN_SECONDS = 2.0
 ROUNDING = 1e-9
 
 
-class Demand(msgspec.Struct, array_like=True, frozen=True):
-    """What one process has of one deployment: the limit it knows, places taken, and who waits for more.
+class SeatDemand(msgspec.Struct, array_like=True, frozen=True):
+    """What one process has of one deployment: the limit it knows, seats taken, and who waits for more.
 
     `weight` is that of the teams that wait, together; `waited_seconds` that of who has waited longest.
     """
@@ -23,17 +23,17 @@ class Demand(msgspec.Struct, array_like=True, frozen=True):
 
     @property
     def wanted(self) -> int:
-        """Places, taken or waited for."""
+        """Seats, taken or waited for."""
         return self.in_flight + self.waiting
 
 
-NOBODY = Demand(0)
+NOBODY = SeatDemand(0)
 
 
-def targets(limit: int, demands: Mapping[str, Demand]) -> dict[str, int]:
-    """How many places each process should use now: its share, as far as what others have beyond theirs leaves it.
+def agreed(limit: int, demands: Mapping[str, SeatDemand]) -> dict[str, int]:
+    """How many seats each process should use now: its share, as far as what others have beyond theirs leaves it.
 
-    What runs, runs: a place taken beyond a share is nobody else's until it comes free, and then it is not taken again.
+    What runs, runs: a seat taken beyond a share is nobody else's until it comes free, and then it is not taken again.
     Those who wait for it must not all claim the rest, or none could use it.
     """
     found = shares(limit, demands)
@@ -48,18 +48,18 @@ def targets(limit: int, demands: Mapping[str, Demand]) -> dict[str, int]:
     return found
 
 
-def shares(limit: int, demands: Mapping[str, Demand]) -> dict[str, int]:
-    """Each process's share of `limit` places; all of them together are exactly the limit.
+def shares(limit: int, demands: Mapping[str, SeatDemand]) -> dict[str, int]:
+    """Each process's share of `limit` seats; all of them together are exactly the limit.
 
     While there are enough, each gets what it wants, and what is left is split evenly, so that nobody has to ask first.
-    Else nobody gets more than it wants, and who wants more than its weight's part gets that part; one place at least
+    Else nobody gets more than it wants, and who wants more than its weight's part gets that part; one seat at least
     while there is one for each.
     """
     order = sorted(demands, key=lambda name: (-(demands[name].waited_seconds // TURN_SECONDS), name))
     given = {name: demands[name].wanted for name in order}
     if sum(given.values()) <= limit:
         each, rest = divmod(limit - sum(given.values()), len(order))
-        return {name: count + each + (place < rest) for place, (name, count) in enumerate(given.items())}
+        return {name: count + each + (index < rest) for index, (name, count) in enumerate(given.items())}
     given = _by_weight(limit, demands, order)
     hungry = [name for name in order if given[name] < demands[name].wanted]
     hungry.sort(key=lambda name: given[name] > 0)
@@ -73,8 +73,8 @@ def shares(limit: int, demands: Mapping[str, Demand]) -> dict[str, int]:
     return given
 
 
-def _by_weight(limit: int, demands: Mapping[str, Demand], order: list[str]) -> dict[str, int]:
-    """Whole places by weight, up to what is wanted: water poured over vessels as wide as the weights."""
+def _by_weight(limit: int, demands: Mapping[str, SeatDemand], order: list[str]) -> dict[str, int]:
+    """Whole seats by weight, up to what is wanted: water poured over vessels as wide as the weights."""
     given = {}
     weight = sum(demand.weight for demand in demands.values())
     for name in sorted(order, key=lambda name: demands[name].wanted / demands[name].weight):
