@@ -174,6 +174,16 @@ class Replica(models.Model):
         use = self.canary_use if self.canary_use.get("generation") == self.generation else {}
         return use.get("prompt_tokens", 0), use.get("completion_tokens", 0)
 
+    def count_own_tokens(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """Write down at once what a canary took: the engine counts it, and no caller is to pay for it."""
+        prompts, completions = self.own_tokens
+        self.canary_use = {
+            "generation": self.generation,
+            "prompt_tokens": prompts + prompt_tokens,
+            "completion_tokens": completions + completion_tokens,
+        }
+        Replica.objects.filter(pk=self.pk).update(canary_use=self.canary_use)
+
     @property
     def url(self) -> str:
         """Gateways and workers reach the replica's engine at this base URL."""

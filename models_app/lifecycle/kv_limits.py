@@ -1,4 +1,4 @@
-"""KV memory of neighbours, given back for an engine that wakes or loads: the looks and the effects around `reclaim`.
+"""KV memory of neighbours, given back for an engine that wakes or loads: what is read and done around `reclaim`.
 
 The limits of a replica's segment are written by the worker of its lead GPU and by nobody else. Which limit is right
 follows from the rows and the devices at every look, so a worker that was killed leaves nothing behind: the next look
@@ -7,13 +7,13 @@ lowers on, or restores.
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.db.models import Q
 
-from gpus import devices, kvcached
+from gpus import kvcached
 from gpus.models import GPU
 from gpus.readings import DeviceReading
 from models_app.errors import MemoryHeld
@@ -59,7 +59,7 @@ def look(uuids: Iterable[str], around: World, *, besides: Replica | None = None)
 
     `besides` waits too, behind all others unless it has its place among them.
     """
-    readings = {uuid: reading for uuid in uuids if (reading := _read(uuid)) is not None}
+    readings = observe.readings(uuids)
     here = Replica.objects.filter(reservations__gpu__uuid__in=readings).select_related("deployment", "gpu").distinct()
     taking, waiting = here.filter(_TAKES), here.filter(_WAITS)
     rows = [*taking.order_by("pk"), *waiting.order_by("pk")]
@@ -68,16 +68,9 @@ def look(uuids: Iterable[str], around: World, *, besides: Replica | None = None)
     neighbours = (_neighbour(row) for row in here.filter(state__in=[State.READY, State.DRAINING]).order_by("pk"))
     return Scene(
         {uuid: _device(reading) for uuid, reading in readings.items()},
-        tuple(_claimant(row, around) for row in rows),
+        tuple(_claimant(row, around, readings) for row in rows),
         tuple(one for one in neighbours if one is not None),
     )
-
-
-def _read(uuid: str) -> DeviceReading | None:
-    try:
-        return devices.read(uuid)
-    except DeviceError:
-        return None
 
 
 def _device(reading: DeviceReading) -> Device:
@@ -85,9 +78,9 @@ def _device(reading: DeviceReading) -> Device:
     return Device(f"GPU {reading.index}", reading.memory_free_bytes, margin)
 
 
-def _claimant(row: Replica, around: World) -> Claimant:
-    floor = int(row.spec.get("kv_floor_bytes") or 0)
-    held = observe.own_bytes(row, around)
+def _claimant(row: Replica, around: World, readings: Mapping[str, DeviceReading]) -> Claimant:
+    floor, engine = int(row.spec.get("kv_floor_bytes") or 0), around.engines.get(row.marker)
+    held = observe.held_bytes(engine, readings) if engine is not None else {}
     needs = {}
     for booked in row.reservations.select_related("gpu"):
         kept = booked.asleep_bytes if row.state in (State.SLEEPING, State.WAKING) else 0
@@ -157,4 +150,5 @@ class KvLimits:
         gauges = engine.gauges()
         if gauges.running == 0 and gauges.waiting == 0:
             engine.reset_prefix_cache()
-            observe.one_token(engine, row)
+            answer = observe.one_token(engine, row)
+            row.count_own_tokens(answer.prompt_tokens, answer.completion_tokens)

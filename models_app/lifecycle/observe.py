@@ -1,11 +1,15 @@
-"""What is: the process table, the engine's endpoints, the devices and the gateways' reports, gathered into `Seen`.
+"""What is: the process table, the engine's endpoints, the devices and the gateways' reports, gathered into `Sight`.
 
-Unknown stays None. A slow answer says nothing: only absence or a passed deadline fails an engine.
+It only reads: no row is written, and what the test prompt cost is counted by the step. Unknown stays None. A slow
+answer says nothing: only absence or a passed deadline fails an engine.
 """
 
 import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from django.db.models import Q
 from django.utils import timezone
@@ -14,10 +18,13 @@ from redis import RedisError
 from gpus import devices, processes
 from gpus.installation import engine_key, installation_id
 from gpus.processes import EngineProcess
-from models_app.engines.client import EngineClient
+from gpus.readings import DeviceReading
+from models_app.engines.client import Canary, EngineClient
 from models_app.errors import ConnectionRefused, EngineRefused, EngineTimeout
-from models_app.lifecycle import loads, verbs
+from models_app.lifecycle import loads
+from models_app.lifecycle.load_order import Hold
 from models_app.lifecycle.next_step import Seen
+from models_app.lifecycle.transition import sleep_began
 from models_app.models import Replica
 from models_app.states import Goal, State
 from models_app.traffic import activity
@@ -46,6 +53,8 @@ class Remembered:
     doubts: dict[str, tuple[str, float]] = field(default_factory=dict)
     quiet_until: dict[str, float] = field(default_factory=dict)
     """By marker: until when an engine that let us wait in vain while it loads is left alone."""
+    progress_at: dict[str, float] = field(default_factory=dict)
+    told_at: dict[str, float] = field(default_factory=dict)
 
     def doubt(self, marker: str, what: str) -> str:
         """Note what speaks against an engine; `what` again once it has done so for long enough, else nothing."""
@@ -66,6 +75,39 @@ class World:
     now: datetime
 
 
+@dataclass
+class Sight:
+    """One replica in one step, and what is seen of it. What costs a question is asked once, when it is needed."""
+
+    replica: Replica
+    around: World
+    remembered: Remembered
+    seen: Seen = field(default_factory=Seen)
+    hold: Hold | None = None
+    """Why a pending one may not load yet."""
+    answer: Canary | None = None
+    """What its engine made of the test prompt in this step; None too where it has no endpoint for it."""
+
+    @cached_property
+    def marker(self) -> str:
+        return self.replica.marker
+
+    @cached_property
+    def engine(self) -> EngineClient:
+        return client(self.replica)
+
+    @cached_property
+    def process(self) -> EngineProcess | None:
+        return self.around.engines.get(self.marker)
+
+    @cached_property
+    def own_bytes(self) -> dict[str, int]:
+        """What the engine holds of each of its GPUs, by uuid; a GPU that does not tell is absent."""
+        if self.process is None:
+            return {}
+        return held_bytes(self.process, readings(self.replica.spec.get("gpu_uuids", [])))
+
+
 def world(remembered: Remembered) -> World:
     """Look around once for all replicas of a GPU."""
     engines = processes.find_all(installation_id())
@@ -83,30 +125,33 @@ def client(replica: Replica) -> EngineClient:
     return EngineClient(replica.url, engine_key(replica.pk, replica.generation))
 
 
-def look(replica: Replica, around: World, remembered: Remembered) -> Seen:
-    """What is seen of one replica, asking its engine only what its state makes worth knowing."""
-    marker, state = replica.marker, State(replica.state)
-    process = around.engines.get(marker)
+def look(replica: Replica, around: World, remembered: Remembered) -> Sight:
+    """What is seen of one replica, asking its engine only what its state makes worth knowing. No row is written."""
+    sight = Sight(replica, around, remembered)
+    state, process = State(replica.state), sight.process
     alive = process is not None and process.led
-    engine = _ask(replica, remembered) if alive else _Answers()
-    return Seen(
+    engine = _ask(sight) if alive else _Answers()
+    overdue = replica.deadline_at is not None and replica.deadline_at <= around.now
+    sight.hold = loads.hold(replica) if state == State.PENDING else None
+    sight.seen = Seen(
         alive=alive,
         healthy=engine.healthy,
         asleep=engine.asleep,
         canary=engine.canary,
-        quiet=_quiet(replica, around) if alive and state == State.DRAINING and not engine.asleep else None,
-        freed=_freed(replica, around, remembered, asleep=bool(engine.asleep)),
-        overdue=replica.deadline_at is not None and replica.deadline_at <= around.now,
-        may_start=state == State.PENDING and loads.hold(replica) is None,
+        quiet=_quiet(sight) if alive and state == State.DRAINING and not engine.asleep else None,
+        freed=_freed(sight, asleep=bool(engine.asleep)),
+        overdue=overdue,
+        may_start=state == State.PENDING and sight.hold is None,
         superseded=_superseded(replica, around),
         holds=state in (State.FAILED, State.STOPPED) and _holds(replica),
         restart_due=_may_restart(replica, around.now),
         replaces=_gives_up(replica),
-        terminated=marker in remembered.terminated,
+        terminated=sight.marker in remembered.terminated,
         orphaned=process is not None and not process.led,
         dead=engine.dead,
-        sleep_began=verbs.sleep_began(replica),
+        sleep_began=overdue and sleep_began(replica),
     )
+    return sight
 
 
 def _may_restart(replica: Replica, now: datetime) -> bool:
@@ -124,33 +169,34 @@ class _Answers:
     dead: str = ""
 
 
-def _ask(replica: Replica, remembered: Remembered) -> _Answers:
+def _ask(sight: Sight) -> _Answers:
     """Health and sleep; the canary only where a load or a wake waits for it."""
+    replica, remembered, marker = sight.replica, sight.remembered, sight.marker
     state = State(replica.state)
-    if state == State.READY and not _worth_a_probe(replica.marker, remembered):
+    if state == State.READY and not _worth_a_probe(marker, remembered):
         return _Answers()
     if state not in (State.STARTING, State.READY, State.DRAINING, State.SLEEPING, State.WAKING):
         return _Answers()
     began = time.monotonic()
-    if began < remembered.quiet_until.get(replica.marker, 0.0):
+    if began < remembered.quiet_until.get(marker, 0.0):
         return _Answers()
-    engine = client(replica)
+    engine = sight.engine
     try:
         healthy = engine.health(timeout_seconds=PROBE_SECONDS)
         if not healthy:
-            return _Answers(False, dead=remembered.doubt(replica.marker, UNHEALTHY))
-        remembered.doubts.pop(replica.marker, None)
+            return _Answers(False, dead=remembered.doubt(marker, UNHEALTHY))
+        remembered.doubts.pop(marker, None)
         if state == State.STARTING:
-            return _Answers(healthy, False, _first_answer(engine, replica))
+            return _Answers(healthy, False, _first_answer(sight))
         asleep = engine.is_sleeping(timeout_seconds=PROBE_SECONDS) if replica.spec.get("sleep_enabled") else False
-        canary = _same_answer(engine, replica) if state == State.WAKING and not asleep else None
+        canary = _same_answer(sight) if state == State.WAKING and not asleep else None
         return _Answers(healthy, asleep, canary)
     except ConnectionRefused:  # what still loads does not listen yet
-        return _Answers(dead="" if state == State.STARTING else remembered.doubt(replica.marker, CONNECTION_REFUSED))
+        return _Answers(dead="" if state == State.STARTING else remembered.doubt(marker, CONNECTION_REFUSED))
     except EngineError as error:
         if state == State.STARTING and isinstance(error, EngineTimeout):  # its neighbours' steps waited as long
             now = time.monotonic()
-            remembered.quiet_until[replica.marker] = now + QUIET_RATIO * (now - began)
+            remembered.quiet_until[marker] = now + QUIET_RATIO * (now - began)
         return _Answers()
 
 
@@ -166,50 +212,43 @@ def _worth_a_probe(marker: str, remembered: Remembered) -> bool:
     return True
 
 
-def _first_answer(engine: EngineClient, replica: Replica) -> bool:
-    """Ask for one token and keep the answer: an engine that is healthy but cannot infer is not ready."""
+def _first_answer(sight: Sight) -> bool:
+    """Ask for one token: an engine that is healthy but cannot infer is not ready."""
     try:
-        replica.canary = {"answer": one_token(engine, replica)}
+        sight.answer = one_token(sight.engine, sight.replica)
     except EngineRefused as error:
         if error.fields["status"] >= 500:
             raise
-        replica.canary = None  # an engine without a text endpoint has no canary; its health has to do
+        # an engine without a text endpoint has no canary; its health has to do
     return True
 
 
-def _same_answer(engine: EngineClient, replica: Replica) -> bool:
-    if replica.canary is None:
+def _same_answer(sight: Sight) -> bool:
+    if sight.replica.canary is None:
         return True
     try:
-        return bool(one_token(engine, replica) == replica.canary["answer"])
+        sight.answer = one_token(sight.engine, sight.replica)
     except EngineRefused:
         return False
+    return bool(sight.answer.answer == sight.replica.canary["answer"])
 
 
-def one_token(engine: EngineClient, replica: Replica) -> str:
-    """The canary's answer. Its tokens are kept at once: the engine counts them, and no caller is to pay for them.
+def one_token(engine: EngineClient, replica: Replica) -> Canary:
+    """What the engine makes of the test prompt. The asker has to count its tokens, which no caller is to pay for.
 
     One that gets no answer in time has its request aborted before the first token, and the engine counts nothing.
     """
-    said = engine.canary(replica.spec["served_name"], timeout_seconds=CANARY_SECONDS)
-    prompt_tokens, completion_tokens = replica.own_tokens
-    replica.canary_use = {
-        "generation": replica.generation,
-        "prompt_tokens": prompt_tokens + said.prompt_tokens,
-        "completion_tokens": completion_tokens + said.completion_tokens,
-    }
-    Replica.objects.filter(pk=replica.pk).update(canary_use=replica.canary_use)
-    return said.answer
+    return engine.canary(replica.spec["served_name"], timeout_seconds=CANARY_SECONDS)
 
 
-def _quiet(replica: Replica, around: World) -> bool | None:
+def _quiet(sight: Sight) -> bool | None:
     """Two witnesses: every gateway let go of it, and the engine itself runs and queues nothing."""
-    if around.reports is None:
+    if sight.around.reports is None:
         return None
-    if not activity.let_go(replica.marker, around.reports):
+    if not activity.let_go(sight.marker, sight.around.reports):
         return False
     try:
-        gauges = client(replica).gauges(timeout_seconds=PROBE_SECONDS)
+        gauges = sight.engine.gauges(timeout_seconds=PROBE_SECONDS)
     except EngineError:
         return None
     if gauges.running is None or gauges.waiting is None:
@@ -217,37 +256,44 @@ def _quiet(replica: Replica, around: World) -> bool | None:
     return gauges.running + gauges.waiting == 0
 
 
-def _freed(replica: Replica, around: World, remembered: Remembered, *, asleep: bool) -> bool | None:
+def _freed(sight: Sight, *, asleep: bool) -> bool | None:
     """Whether the memory that was to come back is seen to be free; None where the devices do not tell."""
+    replica = sight.replica
     if asleep:
-        held = own_bytes(replica, around)
-        weights = int(replica.spec.get("weights_bytes") or 0)
-        limits = dict(replica.reservations.values_list("gpu__uuid", "awake_bytes"))
-        return all(held[uuid] < limit - weights // 2 for uuid, limit in limits.items() if uuid in held) or not held
-    if replica.marker in around.engines or replica.state not in (State.STOPPING, State.FAILED):
+        return _fell(sight) if replica.state == State.DRAINING else None
+    if sight.process is not None or replica.state not in (State.STOPPING, State.FAILED):
         return None
-    ghosts = set(remembered.pids.get(replica.marker, ()))
-    try:
-        readings = [devices.read(uuid) for uuid in replica.spec.get("gpu_uuids", [])]
-    except DeviceError:
+    ghosts = set(sight.remembered.pids.get(sight.marker, ()))
+    uuids = replica.spec.get("gpu_uuids", [])
+    seen = readings(uuids)
+    if len(seen) < len(uuids) or any(reading.processes is None for reading in seen.values()):
         return None
-    if any(reading.processes is None for reading in readings):
-        return None
-    return not any(process.pid in ghosts for reading in readings for process in reading.processes or ())
+    return not any(process.pid in ghosts for reading in seen.values() for process in reading.processes or ())
 
 
-def own_bytes(replica: Replica, around: World) -> dict[str, int]:
-    """What the engine holds of each of its GPUs, by uuid; a GPU that does not tell is absent."""
-    engine = around.engines.get(replica.marker)
+def _fell(sight: Sight) -> bool:
+    """Whether one that sleeps holds less by about its weights, where that is seen at all."""
+    held, weights = sight.own_bytes, int(sight.replica.spec.get("weights_bytes") or 0)
+    limits = dict(sight.replica.reservations.values_list("gpu__uuid", "awake_bytes"))
+    return all(held[uuid] < limit - weights // 2 for uuid, limit in limits.items() if uuid in held) or not held
+
+
+def readings(uuids: Iterable[str]) -> dict[str, DeviceReading]:
+    """These devices as they are now; one that does not answer is absent."""
+    found = {}
+    for uuid in uuids:
+        with suppress(DeviceError):
+            found[uuid] = devices.read(uuid)
+    return found
+
+
+def held_bytes(engine: EngineProcess, seen: Mapping[str, DeviceReading]) -> dict[str, int]:
+    """What an engine holds of each of these devices; one that does not tell is absent."""
     held: dict[str, int] = {}
-    for uuid in replica.spec.get("gpu_uuids", []) if engine else []:
-        try:
-            listed = devices.read(uuid).processes or ()
-            found = [process for process in listed if engine and process.pid in engine.pids]
-        except DeviceError:
-            continue
-        sizes = [process.memory_bytes for process in found if process.memory_bytes is not None]
-        if len(sizes) == len(found) and found:
+    for uuid, reading in seen.items():
+        own = [process for process in reading.processes or () if process.pid in engine.pids]
+        sizes = [process.memory_bytes for process in own if process.memory_bytes is not None]
+        if len(sizes) == len(own) and own:
             held[uuid] = sum(sizes)
     return held
 
@@ -278,8 +324,3 @@ def _holds(replica: Replica) -> bool:
 def orphans(around: World, known: set[str]) -> list[EngineProcess]:
     """Engines of this installation that no replica owns. `known` must have been read after `around` was made."""
     return [engine for marker, engine in around.engines.items() if marker not in known]
-
-
-def segment_prefix() -> str:
-    """What the names of this installation's segments begin with."""
-    return f"srdz_{installation_id()[:8]}_"

@@ -19,6 +19,9 @@ from models_app.models import Replica, Transition
 from models_app.states import ALLOWED, TRANSIENT, Goal, State
 from sardeenz import events
 
+WORKER = "worker"
+"""The actor of what a GPU's worker does by itself."""
+
 
 def deadline_seconds(state: State) -> float:
     """How long a transient state may last."""

@@ -6,7 +6,7 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from models_app.lifecycle import effects
+from models_app.lifecycle import ending
 from models_app.states import LIVE, State
 from tests import factories
 
@@ -20,7 +20,7 @@ def pauses(state: State, ready_seconds: float | None, ends: int = 8) -> list[flo
     replica = factories.replica(state, ready_at=ready_at)
     found: list[float | None] = []
     for _ in range(ends):
-        changes = effects.backoff(replica, permanent=False)
+        changes = ending.backoff(replica, permanent=False)
         replica.restarts = changes["restarts"]
         again = changes["restart_at"]
         found.append(again and round((again - timezone.now()).total_seconds()))
@@ -45,4 +45,4 @@ def test_the_time_that_an_earlier_engine_served_excuses_no_start_that_fails() ->
 
 def test_what_no_start_can_mend_is_not_started_again() -> None:
     replica = factories.replica(State.READY, ready_at=timezone.now() - timedelta(hours=1))
-    assert effects.backoff(replica, permanent=True)["restart_at"] is None
+    assert ending.backoff(replica, permanent=True)["restart_at"] is None

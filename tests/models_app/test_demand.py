@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from models_app.errors import CrashLoop, DeploymentStopped, NoCapacity, ReplicaMoved
 from models_app.lifecycle import verbs
-from models_app.lifecycle.reconcile import Reconciler
+from models_app.lifecycle.waits import for_room
 from models_app.memory import placement
 from models_app.models import Replica, Transition
 from models_app.policy import demand
@@ -245,20 +245,19 @@ def test_a_sleeper_waits_for_those_who_make_room_and_sleeps_on_when_they_do_not(
     say()
     demand.request_ready(wanted.deployment_id)
     wanted.refresh_from_db()
-    worker = Reconciler(wanted.gpu.uuid)
     with pytest.raises(NoCapacity) as short:
         placement.hold_awake(wanted)
-    worker._no_room(wanted, short.value)
+    for_room(wanted, short.value)
     assert now(wanted) == (Goal.READY, "wake")
     idle.refresh_from_db()
     verbs.set_goal(idle, Goal.READY, reason="sleep_given_up", actor="worker")
-    worker._no_room(wanted, short.value)
+    for_room(wanted, short.value)
     assert now(wanted) == (Goal.SLEEPING, "no_capacity")
 
 
 def test_a_restart_without_room_is_put_off_and_no_failure() -> None:
     failed = factories.replica(State.FAILED, restarts=1)
-    Reconciler(failed.gpu.uuid)._no_room(failed, NoCapacity("no room"))
+    for_room(failed, NoCapacity("no room"))
     failed.refresh_from_db()
     assert (failed.restarts, failed.restart_at is not None, failed.message) == (1, True, "no room")
 

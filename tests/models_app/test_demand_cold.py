@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from models_app.errors import NoCapacity
 from models_app.lifecycle import verbs
-from models_app.lifecycle.reconcile import Reconciler
+from models_app.lifecycle.waits import for_room
 from models_app.memory import placement
 from models_app.models import Replica
 from models_app.policy import demand
@@ -79,14 +79,13 @@ def test_its_worker_waits_for_those_who_make_room_and_tells_when_they_do_not(sta
     say()
     demand.request_ready(wanted.deployment_id)
     wanted.refresh_from_db()
-    worker = Reconciler(wanted.gpu.uuid)
     with pytest.raises(NoCapacity) as short:
         placement.hold_awake(wanted)
-    worker._no_room(wanted, short.value)
+    for_room(wanted, short.value)
     assert now(wanted) == (Goal.READY, "wake")
     evicted.refresh_from_db()
     verbs.set_goal(evicted, Goal.READY, reason="sleep_given_up", actor="worker")
-    worker._no_room(wanted, short.value)
+    for_room(wanted, short.value)
     assert now(wanted) == (Goal.READY if state == State.FAILED else Goal.SLEEPING, "no_capacity")
     assert wanted.state == state
 

@@ -18,12 +18,13 @@ from gpus.installation import installation_id
 from gpus.processes import EngineProcess
 from models_app.engines.client import EngineClient
 from models_app.errors import ConnectionRefused
-from models_app.lifecycle import effects, observe
+from models_app.lifecycle import ending, launch, observe
 from models_app.lifecycle.next_step import Seen
 from models_app.lifecycle.observe import Remembered, World
 from models_app.models import Replica
 from models_app.states import State
 from tests import factories
+from tests.models_app.sights import sight
 
 pytestmark = pytest.mark.django_db
 
@@ -74,7 +75,7 @@ def free_port() -> int:
 
 def seen(replica: Replica, remembered: Remembered) -> Seen:
     engine = EngineProcess(replica.marker, os.getpid(), 0.0, (os.getpid(),), replica.url)
-    return observe.look(replica, World({replica.marker: engine}, [], timezone.now()), remembered)
+    return observe.look(replica, World({replica.marker: engine}, [], timezone.now()), remembered).seen
 
 
 @pytest.mark.parametrize("state", ASKED)
@@ -147,11 +148,11 @@ def test_a_server_process_that_left_children_behind_is_seen_to_be_gone(tmp_path:
 @pytest.mark.parametrize("reason", ["server_gone", "connection_refused", "unhealthy"])
 def test_evidence_is_told_in_words_with_what_the_log_says(reason: str) -> None:
     replica = factories.replica(State.READY)
-    assert effects.failure(replica, reason, Remembered()).code == reason
-    log = effects.log_path(replica)
+    assert ending.why(sight(replica), reason).code == reason
+    log = launch.log_path(replica)
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("RuntimeError: CUDA error: an illegal memory access was encountered\n")
-    found = effects.failure(replica, reason, Remembered())
+    found = ending.why(sight(replica), reason)
     assert found.code == reason
     assert found.message.startswith("The engine")
     assert "illegal memory access" in found.hint

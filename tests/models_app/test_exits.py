@@ -11,7 +11,9 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from gpus.models import GPU
-from models_app.lifecycle import effects, verbs
+from models_app.lifecycle import ending, reconcile, verbs
+from models_app.lifecycle.next_step import Effect, Step
+from models_app.lifecycle.observe import Sight
 from models_app.lifecycle.reconcile import BROKEN, Reconciler
 from models_app.lifecycle.setbacks import FIRST_SECONDS, LONGEST_SECONDS, Setbacks
 from models_app.models import Deployment, Replica, Reservation
@@ -166,10 +168,11 @@ def test_a_broken_row_says_so_stops_nobody_else_and_goes_on_once_it_can(monkeypa
     broken, fine = (placed(State.FAILED, goal=Goal.STOPPED) for _ in range(2))
     now = [0.0]
     worker = Reconciler(broken.gpu.uuid, setbacks=Setbacks(clock=lambda: now[0]))
-    real = effects.release
-    monkeypatch.setattr(
-        effects, "release", lambda one, remembered: breaking() if one == broken else real(one, remembered)
-    )
+
+    def release(sight: Sight, step: Step) -> bool:
+        return breaking() if sight.replica == broken else ending.release(sight, step)
+
+    monkeypatch.setitem(reconcile._EFFECTS, Effect.RELEASE, release)
     for _ in range(5):
         worker.pass_once()
         now[0] += LONGEST_SECONDS
@@ -178,7 +181,7 @@ def test_a_broken_row_says_so_stops_nobody_else_and_goes_on_once_it_can(monkeypa
     assert (fine.state, fine.reservations.get().held_bytes) == (State.STOPPED, 0)
     assert broken.message.startswith(f"{BROKEN}: the segment's folder is not ours")
 
-    monkeypatch.setattr(effects, "release", real)
+    monkeypatch.setitem(reconcile._EFFECTS, Effect.RELEASE, ending.release)
     for _ in range(5):
         worker.pass_once()
     broken.refresh_from_db()

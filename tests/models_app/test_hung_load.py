@@ -7,13 +7,14 @@ from datetime import datetime
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.utils import timezone
 
 from gpus import discovery, processes
 from gpus.installation import installation_id
 from gpus.models import GPU
 from models_app.errors import EngineTimeout
 from models_app.lifecycle import observe, verbs
-from models_app.lifecycle.observe import Remembered
+from models_app.lifecycle.observe import Remembered, Sight, World
 from models_app.lifecycle.reconcile import Reconciler
 from models_app.models import Replica, Transition
 from models_app.states import State
@@ -95,9 +96,9 @@ def test_an_engine_that_lets_its_worker_wait_while_it_loads_is_asked_less_often(
     monkeypatch.setattr(observe, "client", lambda replica: Hangs())
     remembered, loading = Remembered(), factories.replica(State.STARTING)
     for _ in range(5):
-        observe._ask(loading, remembered)
+        observe._ask(Sight(loading, World({}, [], timezone.now()), remembered))
     assert len(asked) == 1
     serving = factories.replica(State.WAKING)
     for _ in range(3):
-        observe._ask(serving, remembered)
+        observe._ask(Sight(serving, World({}, [], timezone.now()), remembered))
     assert len(asked) == 4

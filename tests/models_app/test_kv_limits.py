@@ -1,6 +1,7 @@
 """The device is looked at before an engine wakes or loads: rows, segments and claims on a simulated GPU, no engine."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -9,17 +10,19 @@ from django.utils import timezone
 
 from gpus import kvcached
 from gpus.simulated import Claim
+from models_app.engines.client import EngineClient
 from models_app.engines.diagnose import Diagnosis
-from models_app.errors import EngineRefused, MemoryHeld, NoCapacity
-from models_app.lifecycle import effects, kv_limits, observe, verbs
+from models_app.errors import ConnectionRefused, EngineRefused, MemoryHeld, NoCapacity
+from models_app.lifecycle import ending, kv_limits, observe, sleeping, starting, verbs
 from models_app.lifecycle.kv_limits import KvLimits
+from models_app.lifecycle.next_step import Effect, Step
 from models_app.lifecycle.observe import Remembered, World
-from models_app.lifecycle.reconcile import Reconciler
 from models_app.models import Replica, Transition
 from models_app.policy import demand
 from models_app.states import Goal, State
 from tests import factories
 from tests.factories import GIB
+from tests.models_app.sights import sight
 from tests.models_app.test_demand import last, now, say, waits
 
 pytestmark = pytest.mark.django_db
@@ -64,7 +67,11 @@ def limit_of(replica: Replica) -> float:
 
 
 def claim(replica: Replica, to: State) -> bool:
-    return Reconciler(replica.gpu.uuid)._claim(replica, to, "wake", around())
+    """Whether a step of its worker brings it to this state; no engine listens to what it then does."""
+    story = sleeping.wake if to == State.WAKING else starting.load
+    with suppress(ConnectionRefused):
+        story(sight(replica), Step(to, reason="wake"))
+    return replica.state == to
 
 
 @pytest.mark.parametrize("state", [State.SLEEPING, State.PENDING])
@@ -87,9 +94,9 @@ def test_a_wait_is_one_entry_in_the_history(device: Claim) -> None:
     burst(55)
     wanted = quiet()
     device.set(65 * GIB)
-    worker = Reconciler(wanted.gpu.uuid)
+    seen = sight(wanted)
     for _ in range(5):
-        worker._claim(wanted, State.WAKING, "wake", around())
+        sleeping.wake(seen, Step(State.WAKING, Effect.WAKE, "wake"))
     assert Transition.objects.filter(replica=wanted, reason="waits_for_memory").count() == 1
 
 
@@ -141,8 +148,8 @@ def test_a_wake_that_fails_for_a_neighbours_memory_sleeps_on_and_counts_nothing(
     device: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holder, wanted = burst(55), quiet(State.WAKING)
-    monkeypatch.setattr(effects, "wake", _refuse)
-    Reconciler(wanted.gpu.uuid)._wake(wanted, around())
+    monkeypatch.setattr(EngineClient, "wake", _refuse)
+    sleeping.wake(sight(wanted), Step(None, Effect.WAKE, "wake"))
     wanted.refresh_from_db()
     assert (wanted.state, wanted.goal, wanted.reason) == (State.SLEEPING, Goal.READY, "waits_for_memory")
     assert wanted.restarts == 0
@@ -153,22 +160,21 @@ def test_a_wake_that_fails_for_a_neighbours_memory_sleeps_on_and_counts_nothing(
 def test_a_wake_that_fails_beside_nobody_starts_afresh(device: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
     burst(1)
     wanted = quiet(State.WAKING)
-    monkeypatch.setattr(effects, "wake", _refuse)
-    Reconciler(wanted.gpu.uuid)._wake(wanted, around())
+    monkeypatch.setattr(EngineClient, "wake", _refuse)
+    sleeping.wake(sight(wanted), Step(None, Effect.WAKE, "wake"))
     wanted.refresh_from_db()
     assert (wanted.state, wanted.restarts) == (State.FAILED, 1)
 
 
-def _refuse(replica: Replica) -> None:
+def _refuse(engine: EngineClient, level: int, *, timeout_seconds: float) -> None:
     raise EngineRefused("/wake_up answered 500: CUDA out of memory. Tried to allocate 26.00 GiB.", status=500)
 
 
 def test_a_load_that_fails_for_a_neighbours_memory_is_tried_for_ever_and_never_counted(device: Claim) -> None:
     holder, wanted = burst(55), quiet(State.STARTING)
-    worker = Reconciler(wanted.gpu.uuid)
     pauses = []
     for _ in range(8):
-        worker._fail(wanted, OUT_OF_MEMORY, "engine_exited", around())
+        ending.failed(sight(wanted), OUT_OF_MEMORY, "engine_exited")
         assert wanted.restart_at is not None
         pauses.append(round((wanted.restart_at - timezone.now()).total_seconds()))
         assert (wanted.reason, wanted.restarts) == ("gpu_out_of_memory", 0)
@@ -181,13 +187,13 @@ def test_a_load_that_fails_for_a_neighbours_memory_is_tried_for_ever_and_never_c
 def test_a_load_that_runs_out_of_memory_beside_nobody_counts(device: Claim) -> None:
     burst(1)
     wanted = quiet(State.STARTING)
-    Reconciler(wanted.gpu.uuid)._fail(wanted, OUT_OF_MEMORY, "engine_exited", around())
+    ending.failed(sight(wanted), OUT_OF_MEMORY, "engine_exited")
     assert wanted.restarts == 1
 
 
 def test_being_ready_ends_the_account_of_waits(device: Claim) -> None:
     wanted = quiet(State.WAKING, profile={"short_starts": 3, "waits_for": {"short": {}}, "wake_seconds": 1.0})
-    assert effects.became_ready(wanted, around())["profile"] == {"wake_seconds": 1.0}
+    assert starting.came_up(sight(wanted))["profile"] == {"wake_seconds": 1.0}
 
 
 def waiting(device: Claim, seconds: float, **fields: object) -> tuple[Replica, Replica]:
@@ -239,7 +245,7 @@ def test_a_device_that_does_not_tell_stops_nobody(device: Claim, monkeypatch: py
     burst(55)
     wanted = quiet()
     device.set(79 * GIB)
-    monkeypatch.setattr(kv_limits, "_read", lambda uuid: None)
+    monkeypatch.setattr(observe, "readings", lambda uuids: {})
     assert claim(wanted, State.WAKING)
 
 

@@ -15,10 +15,12 @@ from models_app.lifecycle import load_order, loads, observe
 from models_app.lifecycle.load_order import Candidate, Load, Scene
 from models_app.lifecycle.observe import Remembered
 from models_app.lifecycle.reconcile import Reconciler
+from models_app.lifecycle.starting import show_progress
 from models_app.models import Replica
 from models_app.states import Goal, State
 from tests import factories
 from tests.factories import GIB
+from tests.models_app.sights import sight
 
 NOW = 1_000_000.0
 HERE, THERE = frozenset({"GPU-0"}), frozenset({"GPU-1"})
@@ -201,13 +203,13 @@ def test_one_that_is_to_stop_is_waited_for_by_nobody() -> None:
 @pytest.mark.django_db
 def test_progress_is_dated_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     starting = factories.replica(State.STARTING, phase="weights", progress_ratio=0.2)
-    worker = Reconciler(starting.gpu.uuid)
-    worker._idle(starting)
+    seen = sight(starting)
+    show_progress(seen)
     starting.refresh_from_db()
     assert starting.progress_at is not None
     dated = starting.progress_at
-    worker.progress_at.clear()
-    worker._idle(starting)
+    seen.remembered.progress_at.clear()
+    show_progress(seen)
     starting.refresh_from_db()
     assert starting.progress_at == dated
 

@@ -5,15 +5,16 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.utils import timezone
 
 from gpus import kvcached
 from models_app.engines import logs
-from models_app.lifecycle import effects, observe, verbs
+from models_app.lifecycle import starting, verbs
+from models_app.lifecycle.observe import Sight
 from models_app.memory import placement
 from models_app.models import MemoryProfile, Replica
 from models_app.states import State
 from tests import factories
+from tests.models_app.sights import sight
 
 GIB = 2**30
 pytestmark = pytest.mark.django_db
@@ -29,14 +30,14 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Replica:
     replica.save()
     replica.reservations.update(awake_bytes=17 * GIB, asleep_bytes=GIB, held_bytes=17 * GIB)
     segment = kvcached.Segment("srdz_test", limit_bytes=40 * GIB, used_bytes=GIB // 2, prealloc_bytes=0)
-    monkeypatch.setattr(observe, "own_bytes", lambda *_: {gpu.uuid: 19 * GIB})
+    monkeypatch.setattr(Sight, "own_bytes", {gpu.uuid: 19 * GIB})
     monkeypatch.setattr(kvcached, "read", lambda folder, _: segment if folder == settings.SEGMENT_DIR else None)
     monkeypatch.setattr(logs, "progress", lambda _: SimpleNamespace(facts={"weights_bytes": 15 * GIB}))
     return replica
 
 
 def become_ready(replica: Replica) -> dict[str, Any]:
-    return effects.became_ready(replica, SimpleNamespace(now=timezone.now()))  # type: ignore[arg-type]
+    return starting.taught(sight(replica))
 
 
 def test_the_replica_counts_with_what_it_holds_and_its_floor(loaded: Replica) -> None:

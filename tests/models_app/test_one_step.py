@@ -34,7 +34,7 @@ COMMITTED = ("run_and_clear_commit_hooks", "on_commit")
 """Django's names of what calls the functions given to `transaction.on_commit`."""
 PRODUCT = tuple(f"{ROOT / package}/" for package in ("models_app", "gpus", "sardeenz", "gateway"))
 
-MOST_CROSSINGS = {"start": 61, "sleep": 63, "wake": 52, "move": 137, "stop": 54}
+MOST_CROSSINGS = {"start": 54, "sleep": 39, "wake": 36, "move": 105, "stop": 34}
 
 
 @dataclass(slots=True)

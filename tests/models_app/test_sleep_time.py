@@ -9,13 +9,15 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from models_app.lifecycle import effects, verbs
-from models_app.lifecycle.next_step import Effect, Seen, next_step
+from models_app.lifecycle import sleeping, verbs
+from models_app.lifecycle.next_step import Effect, Seen, Step, next_step
 from models_app.models import Replica
 from models_app.states import Goal, State
 from tests import factories
+from tests.models_app.sights import sight
 
 pytestmark = pytest.mark.django_db
+SLEEP = Step(None, Effect.SLEEP, "drained")
 
 
 class _Sleeps(BaseHTTPRequestHandler):
@@ -53,7 +55,7 @@ def draining(engine_port: int) -> Replica:
 def test_the_time_to_sleep_counts_from_the_command_and_not_from_the_drain(draining: Replica) -> None:
     assert not verbs.sleep_began(draining)
     before = timezone.now()
-    effects.sleep(draining)
+    sleeping.sleep(sight(draining), SLEEP)
     draining.refresh_from_db()
     assert draining.deadline_at is not None
     given = timedelta(seconds=settings.SLEEP_SECONDS)
@@ -62,17 +64,17 @@ def test_the_time_to_sleep_counts_from_the_command_and_not_from_the_drain(draini
 
 
 def test_telling_it_again_gives_no_more_time(draining: Replica) -> None:
-    effects.sleep(draining)
+    sleeping.sleep(sight(draining), SLEEP)
     draining.refresh_from_db()
     deadline = draining.deadline_at
-    effects.sleep(draining)
+    sleeping.sleep(sight(draining), SLEEP)
     draining.refresh_from_db()
     assert draining.deadline_at == deadline
 
 
 def test_a_sleeper_found_awake_gets_no_deadline(engine_port: int) -> None:
     sleeper = factories.replica(State.SLEEPING, address="127.0.0.1", port=engine_port)
-    effects.sleep(sleeper)
+    sleeping.sleep(sight(sleeper), SLEEP)
     sleeper.refresh_from_db()
     assert sleeper.deadline_at is None
 
@@ -85,6 +87,5 @@ def test_what_took_too_long_is_said(draining: Replica, began: bool, reason: str,
     overdue = Seen(alive=True, healthy=True, asleep=False, overdue=True, sleep_began=began)
     step = next_step(State.DRAINING, Goal.SLEEPING, overdue)
     assert (step.to, step.effect, step.reason) == (State.READY, Effect.GIVE_UP, reason)
-    verbs.transition(draining, State.READY, reason=step.reason, actor="worker")
-    effects.give_up_sleep(draining)
+    sleeping.stay_awake(sight(draining), step)
     assert words in draining.message

@@ -1,0 +1,126 @@
+"""How a replica goes to sleep and wakes: drained, told, seen to have let go; its bytes reserved again, woken, compared.
+
+Every step claims first and acts then. Whatever is lost in between is seen by the next look.
+"""
+
+import logging
+import time
+
+from django.conf import settings
+from django.db import transaction as database
+
+from models_app.engines.diagnose import OUT_OF_MEMORY, diagnose
+from models_app.errors import EngineRefused, EngineTimeout, MemoryHeld, NoCapacity
+from models_app.lifecycle import ending, kv_limits, starting, waits
+from models_app.lifecycle.next_step import Effect, Step
+from models_app.lifecycle.observe import Sight
+from models_app.lifecycle.transition import WORKER, begin_sleep, note, set_goal, transition
+from models_app.memory import placement, reclaim
+from models_app.models import Replica
+from models_app.states import Goal, State
+
+VERB_SECONDS = 10.0
+_STAYS_AWAKE = {
+    "drain_timeout": "requests were still running when the drain's time was over; it stays awake",
+    "sleep_timeout": "the engine did not fall asleep in time (SARDEENZ_SLEEP_SECONDS); it stays awake",
+}
+
+logger = logging.getLogger(__name__)
+
+
+def drain(sight: Sight, step: Step) -> bool:
+    """Out of the route table; what runs may finish."""
+    transition(sight.replica, State.DRAINING, reason=step.reason, actor=WORKER)
+    return True
+
+
+def sleep(sight: Sight, step: Step) -> bool:
+    """Send the drained engine to sleep. The prefix cache goes with it; a slow engine goes on after we hang up.
+
+    An engine that refuses to sleep stays awake and says why.
+    """
+    replica = sight.replica
+    begin_sleep(replica)
+    began = time.monotonic()
+    try:
+        sight.engine.sleep(replica.sleep_level, mode="wait", timeout_seconds=VERB_SECONDS)
+        note(replica, profile=replica.profile | {"sleep_seconds": time.monotonic() - began})
+    except EngineTimeout:
+        logger.info("sleep goes on: replica=%s", replica.pk)
+    except EngineRefused as error:
+        _give_up(replica, f"the engine refused to sleep: {error.message}")
+    return True
+
+
+def asleep(sight: Sight, step: Step) -> bool:
+    """It counts with what it is seen to hold."""
+    with database.atomic():
+        placement.hold_asleep(sight.replica, sight.own_bytes)
+        transition(sight.replica, State.SLEEPING, reason=step.reason, actor=WORKER)
+    return True
+
+
+def stay_awake(sight: Sight, step: Step) -> bool:
+    """Back to its requests: they asked for it, ran longer than the drain may last, or it did not fall asleep."""
+    transition(sight.replica, State.READY, reason=step.reason, actor=WORKER)
+    if step.effect is Effect.GIVE_UP:
+        _give_up(sight.replica, _STAYS_AWAKE[step.reason])
+    return True
+
+
+def _give_up(replica: Replica, message: str) -> None:
+    set_goal(replica, Goal.READY, reason="sleep_given_up", actor=WORKER, message=message)
+
+
+def wake(sight: Sight, step: Step) -> bool:
+    """Reserve its bytes and claim the wake, unless that is done already, and wake the engine.
+
+    False while there is no room, or a neighbour's memory is in the way.
+    """
+    replica = sight.replica
+    try:
+        if step.to is not None:
+            with database.atomic():
+                placement.hold_awake(replica)
+                kv_limits.require(replica, sight.around)
+                transition(replica, State.WAKING, reason=step.reason, actor=WORKER)
+    except MemoryHeld as held:
+        waits.for_memory(sight, held)
+        return False
+    except NoCapacity as error:
+        waits.for_room(replica, error)
+        return False
+    _wake(sight)
+    return True
+
+
+def _wake(sight: Sight) -> None:
+    """At level 2 its weights are read again first, and hanging up would lose the steps after that."""
+    replica, began = sight.replica, time.monotonic()
+    patience = VERB_SECONDS if replica.sleep_level < 2 else settings.WAKE_SECONDS
+    try:
+        sight.engine.wake(replica.sleep_level, timeout_seconds=patience)
+        note(replica, profile=replica.profile | {"wake_seconds": time.monotonic() - began})
+    except EngineTimeout:
+        logger.info("wake goes on: replica=%s", replica.pk)
+    except EngineRefused as error:
+        _refused_to_wake(sight, error)
+
+
+def _refused_to_wake(sight: Sight, error: EngineRefused) -> None:
+    """An engine that fails to wake may have leaked memory: it starts afresh, unless a neighbour was the cause."""
+    replica, found = sight.replica, diagnose([error.message], None)
+    holders = kv_limits.over_floor(replica, sight.around) if found.code in OUT_OF_MEMORY else []
+    if not holders:
+        ending.failed(sight, found, "wake_refused")
+        return
+    message = f"it could not wake for want of memory: {reclaim.holders(holders)}"
+    with database.atomic():
+        placement.hold_asleep(replica, sight.own_bytes)
+        transition(replica, State.SLEEPING, reason=MemoryHeld.code, actor=WORKER, message=message)
+
+
+def awake(sight: Sight, step: Step) -> bool:
+    """It serves again."""
+    transition(sight.replica, State.READY, reason=step.reason, actor=WORKER, **starting.came_up(sight))
+    return True

@@ -1,0 +1,202 @@
+"""How a replica comes to serve: whom it waits for, what it takes, its engine's start, and what the load has taught.
+
+Every step claims first and acts then. Whatever is lost in between is seen by the next look.
+"""
+
+import os
+import socket
+import time
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction as database
+from django.utils import timezone
+
+from gpus import devices, kvcached, processes
+from gpus.errors import SpawnFailed
+from gpus.installation import engine_key, installation_id
+from gpus.kvcached import Segment
+from gpus.models import GPU, Node
+from models_app.engines import command, logs
+from models_app.engines.diagnose import KVCACHED_OFF
+from models_app.errors import MemoryHeld, NoCapacity, NoPort
+from models_app.lifecycle import kv_limits, launch, loads, verbs, waits
+from models_app.lifecycle.next_step import Step
+from models_app.lifecycle.observe import Sight
+from models_app.lifecycle.transition import WORKER, note, transition
+from models_app.memory import placement
+from models_app.models import Deployment, MemoryProfile, Replica
+from models_app.states import State
+
+PROGRESS_SECONDS = 0.5
+_PASSING = ("waits_for", "short_starts")  # of a replica's profile: they end once it is ready
+
+
+def again(sight: Sight, step: Step) -> bool:
+    """To `pending`, with its bytes reserved. Whether there is room for it; without, it is put off."""
+    replica = sight.replica
+    if replica.state == State.STOPPED:
+        verbs.start(replica, actor=WORKER)
+        return True
+    try:
+        with database.atomic():
+            placement.hold_awake(replica)
+            fresh: dict[str, Any] = {"generation": replica.generation + 1, "restart_at": None}
+            transition(replica, State.PENDING, reason=step.reason, actor=WORKER, **fresh)
+    except NoCapacity as error:
+        waits.for_room(replica, error)
+        return False
+    return True
+
+
+def load(sight: Sight, step: Step) -> bool:
+    """Take a port and a segment's name, and start the engine. False while another load or a neighbour's memory is in
+    the way. Raises NoPort.
+    """
+    replica = sight.replica
+    try:
+        with database.atomic():
+            Node.objects.select_for_update().get(pk=replica.gpu.node_id)
+            if loads.hold(replica) is not None:
+                return False
+            kv_limits.require(replica, sight.around)
+            taken: dict[str, Any] = {"port": _port(replica), "phase": "", "progress_ratio": 0.0, "progress_at": None}
+            taken["ipc_name"] = f"{launch.segment_prefix()}{replica.pk}_{replica.generation}"
+            transition(replica, State.STARTING, reason=step.reason, actor=WORKER, **taken)
+    except MemoryHeld as held:
+        waits.for_memory(sight, held)
+        return False
+    _spawn(replica)
+    return True
+
+
+def _port(replica: Replica) -> int:
+    taken = set(Replica.objects.filter(address=replica.address, port__isnull=False).values_list("port", flat=True))
+    port = next((port for port in settings.ENGINE_PORTS if port not in taken and _free(replica.address, port)), None)
+    if port is None:
+        raise NoPort("every port of SARDEENZ_ENGINE_PORTS is taken; widen the range", node=settings.NODE)
+    return int(port)
+
+
+def _free(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
+
+
+def _spawn(replica: Replica) -> None:
+    """Start the engine in its own session; its readiness is observed, not awaited."""
+    spec = replica.spec
+    marker = processes.marker_of(installation_id(), replica.pk, replica.generation)
+    engine = command.build(
+        command.LaunchSpec(
+            kind=spec["kind"],
+            executable=spec["executable"],
+            version=spec["version"],
+            kvcached=spec["kvcached"],
+            model_source=spec["model_source"],
+            revision=spec["revision"],
+            served_name=spec["served_name"],
+            deployment_name=spec["deployment_name"],
+            extra_args=spec["extra_args"],
+            environment=spec["environment"],
+            max_model_len=spec["max_model_len"],
+            tensor_parallel=spec["tensor_parallel"],
+            sleep_enabled=spec["sleep_enabled"],
+            kv_cap_bytes=spec["kv_cap_bytes"],
+            weights_bytes=spec["weights_bytes"],
+            overhead_bytes=spec["overhead_bytes"],
+            gpu_uuids=spec["gpu_uuids"],
+            gpu_indices=_indices(spec["gpu_uuids"]),
+            host=replica.address,
+            port=int(replica.port or 0),
+            api_key=engine_key(replica.pk, replica.generation),
+            ipc_name=replica.ipc_name,
+            marker=marker,
+            simulated_dir=str(settings.SIMULATED_DIR),
+            segment_dir=str(settings.SEGMENT_DIR),
+            simulated_gpus=devices.simulation(settings.GPUS) or "",
+            node=settings.NODE,
+            inherited=os.environ,
+        )
+    )
+    kvcached.sweep(settings.SEGMENT_DIR, replica.ipc_name)
+    try:
+        processes.spawn(engine.argv, environment=engine.environment, log_path=launch.log_path(replica), marker=marker)
+    except SpawnFailed as error:
+        with open(launch.log_path(replica), "a") as log:  # where the diagnosis, and whoever asks why, will look
+            log.write(f"{error.message}\n")
+
+
+def _indices(uuids: list[str]) -> list[int]:
+    """The driver's numbers of the GPUs, for the versions of vLLM that cannot read UUIDs."""
+    numbers = dict(GPU.objects.filter(uuid__in=uuids).values_list("uuid", "index"))
+    return [numbers[uuid] for uuid in uuids if uuid in numbers]
+
+
+def show_progress(sight: Sight) -> None:
+    """Read the load's phase from its log now and then, and show it when it changed."""
+    replica, progress_at, now = sight.replica, sight.remembered.progress_at, time.monotonic()
+    if now - progress_at.get(sight.marker, -PROGRESS_SECONDS) < PROGRESS_SECONDS:
+        return
+    progress_at[sight.marker] = now
+    progress = logs.progress(logs.tail(launch.log_path(replica)))
+    if (progress.phase, progress.ratio) != (replica.phase, replica.progress_ratio):
+        note(replica, phase=progress.phase, progress_ratio=progress.ratio, progress_at=timezone.now())
+
+
+def loaded(sight: Sight, step: Step) -> bool:
+    """It serves, with what its load has taught."""
+    with database.atomic():
+        transition(sight.replica, State.READY, reason=step.reason, actor=WORKER, **taught(sight))
+    return True
+
+
+def came_up(sight: Sight) -> dict[str, Any]:
+    """What ends with a load and with a wake."""
+    profile = {name: value for name, value in sight.replica.profile.items() if name not in _PASSING}
+    changes: dict[str, Any] = {"ready_at": sight.around.now, "expected_at": None, "profile": profile}
+    return changes | {"progress_ratio": None, "phase": "", "message": ""}
+
+
+def taught(sight: Sight) -> dict[str, Any]:
+    """What a load taught: bytes held, seconds taken, and the answer to compare later ones with."""
+    replica, changes = sight.replica, came_up(sight)
+    facts = logs.progress(logs.tail(launch.log_path(replica))).facts
+    load_seconds = (sight.around.now - replica.state_at).total_seconds()
+    profile = changes["profile"] | dict(facts) | {"held_bytes": sight.own_bytes, "load_seconds": load_seconds}
+    segment = kvcached.read(settings.SEGMENT_DIR, replica.ipc_name)
+    if segment is not None:
+        profile["kv_limit_bytes"] = segment.limit_bytes
+    _learn(replica, profile, segment)
+    if segment is None and replica.spec["kvcached"] and replica.spec["kind"] != command.CPU:
+        changes["message"] = f"{KVCACHED_OFF.message} {KVCACHED_OFF.hint}"  # installed amiss, it is off without a word
+    canary = {"answer": sight.answer.answer} if sight.answer is not None else None
+    return changes | {"profile": profile, "canary": canary}
+
+
+def _learn(replica: Replica, profile: dict[str, Any], segment: Segment | None) -> None:
+    """Count the measured bytes, now and the next time the same thing is placed; simulated bytes teach nothing."""
+    weights, held = profile.get("weights_bytes"), profile.get("held_bytes")
+    if replica.gpu.simulated or not isinstance(weights, int) or not isinstance(held, dict) or not held:
+        return
+    deployment = Deployment.objects.select_related("model", "runtime").get(pk=replica.deployment_id)
+    floor = replica.spec["kv_floor_bytes"]
+    # Without a segment the engine took its KV memory at the start, so what it holds has the floor in it.
+    kv = segment.mapped_bytes if segment else min(floor, max(min(held.values()) - weights, 0))
+    fixed = {uuid: size - kv for uuid, size in held.items()}
+    profile["overhead_bytes"] = max(max(fixed.values()) - weights, 0)
+    placement.hold_measured(replica, {uuid: size + floor for uuid, size in fixed.items()})
+    MemoryProfile.objects.update_or_create(
+        key=placement.profile_key(deployment),
+        defaults={
+            "about": placement.profile_about(deployment),
+            "weights_bytes": weights,
+            "overhead_bytes": profile["overhead_bytes"],
+            "load_seconds": profile["load_seconds"],
+        },
+    )
