@@ -14,8 +14,8 @@ from gateway.errors import ContextExceeded, EngineFailed, ModelNotAllowed, Model
 from gateway.limits.limiter import Limiter
 from gateway.metering.meter import Meter
 from gateway.relay import Relay
+from gateway.routing.replicas import RoutedReplica
 from gateway.routing.table import Plan, Route, Router
-from gateway.routing.targets import Target
 from gateway.stored import StoredResponses
 from gateway.wire.envelopes import Headers
 from gateway.wire.http import EVENT_STREAM
@@ -163,39 +163,39 @@ class Proxy:
         Where there was no connection nothing was sent: that is tried as long as the call may wait.
         """
         call.destination.route = route
-        if not route.targets and not call.reply.started:
+        if not route.replicas and not call.reply.started:
             call.reply.state = route.state.encode("ascii", "replace")
         admission, waited = self._admission, call.clock.wake_seconds
-        failed: Target | None = None
+        failed: RoutedReplica | None = None
         strange_until = 0.0
         while True:
             lease = admission.lease(call, route, failed, last) or await admission.wait(call, route, failed, last)
-            target, ended, refused = lease.target, False, False
+            replica, ended, refused = lease.replica, False, False
             try:
-                await self._ask(call, route, target, last=last, fresh=failed is not None)
+                await self._ask(call, route, replica, last=last, fresh=failed is not None)
                 ended = True
                 return
             except NotConnected as error:
-                admission.reach.lost(target)
+                admission.reach.lost(replica)
                 call.ask_anew()
                 strange_until = _strange_until(error, strange_until)
                 if call.destination.pinned or not (last or route.reachable):
                     raise
                 refused = True
             except NothingAnswered:
-                target.health.failed(time.monotonic())
+                replica.health.failed(time.monotonic())
                 self._router.look_again()
                 if failed is not None:
                     raise
                 self._leave(call, route)
-                failed = target
+                failed = replica
             except EngineError as error:
                 if not isinstance(error, EngineFailed | EngineRefused):
-                    target.health.failed(time.monotonic())
+                    replica.health.failed(time.monotonic())
                 raise
             finally:
                 if lease.probe and not ended:
-                    target.health.let_go()
+                    replica.health.let_go()
                 admission.give_back(call, lease)
             route = self._router.route(route.deployment_id)
             if refused:
@@ -215,15 +215,15 @@ class Proxy:
             self._meter.doubt(call.record(route, NOTHING))
         call.ask_anew()
 
-    async def _ask(self, call: Call, route: Route, target: Target, *, last: bool, fresh: bool) -> None:
+    async def _ask(self, call: Call, route: Route, replica: RoutedReplica, *, last: bool, fresh: bool) -> None:
         """One request to one engine, and its answer to the client."""
         request, destination = call.request, call.destination
-        destination.begin(target)
+        destination.begin(replica)
         body, tail = request.engine_body(route.served_name, route.row.schedules_by_priority)
-        attempt = None if call.trace is None else call.trace.attempt(route, target)
+        attempt = None if call.trace is None else call.trace.attempt(route, replica)
         more = b"" if attempt is None else attempt.ids
-        head = request.engine_head(target.first_lines(request), len(body) + len(tail), more)
-        pool, answer = target.pool, None
+        head = request.engine_head(replica.first_lines(request), len(body) + len(tail), more)
+        pool, answer = replica.pool, None
         if request.streams_events:
             call.await_first_piece()
         try:
@@ -232,15 +232,15 @@ class Proxy:
             destination.sent = True
             await said
             if answer.status >= 500:
-                self._failed(target, answer, last)
-            elif target.health.failures:
-                target.health.answered()
+                self._failed(replica, answer, last)
+            elif replica.health.failures:
+                replica.health.answered()
             if answer.complete and answer.status == 200 and not request.stream and not call.reply.started:
-                self._whole(call, target, answer, answer.take() or b"", last)
+                self._whole(call, replica, answer, answer.take() or b"", last)
             else:
-                await self._relay(call, target, answer, last)
+                await self._relay(call, replica, answer, last)
             if answer.status < 500:
-                self._ended(target, call)
+                self._ended(replica, call)
         finally:
             call.stop_reminding()
             if answer is not None:
@@ -248,31 +248,31 @@ class Proxy:
             if attempt is not None:
                 attempt.end(0 if answer is None else answer.status)
 
-    def _ended(self, target: Target, call: Call) -> None:
+    def _ended(self, replica: RoutedReplica, call: Call) -> None:
         """An answer came to its end: a failure, if it said so itself."""
         if call.account.outcome == EngineFailed.code:
-            target.health.failed(time.monotonic())
-        elif target.health.failures:
-            target.health.succeeded()
+            replica.health.failed(time.monotonic())
+        elif replica.health.failures:
+            replica.health.succeeded()
 
-    def _failed(self, target: Target, answer: Connection, last: bool) -> None:
+    def _failed(self, replica: RoutedReplica, answer: Connection, last: bool) -> None:
         """A 5xx counts against the replica, and sends the call on where there is somewhere to go."""
-        target.health.failed(time.monotonic())
+        replica.health.failed(time.monotonic())
         if not last:
             raise EngineFailed(f"the engine answered with status {answer.status}", status=answer.status)
 
-    def _whole(self, call: Call, target: Target, answer: Connection, data: bytes, last: bool) -> None:
+    def _whole(self, call: Call, replica: RoutedReplica, answer: Connection, data: bytes, last: bool) -> None:
         """All of the answer at once."""
         call.account.tap.see(data)
         if answer.status == 200:
             call.judge()
             if not last and call.account.outcome != "ok":
-                self._ask_elsewhere(target, call.account.outcome)
+                self._ask_elsewhere(replica, call.account.outcome)
         if call.request.endpoint.stored:
-            self._remember(call, target)
+            self._remember(call, replica)
         call.reply.whole(answer.status, _headers(answer.headers, call.reply.state), data)
 
-    async def _relay(self, call: Call, target: Target, answer: Connection, last: bool) -> None:
+    async def _relay(self, call: Call, replica: RoutedReplica, answer: Connection, last: bool) -> None:
         reply = call.reply
         if answer.status != 200:
             call.stop_reminding()
@@ -287,18 +287,18 @@ class Proxy:
         if reply.started and answer.status != 200:
             await self._late_refusal(call, answer, refused)
         elif refused and answer.drained:
-            self._whole(call, target, answer, refused, last)
+            self._whole(call, replica, answer, refused, last)
         elif call.request.stream:
-            data = refused if last or answer.status != 200 else await self._first_event(call, target, answer)
-            await self._pass_on(call, target, answer, data)
+            data = refused if last or answer.status != 200 else await self._first_event(call, replica, answer)
+            await self._pass_on(call, replica, answer, data)
         else:
             data = refused or await answer.read()
             if answer.drained and not reply.started:
-                self._whole(call, target, answer, data, last)
+                self._whole(call, replica, answer, data, last)
             else:
-                await self._pass_on(call, target, answer, data)
+                await self._pass_on(call, replica, answer, data)
 
-    async def _first_event(self, call: Call, target: Target, answer: Connection) -> bytes:
+    async def _first_event(self, call: Call, replica: RoutedReplica, answer: Connection) -> bytes:
         """The beginning of a stream, before its client hears any: if it is an error, or nothing, another is asked."""
         data = b""
         while not has_event(data) and len(data) < HELD_BYTES:
@@ -308,24 +308,24 @@ class Proxy:
             data += more
         if call.request.streams_events:
             nothing = answer.drained and not has_event(data) and _has_events(answer.headers)
-            self._ask_elsewhere(target, EngineFailed.code if nothing else first_failure(data))
+            self._ask_elsewhere(replica, EngineFailed.code if nothing else first_failure(data))
         return data
 
-    def _ask_elsewhere(self, target: Target, failure: str | None) -> None:
+    def _ask_elsewhere(self, replica: RoutedReplica, failure: str | None) -> None:
         """An error inside a 200 sends the call on, too; one that is the caller's fault does not count."""
         if failure == EngineFailed.code:
-            target.health.failed(time.monotonic())
+            replica.health.failed(time.monotonic())
         if failure is not None:
             raise EngineFailed("the engine answered that it failed", status=200)
 
-    async def _pass_on(self, call: Call, target: Target, answer: Connection, data: bytes) -> None:
+    async def _pass_on(self, call: Call, replica: RoutedReplica, answer: Connection, data: bytes) -> None:
         """Piece by piece, as fast as the client takes it."""
         reply, request = call.reply, call.request
         strip = Strip() if request.force_usage and answer.status == 200 else None
         if not reply.started:
             reply.start(answer.status, _headers(answer.headers, reply.state), None if strip else _size(answer.headers))
         call.account.expects_end = request.streams_events and answer.status == 200 and _has_events(answer.headers)
-        relay = Relay(call, strip, partial(self._remember, call, target) if request.endpoint.stored else None)
+        relay = Relay(call, strip, partial(self._remember, call, replica) if request.endpoint.stored else None)
         try:
             if data:
                 relay(data)
@@ -353,8 +353,8 @@ class Proxy:
         else:
             call.reply.whole(status, [(b"content-type", b"application/json")], body)
 
-    def _remember(self, call: Call, target: Target) -> None:
-        self._stored.remember(call.account.tap.response_id(), target.marker, call.key)
+    def _remember(self, call: Call, replica: RoutedReplica) -> None:
+        self._stored.remember(call.account.tap.response_id(), replica.marker, call.key)
 
 
 def _strange_until(error: NotConnected, until: float) -> float:

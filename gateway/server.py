@@ -217,10 +217,10 @@ class Gateway:
         key = await self.keys.check(request.headers)
         body = await request.body()
         marker = await self.stored.marker(stored.response_id, key)
-        target = self.router.table.targets.get(marker)
-        if target is None:
+        replica = self.router.table.replicas.get(marker)
+        if replica is None:
             raise ResponseNotFound("the replica that made this response is gone")
-        route = self.router.route(target.deployment_id)
+        route = self.router.route(replica.deployment_id)
         fields = Fields(route.served_name, b"stream=true" in request.query)
         call = Call(stored.endpoint, fields, body, request, reply, key, self.tracing, marker)
         await self.proxy.carry(call)

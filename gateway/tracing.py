@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.outage import Outage
+from gateway.routing.replicas import RoutedReplica
 from gateway.routing.table import Route
-from gateway.routing.targets import Target
 from gateway.wire.http import Request
 from sardeenz import otel
 
@@ -30,7 +30,7 @@ class Trace(Protocol):
     def waited(self, name: str, began: float) -> None:
         """A wait that began then has ended, by the exception that is being handled if there is one."""
 
-    def attempt(self, route: Route, target: Target) -> "Attempt":
+    def attempt(self, route: Route, replica: RoutedReplica) -> "Attempt":
         """An engine is about to be asked."""
 
     def end(self, call: "Call") -> None:

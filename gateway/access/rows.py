@@ -12,7 +12,7 @@ from gateway.limits.limiter import KnownTeam, Quota
 from gateway.models import AliasTarget, ApiKey, Scope, Team
 
 
-class AliasTargetRow(NamedTuple):
+class AliasMemberRow(NamedTuple):
     """A deployment behind an alias. Weight 0: only when the others cannot answer."""
 
     deployment_id: int
@@ -20,10 +20,10 @@ class AliasTargetRow(NamedTuple):
 
 
 class AliasRow(NamedTuple):
-    """Another name callers may ask for; `targets` in fallback order, at least one."""
+    """Another name callers may ask for; `members` in fallback order, at least one."""
 
     name: str
-    targets: tuple[AliasTargetRow, ...]
+    members: tuple[AliasMemberRow, ...]
 
 
 def load_keys() -> list[KnownKey]:
@@ -55,10 +55,10 @@ def _load_teams() -> dict[int | None, KnownTeam]:
 
 
 def load_aliases() -> list[AliasRow]:
-    """Every alias that still has a target. One query."""
+    """Every alias that still has a member. One query."""
     found = AliasTarget.objects.order_by("alias__name", "place", "id")
     rows = found.values_list("alias__name", "deployment_id", "weight")
     return [
-        AliasRow(name, tuple(AliasTargetRow(deployment_id, weight) for _, deployment_id, weight in targets))
-        for name, targets in groupby(rows, key=itemgetter(0))
+        AliasRow(name, tuple(AliasMemberRow(deployment_id, weight) for _, deployment_id, weight in members))
+        for name, members in groupby(rows, key=itemgetter(0))
     ]

@@ -11,8 +11,8 @@ from gateway.admission.queueing import FairQueue
 from gateway.admission.reporting import Reporter
 from gateway.errors import NoReplicaAnswers, QueueFull, QueueTimeout, ResponseNotFound
 from gateway.routing.reach import Reach
+from gateway.routing.replicas import RoutedReplica
 from gateway.routing.table import Route, Router
-from gateway.routing.targets import Target
 
 LEARNING = 0.1
 """Weight of the latest call in the mean time a seat is taken for."""
@@ -82,27 +82,27 @@ class Admission:
         """This is the size in bytes of the bodies of all requests that are held."""
         return self._room.bytes
 
-    def lease(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> "Lease | None":
+    def lease(self, call: Waiting, route: Route, avoid: RoutedReplica | None, last: bool) -> "Lease | None":
         """A seat at the replica for this call, if nothing has to be waited for. To be given back, whatever happens.
 
         Not `last` when another deployment may be asked.
         """
         if call.destination.pinned:
             return Lease(self._pinned(call), probe=False)
-        if route.targets and (route.row.max_concurrency is None or self._has_seat(route)):
+        if route.replicas and (route.row.max_concurrency is None or self._has_seat(route)):
             return self._best(call, route, avoid, last)
         return None
 
-    async def wait(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> "Lease":
+    async def wait(self, call: Waiting, route: Route, avoid: RoutedReplica | None, last: bool) -> "Lease":
         """The same, after a wait."""
         while True:
-            if not route.targets:
+            if not route.replicas:
                 route = await self._holds.wait(call, route)
             if route.row.max_concurrency is None or self._has_seat(route):
                 return self._best(call, route, avoid, last)
             await self._wait_for_seat(call, route)
             route = self._router.route(route.deployment_id)
-            if route.targets:
+            if route.replicas:
                 return self._best(call, route, avoid, last)
 
     async def until_reachable(self, call: Waiting, route: Route, spent_seconds: float) -> None:
@@ -113,52 +113,52 @@ class Admission:
     def give_back(self, call: Waiting, lease: "Lease") -> None:
         """The call is done with its seat."""
         now = time.monotonic()
-        target = lease.target
-        call.clock.gpu_seconds += target.leave(lease.entered, now)
-        routable = self._router.routable(target)
+        replica = lease.replica
+        call.clock.gpu_seconds += replica.leave(lease.entered, now)
+        routable = self._router.routable(replica)
         if not routable:
-            target.pool.close_idle()
-        self._reporter.returned(target, routable=routable)
-        seats = self._seats.get(target.deployment_id)
+            replica.pool.close_idle()
+        self._reporter.returned(replica, routable=routable)
+        seats = self._seats.get(replica.deployment_id)
         if seats is not None:
             seats.learn(now - lease.began)
             if seats.queue.levels:
-                self._pump(target.deployment_id, seats)
+                self._pump(replica.deployment_id, seats)
 
     # --- which replica ------------------------------------------------------------------------------------------
-    def _pinned(self, call: Waiting) -> Target:
+    def _pinned(self, call: Waiting) -> RoutedReplica:
         """A stored response lives in one engine; nothing is woken to look for it."""
-        targets = self._router.table.targets
-        if call.destination.marker is None and len(targets) == 1:
-            return next(iter(targets.values()))
-        target = targets.get(call.destination.marker or "")
-        if target is None:
+        replicas = self._router.table.replicas
+        if call.destination.marker is None and len(replicas) == 1:
+            return next(iter(replicas.values()))
+        replica = replicas.get(call.destination.marker or "")
+        if replica is None:
             raise ResponseNotFound("no running replica is known to hold this response")
-        return target
+        return replica
 
-    def _best(self, call: Waiting, route: Route, avoid: Target | None, last: bool) -> "Lease":
+    def _best(self, call: Waiting, route: Route, avoid: RoutedReplica | None, last: bool) -> "Lease":
         """A seat at the one that is asked for, else the one this session or prefix belongs to, else the least busy."""
-        targets = route.targets
-        if len(targets) == 1:
-            target = targets[0]
-            if not last and not target.health.usable(time.monotonic()):
+        replicas = route.replicas
+        if len(replicas) == 1:
+            replica = replicas[0]
+            if not last and not replica.health.usable(time.monotonic()):
                 raise _none_answers(route)
         else:
-            target = self._among(targets, call, route, avoid, last)
-        return Lease(target, probe=target.health.chosen())
+            replica = self._among(replicas, call, route, avoid, last)
+        return Lease(replica, probe=replica.health.chosen())
 
     def _among(
-        self, targets: tuple[Target, ...], call: Waiting, route: Route, avoid: Target | None, last: bool
-    ) -> Target:
-        for target in targets:
-            if target.marker == call.destination.marker and target is not avoid:
-                return target
+        self, replicas: tuple[RoutedReplica, ...], call: Waiting, route: Route, avoid: RoutedReplica | None, last: bool
+    ) -> RoutedReplica:
+        for replica in replicas:
+            if replica.marker == call.destination.marker and replica is not avoid:
+                return replica
         now = time.monotonic()
-        usable = [target for target in targets if target is not avoid and target.health.usable(now)]
+        usable = [replica for replica in replicas if replica is not avoid and replica.health.usable(now)]
         if not usable:
             if not last:
                 raise _none_answers(route)
-            usable = [target for target in targets if target is not avoid]
+            usable = [replica for replica in replicas if replica is not avoid]
         key = call.request.session or (call.request.affinity if route.row.prefix_affinity else None)
         if key is not None:
             return _by_rank(usable, key)
@@ -179,8 +179,8 @@ class Admission:
         if limit is None:
             return len(seats.queue)
         free = self._share(route.deployment_id, limit) - seats.granted
-        for target in route.targets:
-            free -= target.in_flight
+        for replica in route.replicas:
+            free -= replica.in_flight
         return free
 
     async def _wait_for_seat(self, call: Waiting, route: Route) -> None:
@@ -239,7 +239,7 @@ class Admission:
 
     def _pump(self, deployment_id: int, seats: Seats) -> None:
         route = self._router.table.by_deployment.get(deployment_id)
-        while seats.queue.levels and (route is None or not route.targets or self._free(route, seats) > 0):
+        while seats.queue.levels and (route is None or not route.replicas or self._free(route, seats) > 0):
             # Without a replica they all go on: to wait for one, or to be told that there is none.
             entry = seats.queue.pop()
             if entry is None:
@@ -272,7 +272,7 @@ class Admission:
         }
 
     def _seat_demand(self, route: Route, limit: int) -> SeatDemand:
-        busy = sum([target.in_flight for target in route.targets])
+        busy = sum([replica.in_flight for replica in route.replicas])
         seats = self._seats.get(route.deployment_id)
         if seats is None:
             return SeatDemand(limit, busy)
@@ -284,25 +284,25 @@ class Admission:
 class Lease:
     """One seat in flight on one replica, counted from the moment it is made."""
 
-    __slots__ = ("began", "entered", "probe", "target")
+    __slots__ = ("began", "entered", "probe", "replica")
 
-    def __init__(self, target: Target, *, probe: bool) -> None:
-        self.target = target
+    def __init__(self, replica: RoutedReplica, *, probe: bool) -> None:
+        self.replica = replica
         self.probe = probe
         self.began = time.monotonic()
-        self.entered = target.enter(self.began)
+        self.entered = replica.enter(self.began)
 
 
-def _in_flight(target: Target) -> int:
-    return target.in_flight
+def _in_flight(replica: RoutedReplica) -> int:
+    return replica.in_flight
 
 
-def _by_rank(targets: list[Target], key: bytes) -> Target:
+def _by_rank(replicas: list[RoutedReplica], key: bytes) -> RoutedReplica:
     """Rendezvous hashing, so that every process agrees; one that is a quarter busier than the mean is passed over."""
-    most = 1.25 * sum(target.in_flight for target in targets) / len(targets) + 1
+    most = 1.25 * sum(replica.in_flight for replica in replicas) / len(replicas) + 1
     seed = zlib.crc32(key)
-    ranked = sorted(targets, key=lambda target: zlib.crc32(target.rank, seed) * SPREAD & 0xFFFFFFFF, reverse=True)
-    return next(target for target in ranked if target.in_flight <= most)
+    ranked = sorted(replicas, key=lambda replica: zlib.crc32(replica.rank, seed) * SPREAD & 0xFFFFFFFF, reverse=True)
+    return next(replica for replica in ranked if replica.in_flight <= most)
 
 
 def _none_answers(route: Route) -> NoReplicaAnswers:

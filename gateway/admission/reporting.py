@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from gateway.admission.holds import Holds
 from gateway.metering.meter import Meter
 from gateway.outage import Outage
+from gateway.routing.replicas import RoutedReplica
 from gateway.routing.table import Router
-from gateway.routing.targets import Target
 
 REPORT_SECONDS = 1.0
 
@@ -45,9 +45,9 @@ class Reporter:
         """Something changed that others wait to hear of: the next word goes out at once."""
         self._now.set()
 
-    def returned(self, target: Target, *, routable: bool) -> None:
+    def returned(self, replica: RoutedReplica, *, routable: bool) -> None:
         """A lease ended: an operator may be waiting for the last one of a replica that is no longer routed."""
-        self._used.add(target.deployment_id)
+        self._used.add(replica.deployment_id)
         if not routable:
             self._now.set()
 
@@ -87,8 +87,8 @@ class Reporter:
 
     async def _tell_use(self) -> None:
         """A deployment with a request in flight is in use, however long that request takes."""
-        targets = self._router.table.targets
-        used = self._used | {targets[marker].deployment_id for marker in self._router.leases() if marker in targets}
+        replicas = self._router.table.replicas
+        used = self._used | {replicas[marker].deployment_id for marker in self._router.leases() if marker in replicas}
         self._used = set()
         if not used:
             return

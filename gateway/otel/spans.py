@@ -19,8 +19,8 @@ from gateway.errors import InternalError
 from gateway.metering.meter import FREE
 from gateway.otel.export import Export, from_environment
 from gateway.outage import Outage
+from gateway.routing.replicas import RoutedReplica
 from gateway.routing.table import Route
-from gateway.routing.targets import Target
 from gateway.tracing import Attempt, Trace, Tracing
 from gateway.wire.http import Request
 from gateway.wire.usage import Usage
@@ -119,17 +119,17 @@ class CallTrace:
             span = self._tracer.start_span(name, self._context, start_time=self._wall_ns(began))
             _finish(span, sys.exception())
 
-    def attempt(self, route: Route, target: Target) -> Attempt:
+    def attempt(self, route: Route, replica: RoutedReplica) -> Attempt:
         """An engine is about to be asked."""
         if not self._span.is_recording():
             return EngineSpan(None, self._ids)
-        pool = target.pool
+        pool = replica.pool
         facts: dict[str, Any] = {
             "http.request.method": self._method,
             "server.address": pool.host,
             "server.port": pool.port,
             "sardeenz.deployment": route.row.deployment_name,
-            "sardeenz.replica": target.replica_id,
+            "sardeenz.replica": replica.replica_id,
         }
         if self._attempts:
             facts["http.request.resend_count"] = self._attempts
@@ -177,7 +177,7 @@ class EngineSpan:
 
 def _facts(call: Call, outcome: str) -> dict[str, Any]:
     """What is known of a call at its end; nothing that is not known."""
-    route, target, team = call.destination.route, call.destination.replica, call.key.team
+    route, replica, team = call.destination.route, call.destination.replica, call.key.team
     usage = Usage() if call.request.endpoint.path in FREE else call.usage
     ttft = call.account.tap.content_at - call.clock.began if call.account.tap.content_at is not None else None
     facts = {
@@ -187,7 +187,7 @@ def _facts(call: Call, outcome: str) -> dict[str, Any]:
         "gen_ai.usage.output_tokens": usage.completion_tokens,
         "gen_ai.usage.cache_read.input_tokens": usage.cached_tokens,
         "sardeenz.deployment": route.row.deployment_name if route is not None else None,
-        "sardeenz.replica": target.replica_id if target is not None else None,
+        "sardeenz.replica": replica.replica_id if replica is not None else None,
         "sardeenz.key_id": call.key.id,
         "sardeenz.team": team.name if team is not None else None,
         "sardeenz.request_id": call.reply.request_id.decode("latin-1"),

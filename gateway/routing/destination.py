@@ -1,7 +1,7 @@
 """Where a call goes: which deployment and which of its replicas is being asked."""
 
+from gateway.routing.replicas import RoutedReplica
 from gateway.routing.table import Route
-from gateway.routing.targets import Target
 
 
 class Destination:
@@ -15,12 +15,12 @@ class Destination:
         self.pinned = pinned
         """Whether no other replica could answer."""
         self.route: Route | None = None
-        self.replica: Target | None = None
+        self.replica: RoutedReplica | None = None
         self.leased = False
         self.sent = False
         """Whether the engine that was asked last has the request."""
 
-    def begin(self, replica: Target) -> None:
+    def begin(self, replica: RoutedReplica) -> None:
         """This replica is about to be asked."""
         self.replica = replica
         self.leased = True

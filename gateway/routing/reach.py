@@ -7,8 +7,8 @@ until it succeeds or the table no longer names the replica.
 import asyncio
 from collections.abc import Callable
 
+from gateway.routing.replicas import RoutedReplica
 from gateway.routing.table import Router
-from gateway.routing.targets import Target
 from gateway.wire.upstream import NothingAnswered
 
 PROBE_SECONDS = 0.25
@@ -22,28 +22,28 @@ class Reach:
         self._changed = changed
         self._probes: set[asyncio.Task[None]] = set()
 
-    def lost(self, target: Target) -> None:
+    def lost(self, replica: RoutedReplica) -> None:
         """A call could not connect to this replica."""
         self._router.look_again()
-        if target.health.refuses or not self._router.routable(target):
+        if replica.health.refuses or not self._router.routable(replica):
             return
-        target.health.refuses = True
-        probe = asyncio.create_task(self._probe(target))
+        replica.health.refuses = True
+        probe = asyncio.create_task(self._probe(replica))
         self._probes.add(probe)
         probe.add_done_callback(self._probes.discard)
 
-    async def _probe(self, target: Target) -> None:
+    async def _probe(self, replica: RoutedReplica) -> None:
         try:
-            while self._router.routable(target):
+            while self._router.routable(replica):
                 await asyncio.sleep(PROBE_SECONDS)
                 try:
-                    connection = await target.pool.connect()
+                    connection = await replica.pool.connect()
                 except NothingAnswered:
                     continue
                 connection.abort()
                 break
         finally:
-            target.health.refuses = False
+            replica.health.refuses = False
             self._changed()
 
     async def end(self) -> None:

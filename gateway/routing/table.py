@@ -17,7 +17,7 @@ from typing import Any
 from gateway.access.rows import AliasRow
 from gateway.errors import ModelNotAllowed, ModelNotFound, RoutesUnavailable
 from gateway.outage import FAULTS, Outage
-from gateway.routing.targets import Target
+from gateway.routing.replicas import RoutedReplica
 from models_app.traffic.routes import Route as RouteRow
 
 LoadRoutes = Callable[[], Awaitable[Iterable[RouteRow]]]
@@ -35,11 +35,11 @@ LISTED = frozenset({"ready", "sleeping", "starting"})
 class Route:
     """One deployment and the replicas that may be handed new requests. Never changed."""
 
-    __slots__ = ("deployment_id", "row", "served_name", "state", "targets")
+    __slots__ = ("deployment_id", "replicas", "row", "served_name", "state")
 
-    def __init__(self, row: RouteRow, targets: tuple[Target, ...]) -> None:
+    def __init__(self, row: RouteRow, replicas: tuple[RoutedReplica, ...]) -> None:
         self.row = row
-        self.targets = targets
+        self.replicas = replicas
         self.deployment_id = row.deployment_id
         self.served_name = row.served_name
         self.state = row.state
@@ -47,7 +47,7 @@ class Route:
     @property
     def reachable(self) -> bool:
         """Whether there is a replica to ask, as far as known."""
-        return any(not target.health.refuses for target in self.targets)
+        return any(not replica.health.refuses for replica in self.replicas)
 
 
 class Plan:
@@ -80,7 +80,7 @@ class Plan:
 
     def _place_of(self, marker: str) -> int | None:
         places = enumerate(self.routes)
-        return next((place for place, route in places if any(one.marker == marker for one in route.targets)), None)
+        return next((place for place, route in places if any(one.marker == marker for one in route.replicas)), None)
 
 
 class RouteTable:
@@ -89,14 +89,14 @@ class RouteTable:
     def __init__(self, routes: Iterable[Route], aliases: Iterable[AliasRow] = ()) -> None:
         self.routes = tuple(routes)
         self.by_deployment = {route.deployment_id: route for route in self.routes}
-        self.targets = {target.marker: target for route in self.routes for target in route.targets}
-        self.markers = frozenset(self.targets)
+        self.replicas = {replica.marker: replica for route in self.routes for replica in route.replicas}
+        self.markers = frozenset(self.replicas)
         self.plans = {route.served_name: Plan(route.served_name, (route,), (1,)) for route in self.routes}
         for alias in aliases:
-            known = [target for target in alias.targets if target.deployment_id in self.by_deployment]
+            known = [member for member in alias.members if member.deployment_id in self.by_deployment]
             if known and alias.name not in self.plans:
-                behind = tuple(self.by_deployment[target.deployment_id] for target in known)
-                self.plans[alias.name] = Plan(alias.name, behind, [target.weight for target in known])
+                behind = tuple(self.by_deployment[member.deployment_id] for member in known)
+                self.plans[alias.name] = Plan(alias.name, behind, [member.weight for member in known])
         self._cards = {name: card for name, plan in self.plans.items() if (card := _card(plan)) is not None}
         self._listings: dict[frozenset[str], bytes] = {}
 
@@ -119,7 +119,7 @@ def _card(plan: Plan) -> dict[str, Any] | None:
     shown = [route for route in plan.routes if route.state in LISTED]
     if not shown:
         return None
-    route = next((route for route in shown if route.targets), shown[0])
+    route = next((route for route in shown if route.replicas), shown[0])
     card: dict[str, Any] = {
         "id": plan.name,
         "object": "model",
@@ -152,7 +152,7 @@ class Router:
         self._idle_seconds = idle_seconds
         self._stale = asyncio.Event()
         self._rows: tuple[tuple[RouteRow, ...], tuple[AliasRow, ...]] | None = None
-        self._retired: dict[str, Target] = {}
+        self._retired: dict[str, RoutedReplica] = {}
         self._read_began = 0.0  # of the last reading that has ended
         self._read_ended: asyncio.Future[None] | None = None
         self.loading = Outage("reading the route table")
@@ -207,19 +207,19 @@ class Router:
 
     def leases(self) -> dict[str, int]:
         """What is in flight per replica, those no longer routed included."""
-        self._retired = {marker: target for marker, target in self._retired.items() if target.in_flight}
-        targets = (*self.table.targets.values(), *self._retired.values())
-        return {target.marker: target.in_flight for target in targets if target.in_flight}
+        self._retired = {marker: replica for marker, replica in self._retired.items() if replica.in_flight}
+        replicas = (*self.table.replicas.values(), *self._retired.values())
+        return {replica.marker: replica.in_flight for replica in replicas if replica.in_flight}
 
     def hear(self, elsewhere: Mapping[str, int]) -> None:
         """What other gateway processes have in flight per replica."""
         now = time.monotonic()
-        for target in (*self.table.targets.values(), *self._retired.values()):
-            target.hear(elsewhere.get(target.marker, 0), now)
+        for replica in (*self.table.replicas.values(), *self._retired.values()):
+            replica.hear(elsewhere.get(replica.marker, 0), now)
 
-    def routable(self, target: Target) -> bool:
+    def routable(self, replica: RoutedReplica) -> bool:
         """Whether this replica may be handed a new request."""
-        return self.table.targets.get(target.marker) is target
+        return self.table.replicas.get(replica.marker) is replica
 
     def look_again(self) -> None:
         """Read the table soon: somebody saw that it may be wrong."""
@@ -261,26 +261,26 @@ class Router:
             await self._adopt(rows)
 
     async def _adopt(self, rows: tuple[tuple[RouteRow, ...], tuple[AliasRow, ...]]) -> None:
-        known = {**self._retired, **self.table.targets}
+        known = {**self._retired, **self.table.replicas}
         table = RouteTable((self._route(row, known) for row in rows[0]), rows[1])
         if not table.markers <= self.table.markers:
             await self.announce(table.markers | self.table.markers)
-        gone = [target for marker, target in self.table.targets.items() if table.targets.get(marker) is not target]
+        gone = [replica for marker, replica in self.table.replicas.items() if table.replicas.get(marker) is not replica]
         self._rows, self.table = rows, table
-        for target in gone:
-            self._retired[target.marker] = target
-            target.pool.close_idle()
+        for replica in gone:
+            self._retired[replica.marker] = replica
+            replica.pool.close_idle()
         for marker in table.markers:
             self._retired.pop(marker, None)
         for tell in self.on_swap:
             tell()
 
-    def _route(self, row: RouteRow, known: dict[str, Target]) -> Route:
-        targets = []
-        for replica in row.replicas:
-            target = known.get(f"{replica.id}:{replica.generation}")
-            targets.append(target or Target(replica, row.deployment_id, row.gpus, idle_seconds=self._idle_seconds))
-        return Route(row, tuple(targets))
+    def _route(self, row: RouteRow, known: dict[str, RoutedReplica]) -> Route:
+        replicas = [
+            known.get(each.marker) or RoutedReplica(each, row.deployment_id, row.gpus, idle_seconds=self._idle_seconds)
+            for each in row.replicas
+        ]
+        return Route(row, tuple(replicas))
 
     async def keep_current(self) -> None:
         """Read the table when told to, and every `ttl_seconds` in case nobody could tell."""
@@ -306,13 +306,13 @@ class Router:
 
     def tick(self) -> None:
         """Once a second: connections too long idle or silent end."""
-        for target in (*self.table.targets.values(), *self._retired.values()):
-            target.pool.tick()
+        for replica in (*self.table.replicas.values(), *self._retired.values()):
+            replica.pool.tick()
 
     def close(self) -> None:
         """Let go of every idle connection."""
-        for target in self.table.targets.values():
-            target.pool.close_idle()
+        for replica in self.table.replicas.values():
+            replica.pool.close_idle()
 
 
 async def _nobody(_: frozenset[str]) -> None:

@@ -14,7 +14,7 @@ import pytest_asyncio
 import uvicorn
 
 from gateway.access.auth import KnownKey
-from gateway.access.rows import AliasRow, AliasTargetRow
+from gateway.access.rows import AliasMemberRow, AliasRow
 from gateway.admission.holds import Limits
 from gateway.capture.captured import Capture
 from gateway.limits.limiter import UNLIMITED, KnownTeam, Quota, Spent
@@ -113,7 +113,7 @@ class World:
     def alias(self, name: str, **targets: int) -> None:
         """Another name, with a weight per served name."""
         ids = {route.served_name: route.deployment_id for route in self.routes}
-        self.aliases.append(AliasRow(name, tuple(AliasTargetRow(ids[to], weight) for to, weight in targets.items())))
+        self.aliases.append(AliasRow(name, tuple(AliasMemberRow(ids[to], weight) for to, weight in targets.items())))
 
     async def load_aliases(self) -> list[AliasRow]:
         return list(self.aliases)

@@ -5,8 +5,8 @@ from itertools import count
 
 import pytest
 
-from gateway.routing import targets
-from gateway.routing.targets import EJECT_AFTER, Health, Target
+from gateway.routing import replicas
+from gateway.routing.replicas import EJECT_AFTER, Health, RoutedReplica
 from tests.gateway.behaviours import Held, hang_up, named, status
 from tests.gateway.conftest import Running, World, until
 from tests.gateway.engines import Engine, Exchange
@@ -15,18 +15,18 @@ from tests.gateway.engines import Engine, Exchange
 @pytest.fixture(autouse=True)
 def _no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is left alone stays so, unless a test says that the time is over."""
-    monkeypatch.setattr(targets, "EJECT_SECONDS", 3600.0)
-    monkeypatch.setattr(targets, "EJECT_MOST_SECONDS", 3600.0)
+    monkeypatch.setattr(replicas, "EJECT_SECONDS", 3600.0)
+    monkeypatch.setattr(replicas, "EJECT_MOST_SECONDS", 3600.0)
 
 
-def replica(gateway: Running, number: int = 10) -> Target:
-    return gateway.app.router.table.targets[f"{number}:1"]
+def replica(gateway: Running, number: int = 10) -> RoutedReplica:
+    return gateway.app.router.table.replicas[f"{number}:1"]
 
 
 def time_is_over(gateway: Running) -> None:
     """Of all that are left alone."""
-    for target in gateway.app.router.table.targets.values():
-        target.health.ejected_until = 0.0
+    for replica in gateway.app.router.table.replicas.values():
+        replica.health.ejected_until = 0.0
 
 
 async def ejected(world: World, run, engine: Engine, other_engine: Engine) -> Running:
@@ -211,8 +211,8 @@ async def test_the_only_replica_is_left_alone_where_another_deployment_may_be_as
 
 # --- for how long -----------------------------------------------------------------------------------------------
 def test_each_failed_try_doubles_the_time_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets, "EJECT_SECONDS", 2.0)
-    monkeypatch.setattr(targets, "EJECT_MOST_SECONDS", 60.0)
+    monkeypatch.setattr(replicas, "EJECT_SECONDS", 2.0)
+    monkeypatch.setattr(replicas, "EJECT_MOST_SECONDS", 60.0)
     health, now, times = Health(), 100.0, []
     for _ in range(EJECT_AFTER - 1):
         health.failed(now)
@@ -229,8 +229,8 @@ def test_each_failed_try_doubles_the_time_up_to_a_limit(monkeypatch: pytest.Monk
 
 def test_what_fails_together_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty that were in flight when an engine stumbled are one stumble."""
-    monkeypatch.setattr(targets, "EJECT_SECONDS", 2.0)
-    monkeypatch.setattr(targets, "EJECT_MOST_SECONDS", 60.0)
+    monkeypatch.setattr(replicas, "EJECT_SECONDS", 2.0)
+    monkeypatch.setattr(replicas, "EJECT_MOST_SECONDS", 60.0)
     health = Health()
     for place in range(20):
         health.failed(100.0 + place / 1000)

@@ -168,11 +168,11 @@ async def test_failures_inside_a_200_count_against_the_replica_and_refusals_do_n
     gateway = await run()
     for _ in range(3):
         await gateway.chat("m", stream=True)
-    [target] = gateway.app.router.table.targets.values()
-    assert target.health.failures == failures
+    [replica] = gateway.app.router.table.replicas.values()
+    assert replica.health.failures == failures
     engine.behaviour = events("whole")
     await gateway.chat("m", stream=True)
-    assert target.health.failures == 0
+    assert replica.health.failures == 0
 
 
 @pytest.mark.parametrize("bad", [status(500), status(503), hang_up, cut, stream(WORD, ERROR, DONE), stream(WORD)])

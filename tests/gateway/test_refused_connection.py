@@ -95,8 +95,8 @@ async def test_many_refusals_do_not_make_its_patience_longer(world: World, run, 
     gateway = await gone(world, run, engine)
     waiter = asyncio.create_task(gateway.chat("m"))
     while not waiter.done():
-        for target in gateway.app.router.table.targets.values():
-            target.health.refuses = False
+        for replica in gateway.app.router.table.replicas.values():
+            replica.health.refuses = False
         gateway.app.holds.look()
         await asyncio.sleep(0.02)
     assert (await waiter).json()["error"]["code"] == "wake_timeout"
@@ -136,7 +136,7 @@ async def test_a_stream_hears_that_it_waits(world: World, run, engine: Engine, m
 async def test_a_stored_response_goes_with_its_engine(world: World, run, engine: Engine) -> None:
     world.serve("m", engine)
     gateway = await run()
-    marker = next(iter(gateway.app.router.table.targets))
+    marker = next(iter(gateway.app.router.table.replicas))
     gateway.app.stored.remember("resp_1", marker, world.keys[0])
     await engine.stop()
     answer = await gateway.client.get("/v1/responses/resp_1")

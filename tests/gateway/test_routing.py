@@ -18,7 +18,7 @@ async def test_a_replica_is_reported_before_the_first_request_can_reach_it(world
     async def reporting(gateway_id: str, routes, *more) -> None:
         routes = frozenset(routes)
         if "10:1" in routes:
-            seen.append("10:1" in gateway.app.router.table.targets)
+            seen.append("10:1" in gateway.app.router.table.replicas)
         await report(gateway_id, routes, *more)
 
     gateway.app.reporter._report = reporting
@@ -52,7 +52,7 @@ async def test_a_draining_replica_admits_nothing(world: World, run, engine: Engi
     world.serve("m", engine)
     gateway = await run()
     world.change("m", state="sleeping")
-    await until(lambda: not gateway.app.router.table.targets)
+    await until(lambda: not gateway.app.router.table.replicas)
     asked = asyncio.create_task(gateway.chat("m"))
     await until(lambda: gateway.app.admission.waiting == 1)
     assert not engine.seen

@@ -59,7 +59,7 @@ class Health:
         self.probing = False
 
 
-class Target:
+class RoutedReplica:
     """It outlives the tables that name it."""
 
     __slots__ = (
