@@ -25,6 +25,8 @@ URL: Final = "SARDEENZ_ENGINE_URL"
 PROC = Path("/proc")
 CGROUP = Path("/sys/fs/cgroup")
 VISIBLE_SECONDS = 5.0
+STAT_BYTES = 4096
+"""More than a line of 52 numbers and a name can be."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -58,7 +60,7 @@ class _Stat(NamedTuple):
     parent: int
     session: int
     started: float
-    image: tuple[int, str, str]  # pid, start, address of the environment: a new program, a new address
+    image: tuple[int, bytes, bytes]  # pid, start, address of the environment: a new program, a new address
 
     @property
     def alive(self) -> bool:
@@ -71,7 +73,7 @@ class _Marks(NamedTuple):
 
 
 _UNMARKED = _Marks(None, None)
-_marks: dict[tuple[int, str, str], _Marks] = {}
+_marks: dict[tuple[int, bytes, bytes], _Marks] = {}
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
@@ -269,17 +271,24 @@ def _scan() -> list[_Stat]:
 
 
 def _stat(pid: int) -> _Stat | None:
+    # Read once a second for every process of the host: Path and a text file would make it four times as dear.
     try:
-        with open(PROC / str(pid) / "stat", encoding="utf-8", errors="replace") as file:
-            words = file.read().rpartition(")")[2].split()  # the name before it may hold spaces and brackets
+        file = os.open(f"{PROC}/{pid}/stat", os.O_RDONLY)
     except OSError:
         return None
+    try:
+        line = os.read(file, STAT_BYTES)
+    except OSError:  # it ended meanwhile
+        return None
+    finally:
+        os.close(file)
+    words = line.rpartition(b")")[2].split()  # the name before it may hold spaces and brackets
     if len(words) < 20:
         return None
     # Between fork and exec a child still shows our environment, with the pid and start time it will keep: the
     # address of the environment (field 50) changes with exec, so what was read before is not believed after.
-    image = (pid, words[19], words[47] if len(words) > 47 else "")
-    return _Stat(pid, words[0], int(words[1]), int(words[3]), int(words[19]) / _TICKS, image)
+    image = (pid, words[19], words[47] if len(words) > 47 else b"")
+    return _Stat(pid, words[0].decode(), int(words[1]), int(words[3]), int(words[19]) / _TICKS, image)
 
 
 def _read_marks(stat: _Stat) -> _Marks:
@@ -293,8 +302,9 @@ def _read_marks(stat: _Stat) -> _Marks:
     except OSError:
         return _UNMARKED  # it just ended
     found = _Marks(_value(raw, MARKER), _value(raw, URL))
-    # An environment still empty is one the kernel has not laid out yet.
-    if raw:
+    # An environment still empty is one the kernel has not laid out yet; where it has no address either (a thread of
+    # the kernel, or another user's process) what is laid out later has one, and so is another image.
+    if raw or stat.image[2] == b"0":
         _marks[stat.image] = found
     return found
 
