@@ -117,7 +117,7 @@ export const changeDeployment = (id: number, given: Partial<DeploymentRequest>) 
   call<DeploymentRow>("PATCH", `deployments/${id}`, given);
 export const deploy = (id: number, gpu?: string) =>
   call<DeploymentRow>("POST", `deployments/${id}/deploy`, gpu ? { gpu } : {});
-/** Where a draft would fit; `query` as `lib/draft` writes it. */
+/** Where a draft would fit; `query` as `deploy/draft` writes it. */
 export const deploymentFit = (query: string) => call<Fit>("GET", `deployments/fit?${query}`);
 /** Where a replica could move. */
 export const moveFit = (replica: number) => call<Fit>("GET", `replicas/${replica}/fit`);
@@ -140,7 +140,7 @@ export const createAlias = (given: AliasRequest) => call<Alias>("POST", "aliases
 export const changeAlias = (id: number, given: Partial<AliasRequest>) => call<Alias>("PATCH", `aliases/${id}`, given);
 export const deleteAlias = (id: number) => call<undefined>("DELETE", `aliases/${id}`);
 
-/** Sums of usage, every row of them; `query` as `lib/usage` writes it. */
+/** Sums of usage, every row of them; `query` as `pages/usage/usage` writes it. */
 export async function usageHours(query: string): Promise<Pick<HoursPage, "results" | "totals">> {
   const results: HoursRow[] = [];
   for (;;) {

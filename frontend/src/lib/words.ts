@@ -1,7 +1,7 @@
 /** What the page calls things. */
 import type { ReplicaRow, Scope, State, Verb } from "../api/types";
 import type { Connection } from "../live/connection";
-import type { KeyState } from "./keys";
+import type { KeyState } from "../pages/access/keys";
 import { plural } from "./format";
 import type { PartKind } from "./memory";
 

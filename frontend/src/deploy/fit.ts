@@ -1,0 +1,29 @@
+/** The server's answer where something fits, in words. Pure; the browser itself decides nothing. */
+import type { Fit, GPUFit } from "../api/types";
+import { freeBytes, neededBytes, plural } from "../lib/format";
+
+/** "Each replica needs 18 GiB on each of 2 GPUs: ...". */
+export function needWords(fit: Fit, width: number): string {
+  const where = width > 1 ? ` on each of ${width} GPUs` : "";
+  const parts = [
+    `${neededBytes(fit.weights_bytes)} of weights`,
+    `${neededBytes(fit.overhead_bytes)} of overhead`,
+    `${neededBytes(fit.kv_floor_bytes)} of KV memory at least`,
+  ];
+  return `A replica needs ${neededBytes(fit.needed_bytes)}${where}: ${parts.join(", ")}.`;
+}
+
+/** Whether as many replicas as are wanted fit now; undefined when none is to be placed. */
+export function fitWords(fit: Fit, nameOf: (gpu: number) => string): string | undefined {
+  if (fit.replicas === 0) return undefined;
+  if (fit.code === "never_fits") return `${fit.why.charAt(0).toUpperCase()}${fit.why.slice(1)}.`;
+  if (!fit.fits) return `It does not fit now: ${fit.why}.`;
+  if (fit.replicas > 1) return `All ${plural(fit.replicas, "replica")} fit now.`;
+  const names = fit.gpus.filter((one) => one.fits).map((one) => nameOf(one.gpu));
+  return `It fits now on ${names.length > 1 ? `${names.slice(0, -1).join(", ")} or ${names.at(-1)}` : names.join("")}.`;
+}
+
+/** What a choice of this GPU says behind its name. */
+export function choiceWords(one: GPUFit): string {
+  return `${freeBytes(one.free_bytes)} free${one.fits ? "" : `, ${one.why}`}`;
+}
