@@ -155,5 +155,8 @@ export const usageCalls = (query: string) => call<Page<UsageCall>>("GET", `usage
 
 /** Captured calls of one deployment: the latest, newest first; with `after` those that came later, oldest first. */
 export const captures = (deployment: number, after?: string) =>
-  call<Captures>("GET", `captures?deployment=${deployment}&limit=${CAPTURE_ROWS}${after === undefined ? "" : `&after=${after}`}`);
+  call<Captures>(
+    "GET",
+    `captures?deployment=${deployment}&limit=${CAPTURE_ROWS}${after === undefined ? "" : `&after=${after}`}`,
+  );
 export const clearCaptures = (deployment: number) => call<undefined>("DELETE", `captures?deployment=${deployment}`);

@@ -8,10 +8,23 @@ describe("the deploy form", () => {
   });
 
   it("turns text into bytes, numbers and words", () => {
-    const filled = { ...draft(), name: " chat ", model: "3", weights_bytes: "16 GiB", max_model_len: "8192", extra_args: "--a 'b c'" };
+    const filled = {
+      ...draft(),
+      name: " chat ",
+      model: "3",
+      weights_bytes: "16 GiB",
+      max_model_len: "8192",
+      extra_args: "--a 'b c'",
+    };
     const { request: made, wrong } = request(filled);
     expect(wrong).toEqual({});
-    expect(made).toMatchObject({ name: "chat", model: 3, weights_bytes: 16 * GIB, max_model_len: 8192, extra_args: ["--a", "b c"] });
+    expect(made).toMatchObject({
+      name: "chat",
+      model: 3,
+      weights_bytes: 16 * GIB,
+      max_model_len: 8192,
+      extra_args: ["--a", "b c"],
+    });
     expect(made.kv_cap_bytes).toBeNull();
     expect(made).not.toHaveProperty("served_name");
   });
@@ -31,8 +44,18 @@ describe("the deploy form", () => {
 
   it("holds the queue: empty is as usual, zero is zero", () => {
     const row = deployment({ queue_limit: 0, queue_seconds: 0, max_concurrency: 32, prefix_affinity: true });
-    expect(request(draft(row), row).request).toMatchObject({ queue_limit: 0, queue_seconds: 0, max_concurrency: 32, prefix_affinity: true });
-    expect(request(draft()).request).toMatchObject({ queue_limit: QUEUE_LIMIT, queue_seconds: null, max_concurrency: null, prefix_affinity: false });
+    expect(request(draft(row), row).request).toMatchObject({
+      queue_limit: 0,
+      queue_seconds: 0,
+      max_concurrency: 32,
+      prefix_affinity: true,
+    });
+    expect(request(draft()).request).toMatchObject({
+      queue_limit: QUEUE_LIMIT,
+      queue_seconds: null,
+      max_concurrency: null,
+      prefix_affinity: false,
+    });
     const { wrong } = request({ ...draft(row), queue_limit: "-1", queue_seconds: "soon", max_concurrency: "1.5" }, row);
     expect(Object.keys(wrong)).toEqual(["max_concurrency", "queue_limit", "queue_seconds"]);
   });
@@ -40,7 +63,15 @@ describe("the deploy form", () => {
   it("asks where it fits as soon as it says of which model, and leaves out what cannot be read", () => {
     expect(fitQuery(draft())).toBeUndefined();
     expect(fitQuery({ ...draft(), model: NEW })).toBeUndefined();
-    const query = fitQuery({ ...draft(), model: NEW, source: " org/name ", revision: "main", weights_bytes: "16 GiB", kv_floor_bytes: "big", extra_args: "--a 'b c'" });
+    const query = fitQuery({
+      ...draft(),
+      model: NEW,
+      source: " org/name ",
+      revision: "main",
+      weights_bytes: "16 GiB",
+      kv_floor_bytes: "big",
+      extra_args: "--a 'b c'",
+    });
     const told = [...new URLSearchParams(query)];
     expect(told).toEqual([
       ["source", "org/name"],
@@ -56,8 +87,14 @@ describe("the deploy form", () => {
   it("asks for the replicas that an edit adds, with exact bytes that nobody touched", () => {
     const row = deployment({ id: 7, replicas: 1, placed: 1, weights_bytes: 16 * GIB + 1 });
     const told = new URLSearchParams(fitQuery({ ...draft(row), replicas: 3 }, row));
-    expect([told.get("deployment"), told.get("replicas"), told.get("weights_bytes")]).toEqual(["7", "2", String(16 * GIB + 1)]);
-    expect(new URLSearchParams(fitQuery({ ...draft(row), weights_bytes: "2 GiB" }, row)).get("weights_bytes")).toBe(String(2 * GIB));
+    expect([told.get("deployment"), told.get("replicas"), told.get("weights_bytes")]).toEqual([
+      "7",
+      "2",
+      String(16 * GIB + 1),
+    ]);
+    expect(new URLSearchParams(fitQuery({ ...draft(row), weights_bytes: "2 GiB" }, row)).get("weights_bytes")).toBe(
+      String(2 * GIB),
+    );
   });
 
   it("asks for a new model and its placing in the same request, so that a refusal leaves nothing", () => {

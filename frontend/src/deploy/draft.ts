@@ -68,7 +68,10 @@ export function draft(of?: DeploymentRow): Draft {
 }
 
 /** The request, or what is wrong by field. An unchanged size keeps its exact bytes, which the form shows rounded. */
-export function request(given: Draft, of?: DeploymentRow): { request: DeploymentRequest; wrong: Record<string, string> } {
+export function request(
+  given: Draft,
+  of?: DeploymentRow,
+): { request: DeploymentRequest; wrong: Record<string, string> } {
   const wrong: Record<string, string> = {};
   const before = draft(of);
   const made: DeploymentRequest = {
@@ -103,7 +106,10 @@ export function request(given: Draft, of?: DeploymentRow): { request: Deployment
 }
 
 /** One there is, or the source of a new one, which comes to be together with the deployment or not at all. */
-function modelOf(given: Draft, wrong: Record<string, string>): Pick<DeploymentRequest, "model" | "source" | "revision"> {
+function modelOf(
+  given: Draft,
+  wrong: Record<string, string>,
+): Pick<DeploymentRequest, "model" | "source" | "revision"> {
   if (given.model === NEW) {
     if (!given.source.trim()) wrong["source"] = "give a folder or an id";
     return { source: given.source.trim(), revision: given.revision.trim() };
@@ -142,7 +148,8 @@ export function fitQuery(given: Draft, of?: DeploymentRow): string | undefined {
     max_model_len: Number.isInteger(length) && length > 0 ? length : undefined,
     ...Object.fromEntries(FITTED.map((field) => [field, sizeOf(field, given, of) || undefined])),
   };
-  for (const [field, value] of Object.entries(told)) if (value !== undefined && value !== "") query.set(field, String(value));
+  for (const [field, value] of Object.entries(told))
+    if (value !== undefined && value !== "") query.set(field, String(value));
   for (const word of splitWords(given.extra_args)) query.append("extra_args", word);
   return query.toString();
 }
@@ -160,5 +167,9 @@ function quoted(word: string): string {
 /** A name for a deployment from a model's source: the last part, in the letters a name may have. */
 export function nameFrom(source: string): string {
   const last = source.replace(/\/+$/, "").split("/").at(-1) ?? "";
-  return last.toLowerCase().replace(/[^a-z0-9._-]+/g, "-").replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, "").slice(0, 63);
+  return last
+    .toLowerCase()
+    .replace(/[^a-z0-9._-]+/g, "-")
+    .replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, "")
+    .slice(0, 63);
 }

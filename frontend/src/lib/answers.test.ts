@@ -8,10 +8,22 @@ const CASES: [Verb, Partial<ReplicaRow>, string][] = [
   ["start", { state: "failed", goal: "ready" }, "chat starts again once its old engine has ended."],
   ["start", { state: "pending", goal: "ready" }, "chat is being started."],
   ["start", { state: "ready", goal: "ready" }, "chat is ready already."],
-  ["wake", { state: "sleeping", goal: "ready", message: "code has 60 GiB of GPU 0." }, "chat wakes as soon as it can: code has 60 GiB of GPU 0."],
-  ["sleep", { state: "ready", goal: "sleeping" }, "chat finishes the calls that run, then sleeps; the next call wakes it."],
+  [
+    "wake",
+    { state: "sleeping", goal: "ready", message: "code has 60 GiB of GPU 0." },
+    "chat wakes as soon as it can: code has 60 GiB of GPU 0.",
+  ],
+  [
+    "sleep",
+    { state: "ready", goal: "sleeping" },
+    "chat finishes the calls that run, then sleeps; the next call wakes it.",
+  ],
   ["sleep", { state: "sleeping", goal: "sleeping" }, "chat sleeps already."],
-  ["stop", { state: "ready", goal: "stopped" }, "chat finishes the calls that run, then its engine ends and its memory is freed."],
+  [
+    "stop",
+    { state: "ready", goal: "stopped" },
+    "chat finishes the calls that run, then its engine ends and its memory is freed.",
+  ],
   ["restart", { state: "failed", goal: "ready" }, "chat starts again with the deployment's present settings."],
   ["cancel", { state: "starting", goal: "stopped" }, "chat does not start after all."],
   ["cancel", { state: "draining", goal: "ready" }, "chat stays ready."],
@@ -29,8 +41,12 @@ describe("the answer to a verb", () => {
   });
 
   it("of deploy counts what is placed and says what becomes of the rest", () => {
-    expect(placedWords(deployment({ replicas: 3, placed: 1 }))).toBe("chat: 1 of 3 replicas placed; the rest is placed as soon as there is room.");
-    expect(placedWords(deployment({ replicas: 1, placed: 1 }))).toBe("chat: its replica is placed, and started where not running yet.");
+    expect(placedWords(deployment({ replicas: 3, placed: 1 }))).toBe(
+      "chat: 1 of 3 replicas placed; the rest is placed as soon as there is room.",
+    );
+    expect(placedWords(deployment({ replicas: 1, placed: 1 }))).toBe(
+      "chat: its replica is placed, and started where not running yet.",
+    );
   });
 });
 

@@ -20,7 +20,10 @@ const VERBS: Record<Verb, (row: ReplicaRow) => string> = {
   wake: heads,
   sleep: ({ state }) => (state === "sleeping" ? "sleeps already" : `${FINISHES} sleeps; the next call wakes it`),
   stop: ({ state }) => (state === "stopped" ? "is stopped" : `${FINISHES} its engine ends and its memory is freed`),
-  restart: ({ state }) => (state === "ready" || state === "draining" ? `${FINISHES} starts again with the deployment's present settings` : "starts again with the deployment's present settings"),
+  restart: ({ state }) =>
+    state === "ready" || state === "draining"
+      ? `${FINISHES} starts again with the deployment's present settings`
+      : "starts again with the deployment's present settings",
   move: () => "starts a copy there; calls go to it once it is ready",
   cancel: ({ goal }) => ({ stopped: "does not start after all", ready: "stays ready", sleeping: "stays asleep" })[goal],
 };
@@ -29,7 +32,8 @@ const VERBS: Record<Verb, (row: ReplicaRow) => string> = {
 function heads({ state, goal, message }: ReplicaRow): string {
   if (goal !== "ready") return `is ${state}`;
   if (state === "ready") return "is ready already";
-  if (state === "sleeping") return message ? `wakes as soon as it can: ${message.replace(/\.$/, "")}` : "wakes as soon as there is room";
+  if (state === "sleeping")
+    return message ? `wakes as soon as it can: ${message.replace(/\.$/, "")}` : "wakes as soon as there is room";
   if (state === "waking") return "is waking";
   if (state === "pending" || state === "starting") return "is being started";
   return "starts again once its old engine has ended";
@@ -37,6 +41,7 @@ function heads({ state, goal, message }: ReplicaRow): string {
 
 /** What deploying did, by the deployment's row. */
 export function placedWords(row: DeploymentRow): string {
-  if (row.placed < row.replicas) return `${row.name}: ${row.placed} of ${plural(row.replicas, "replica")} placed; the rest is placed as soon as there is room.`;
+  if (row.placed < row.replicas)
+    return `${row.name}: ${row.placed} of ${plural(row.replicas, "replica")} placed; the rest is placed as soon as there is room.`;
   return `${row.name}: ${row.replicas === 1 ? "its replica is" : `all ${row.replicas} replicas are`} placed, and started where not running yet.`;
 }

@@ -45,7 +45,9 @@ describe("numbers as text", () => {
     [119, "1 min"],
     [7199, "1 h"],
     [90_000, "1 d"],
-  ])("%s seconds ago are %s", (seconds, text) => expect(format.since(new Date(0).toISOString(), seconds * 1000)).toBe(text));
+  ])("%s seconds ago are %s", (seconds, text) =>
+    expect(format.since(new Date(0).toISOString(), seconds * 1000)).toBe(text),
+  );
 
   it.each([
     [0, "0"],

@@ -129,7 +129,15 @@ export function zone(): string {
 /** "31 Jan 2030, 14:05 CET", in this browser's time zone. */
 export function moment(at: string | null | undefined): string {
   if (!at) return UNKNOWN;
-  const shown = { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", hour12: false, timeZoneName: "short" } as const;
+  const shown = {
+    day: "numeric",
+    month: "short",
+    year: "numeric",
+    hour: "2-digit",
+    minute: "2-digit",
+    hour12: false,
+    timeZoneName: "short",
+  } as const;
   return new Date(at).toLocaleString("en-GB", shown);
 }
 

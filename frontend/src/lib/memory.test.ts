@@ -10,7 +10,12 @@ describe("the memory of a GPU", () => {
   it("is told apart into weights, KV in use, KV kept and what is not ours", () => {
     const seen = frame({ engines: [engine({ memory_bytes: { [UUID]: 19 * GIB } })], segments: [segment] });
     const memory = gpuMemory(gpu(), [replica()], seen);
-    expect(sizes(memory)).toEqual([["static", 16], ["used", 2], ["prealloc", 1], ["foreign", 1]]);
+    expect(sizes(memory)).toEqual([
+      ["static", 16],
+      ["used", 2],
+      ["prealloc", 1],
+      ["foreign", 1],
+    ]);
     expect([memory.usedBytes, memory.freeBytes, memory.reservedBytes]).toEqual([20 * GIB, 60 * GIB, 18 * GIB]);
   });
 

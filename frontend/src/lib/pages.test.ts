@@ -28,9 +28,15 @@ describe("a link", () => {
     ["https://elsewhere.example/usage", undefined],
   ])("to %s shows %s in place", (path, shown) => expect(inPlace(click, link(path), HERE)).toBe(shown));
 
-  it.each([{ button: 1 }, { altKey: true }, { ctrlKey: true }, { metaKey: true }, { shiftKey: true }, { defaultPrevented: true }])(
-    "clicked with %j is the browser's",
-    (how) => expect(inPlace({ ...click, ...how }, link("/usage"), HERE)).toBeUndefined(),
+  it.each([
+    { button: 1 },
+    { altKey: true },
+    { ctrlKey: true },
+    { metaKey: true },
+    { shiftKey: true },
+    { defaultPrevented: true },
+  ])("clicked with %j is the browser's", (how) =>
+    expect(inPlace({ ...click, ...how }, link("/usage"), HERE)).toBeUndefined(),
   );
 
   it.each([{ target: "_blank" }, { download: "usage.csv" }])("with %j is the browser's", (how) =>

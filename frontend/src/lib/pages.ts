@@ -46,7 +46,8 @@ export interface Link {
 
 /** The address to show in place; undefined where the browser is to follow the link itself. */
 export function inPlace(click: Click, link: Link, origin: string): string | undefined {
-  const plain = click.button === 0 && !(click.altKey || click.ctrlKey || click.metaKey || click.shiftKey || click.defaultPrevented);
+  const plain =
+    click.button === 0 && !(click.altKey || click.ctrlKey || click.metaKey || click.shiftKey || click.defaultPrevented);
   if (!plain || (link.target !== "" && link.target !== "_self") || link.download !== "") return undefined;
   const to = new URL(link.href);
   const known = [...PAGES, ...TABS].some(({ href }) => href === to.pathname);

@@ -6,7 +6,11 @@ export type Connection = "connecting" | "live" | "stale" | "reconnecting";
 export const STALE_SECONDS = 5;
 
 /** Live needs both sockets and a frame that came recently; `frameAge` is counted by this browser's own clock. */
-export function connection(links: readonly LinkState[], everOpen: boolean, frameAgeSeconds: number | undefined): Connection {
+export function connection(
+  links: readonly LinkState[],
+  everOpen: boolean,
+  frameAgeSeconds: number | undefined,
+): Connection {
   if (links.some((state) => state !== "open")) return everOpen ? "reconnecting" : "connecting";
   return frameAgeSeconds === undefined || frameAgeSeconds > STALE_SECONDS ? "stale" : "live";
 }

@@ -2,7 +2,13 @@ import { describe, expect, it } from "vitest";
 import { NO_FLEET, applyLifecycle, type EventFrame } from "./lifecycle";
 import { replica, snapshot } from "./rows.fake";
 
-const event = (seq: number, row: EventFrame["row"], id = 1): EventFrame => ({ type: "event", kind: "replica", id, seq, row });
+const event = (seq: number, row: EventFrame["row"], id = 1): EventFrame => ({
+  type: "event",
+  kind: "replica",
+  id,
+  seq,
+  row,
+});
 const begun = applyLifecycle(NO_FLEET, snapshot({ replicas: [replica({ seq: 5 })] }));
 const state = (fleet: typeof begun, id = 1) => fleet.replicas.get(id)?.state;
 
@@ -47,7 +53,14 @@ describe("the fleet", () => {
   });
 
   it("is told which services are silent, and that they speak again", () => {
-    const service = { node: "n", name: "node", pid: 1, seen_at: "2026-01-01T00:00:00+00:00", silent: true, words: "It is silent." };
+    const service = {
+      node: "n",
+      name: "node",
+      pid: 1,
+      seen_at: "2026-01-01T00:00:00+00:00",
+      silent: true,
+      words: "It is silent.",
+    };
     const other = { ...service, name: "beat", silent: false, words: "" };
     const quiet = applyLifecycle(begun, { type: "services", services: [service, other] });
     expect(quiet.silent).toEqual([service]);
@@ -56,7 +69,13 @@ describe("the fleet", () => {
   });
 
   it("is told who waits for which deployment, and that nobody does any more", () => {
-    const waiting = { count: 2, since: "2026-01-01T00:00:00+00:00", expected_at: null, reason: "wake" as const, message: "it wakes" };
+    const waiting = {
+      count: 2,
+      since: "2026-01-01T00:00:00+00:00",
+      expected_at: null,
+      reason: "wake" as const,
+      message: "it wakes",
+    };
     const waits = applyLifecycle(begun, { type: "event", kind: "waiting", waiting: { "1": waiting } });
     expect(waits.deployments.get(1)?.waiting).toEqual(waiting);
     const none = applyLifecycle(waits, { type: "event", kind: "waiting", waiting: {} });

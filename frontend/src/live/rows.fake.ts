@@ -168,5 +168,12 @@ export function frame(given: Partial<Frame> = {}): Frame {
 }
 
 export function snapshot(given: Partial<Snapshot> = {}): Snapshot & { type: "snapshot" } {
-  return { type: "snapshot", nodes: [node()], gpus: [gpu()], deployments: [deployment()], replicas: [replica()], ...given };
+  return {
+    type: "snapshot",
+    nodes: [node()],
+    gpus: [gpu()],
+    deployments: [deployment()],
+    replicas: [replica()],
+    ...given,
+  };
 }

@@ -3,7 +3,10 @@ import { NO_TELEMETRY, applyTelemetry, engineOf, tokensPerSecond } from "./telem
 import { engine, frame } from "./rows.fake";
 
 const at = (seconds: number, tokens: number | null, node = "n") =>
-  ({ type: "frame", frame: frame({ seq: seconds * 1000, node, engines: [engine({ generation_tokens: tokens })] }) }) as const;
+  ({
+    type: "frame",
+    frame: frame({ seq: seconds * 1000, node, engines: [engine({ generation_tokens: tokens })] }),
+  }) as const;
 const after = (...messages: ReturnType<typeof at>[]) => messages.reduce(applyTelemetry, NO_TELEMETRY);
 
 describe("telemetry", () => {

@@ -30,7 +30,9 @@ export class Form {
 
   private refused(error: unknown): void {
     const told = (field: string) => (error instanceof ApiError ? error.at(field) : undefined);
-    this.wrong = Object.fromEntries(this.fields.flatMap((field) => [[field, told(field) ?? ""]]).filter(([, text]) => text));
+    this.wrong = Object.fromEntries(
+      this.fields.flatMap((field) => [[field, told(field) ?? ""]]).filter(([, text]) => text),
+    );
     if (Object.keys(this.wrong).length === 0) this.failure = inWords(error);
   }
 }

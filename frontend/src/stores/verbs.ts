@@ -66,7 +66,9 @@ export function confirmDelete(deployment: DeploymentRow): void {
     action: "Delete",
     run: async () =>
       void (await attempt(`delete ${deployment.name}`, async () =>
-        (await deleteDeployment(deployment.id)) ? `${deployment.name} goes once its engines have ended.` : `${deployment.name} is deleted.`,
+        (await deleteDeployment(deployment.id))
+          ? `${deployment.name} goes once its engines have ended.`
+          : `${deployment.name} is deleted.`,
       )),
   });
 }

@@ -29,6 +29,11 @@ export function alias(...targets: [name: string, weight: number][]): Alias {
     id: 1,
     name: "gpt-4",
     created_at: "2029-01-01T00:00:00Z",
-    targets: targets.map(([name, weight], index) => ({ deployment: index + 1, deployment_name: name, served_name: name, weight })),
+    targets: targets.map(([name, weight], index) => ({
+      deployment: index + 1,
+      deployment_name: name,
+      served_name: name,
+      weight,
+    })),
   };
 }

@@ -7,7 +7,11 @@ const ids = (targets: { deployment: string }[]) => targets.map((target) => targe
 
 describe("an alias", () => {
   it("splits its calls by weight", () => {
-    expect(sharesOf(split).map(({ name, ratio }) => [name, ratio])).toEqual([["chat", 0.9], ["canary", 0.1], ["backup", 0]]);
+    expect(sharesOf(split).map(({ name, ratio }) => [name, ratio])).toEqual([
+      ["chat", 0.9],
+      ["canary", 0.1],
+      ["backup", 0],
+    ]);
     expect(sharesOf(alias())).toEqual([]);
   });
 
@@ -27,10 +31,22 @@ describe("an alias", () => {
 
   it.each([
     [[["", "1"]], "choose a deployment in each row"],
-    [[["1", "1"], ["1", "2"]], "each deployment can stand there once"],
+    [
+      [
+        ["1", "1"],
+        ["1", "2"],
+      ],
+      "each deployment can stand there once",
+    ],
     [[["1", "half"]], "write weights as whole numbers from 0"],
     [[["1", ""]], "write weights as whole numbers from 0"],
-    [[["1", "0"], ["2", "0"]], "at least one weight must be above 0"],
+    [
+      [
+        ["1", "0"],
+        ["2", "0"],
+      ],
+      "at least one weight must be above 0",
+    ],
   ])("of %j is refused: %s", (rows, told) => {
     const targets = rows.map(([deployment = "", weight = ""], row) => ({ row, deployment, weight }));
     expect(aliasRequest({ name: "a", targets }).wrong).toEqual({ targets: told });
@@ -40,11 +56,13 @@ describe("an alias", () => {
     const rows = [["1", "3"], ["", "5"], ["2", "1"], ["2", "9"], ["3", "x"]]; // prettier-ignore
     const targets = rows.map(([deployment = "", weight = ""], row) => ({ row, deployment, weight }));
     const names = new Map([[1, "chat"]]);
-    expect(sharesOfDraft({ name: "", targets }, (id) => names.get(id)).map(({ name, ratio }) => [name, ratio])).toEqual([
-      ["chat", 0.75],
-      ["2", 0.25],
-      ["3", 0],
-    ]);
+    expect(sharesOfDraft({ name: "", targets }, (id) => names.get(id)).map(({ name, ratio }) => [name, ratio])).toEqual(
+      [
+        ["chat", 0.75],
+        ["2", 0.25],
+        ["3", 0],
+      ],
+    );
   });
 
   it("asks for a name", () => {
@@ -53,7 +71,9 @@ describe("an alias", () => {
 
   it("has its fallbacks moved, and not past the ends", () => {
     const { targets } = aliasDraft(split);
-    expect([moved(targets, 2, -1), moved(targets, 0, 1), moved(targets, 0, -1), moved(targets, 2, 1)].map(ids)).toEqual(["132", "213", "123", "123"]);
+    expect([moved(targets, 2, -1), moved(targets, 0, 1), moved(targets, 0, -1), moved(targets, 2, 1)].map(ids)).toEqual(
+      ["132", "213", "123", "123"],
+    );
   });
 
   it("gets new rows that are told apart", () => {

@@ -16,7 +16,11 @@ export interface AliasDraft {
 
 /** A form with one target to choose, or the alias as it is. */
 export function aliasDraft(of?: Alias): AliasDraft {
-  const targets = of?.targets.map(({ deployment, weight }, row) => ({ row, deployment: String(deployment), weight: String(weight ?? 1) }));
+  const targets = of?.targets.map(({ deployment, weight }, row) => ({
+    row,
+    deployment: String(deployment),
+    weight: String(weight ?? 1),
+  }));
   return { name: of?.name ?? "", targets: targets?.length ? targets : [{ row: 0, deployment: "", weight: "1" }] };
 }
 
@@ -37,12 +41,16 @@ export function moved(targets: readonly TargetDraft[], index: number, by: -1 | 1
 /** The request, or what is wrong by field. Rows are in fallback order. */
 export function aliasRequest(given: AliasDraft): { request: AliasRequest; wrong: Record<string, string> } {
   const wrong: Record<string, string> = {};
-  const targets = given.targets.map(({ deployment, weight }) => ({ deployment: Number(deployment), weight: readWeight(weight) }));
+  const targets = given.targets.map(({ deployment, weight }) => ({
+    deployment: Number(deployment),
+    weight: readWeight(weight),
+  }));
   if (!given.name.trim()) wrong["name"] = "give it a name";
   const ids = targets.map((target) => target.deployment);
   if (given.targets.some((target) => !target.deployment)) wrong["targets"] = "choose a deployment in each row";
   else if (new Set(ids).size < ids.length) wrong["targets"] = "each deployment can stand there once";
-  else if (targets.some((target) => Number.isNaN(target.weight))) wrong["targets"] = "write weights as whole numbers from 0";
+  else if (targets.some((target) => Number.isNaN(target.weight)))
+    wrong["targets"] = "write weights as whole numbers from 0";
   else if (!targets.some((target) => target.weight > 0)) wrong["targets"] = "at least one weight must be above 0";
   return { request: { name: given.name.trim(), targets }, wrong };
 }
@@ -66,13 +74,21 @@ export function shares(targets: readonly { deployment: number; name: string; wei
 
 /** The same of an alias there is. */
 export function sharesOf(alias: Alias): Share[] {
-  return shares(alias.targets.map((target) => ({ deployment: target.deployment, name: target.deployment_name, weight: target.weight ?? 1 })));
+  return shares(
+    alias.targets.map((target) => ({
+      deployment: target.deployment,
+      name: target.deployment_name,
+      weight: target.weight ?? 1,
+    })),
+  );
 }
 
 /** The same of a form that is being written: rows without a deployment are left out, a weight that is none counts as 0. */
 export function sharesOfDraft(given: AliasDraft, nameOf: (deployment: number) => string | undefined): Share[] {
   const chosen = given.targets.filter((target) => target.deployment);
-  const unique = chosen.filter((target, at) => chosen.findIndex((other) => other.deployment === target.deployment) === at);
+  const unique = chosen.filter(
+    (target, at) => chosen.findIndex((other) => other.deployment === target.deployment) === at,
+  );
   return shares(
     unique.map((target) => {
       const deployment = Number(target.deployment);

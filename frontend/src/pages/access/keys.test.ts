@@ -1,6 +1,18 @@
 import { describe, expect, it } from "vitest";
 import { key, team } from "./access.fake";
-import { curlLine, keyChange, keyDraft, keyRequest, keyState, lastUsed, localTime, matchingKeys, teamDraft, teamRequest, withScope } from "./keys";
+import {
+  curlLine,
+  keyChange,
+  keyDraft,
+  keyRequest,
+  keyState,
+  lastUsed,
+  localTime,
+  matchingKeys,
+  teamDraft,
+  teamRequest,
+  withScope,
+} from "./keys";
 
 const NOW = Date.parse("2030-01-01T00:00:00Z");
 
@@ -23,20 +35,31 @@ describe("when a key was last used", () => {
 
 describe("the form of a key", () => {
   it("asks for a name and a scope", () => {
-    expect(keyRequest({ ...keyDraft(), scopes: [] }).wrong).toEqual({ name: "give it a name", scopes: "choose at least one" });
+    expect(keyRequest({ ...keyDraft(), scopes: [] }).wrong).toEqual({
+      name: "give it a name",
+      scopes: "choose at least one",
+    });
   });
 
   it("makes a key for every model, without a team, for ever", () => {
     const { request, wrong } = keyRequest({ ...keyDraft(), name: " app " });
     expect(wrong).toEqual({});
-    expect(request).toMatchObject({ name: "app", scopes: ["inference"], team: null, allowed_models: [], expires_at: null });
+    expect(request).toMatchObject({
+      name: "app",
+      scopes: ["inference"],
+      team: null,
+      allowed_models: [],
+      expires_at: null,
+    });
   });
 
   it("asks for models where it is not for every one", () => {
     const some = { ...keyDraft(key({ allowed_models: ["chat"] })) };
     expect(keyRequest(some).request.allowed_models).toEqual(["chat"]);
     expect(keyRequest({ ...some, every_model: true }).request.allowed_models).toEqual([]);
-    expect(keyRequest({ ...some, allowed_models: [] }).wrong).toEqual({ allowed_models: "choose at least one, or every model" });
+    expect(keyRequest({ ...some, allowed_models: [] }).wrong).toEqual({
+      allowed_models: "choose at least one, or every model",
+    });
   });
 
   it("leaves an expiry alone that nobody touched, and writes one that somebody did", () => {
@@ -89,7 +112,9 @@ describe("the line that tries a key", () => {
   });
 
   it("looks at the API where the key is for that", () => {
-    expect(curlLine({ key: "sk-1", scopes: ["read"] }, "chat", at)).toBe("curl http://here:8000/api/deployments -H 'Authorization: Bearer sk-1'");
+    expect(curlLine({ key: "sk-1", scopes: ["read"] }, "chat", at)).toBe(
+      "curl http://here:8000/api/deployments -H 'Authorization: Bearer sk-1'",
+    );
   });
 });
 
@@ -103,7 +128,12 @@ describe("the form of a team", () => {
   });
 
   it("says what is wrong at each field", () => {
-    const { wrong } = teamRequest({ ...teamDraft(), weight: "0", priority: "", quota: { ...teamDraft().quota, tokens_per_day: "x" } });
+    const { wrong } = teamRequest({
+      ...teamDraft(),
+      weight: "0",
+      priority: "",
+      quota: { ...teamDraft().quota, tokens_per_day: "x" },
+    });
     expect(Object.keys(wrong).sort()).toEqual(["name", "priority", "tokens_per_day", "weight"]);
   });
 });

@@ -50,7 +50,8 @@ export function keyRequest(given: KeyDraft, of?: Key): { request: KeyRequest; wr
   if (of === undefined || given.expires_at !== keyDraft(of).expires_at) request.expires_at = instant(given.expires_at);
   if (!request.name) wrong["name"] = "give it a name";
   if (!given.scopes.length) wrong["scopes"] = "choose at least one";
-  if (!given.every_model && !given.allowed_models.length) wrong["allowed_models"] = "choose at least one, or every model";
+  if (!given.every_model && !given.allowed_models.length)
+    wrong["allowed_models"] = "choose at least one, or every model";
   return { request, wrong };
 }
 
@@ -80,12 +81,18 @@ function instant(local: string): string | null {
 export function matchingKeys(keys: readonly Key[], query: string, revoked: boolean): Key[] {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
   const text = (key: Key) =>
-    [key.name, key.prefix, key.team_name, key.owner_name, ...key.scopes, ...(key.allowed_models ?? [])].join(" ").toLowerCase();
+    [key.name, key.prefix, key.team_name, key.owner_name, ...key.scopes, ...(key.allowed_models ?? [])]
+      .join(" ")
+      .toLowerCase();
   return keys.filter((key) => (revoked || !key.revoked_at) && words.every((word) => text(key).includes(word)));
 }
 
 /** A line for a shell that tries a new key: a question to `model`, or a look at the API. */
-export function curlLine(made: { key: string; scopes: readonly Scope[] }, model: string, at: { gateway: string; web: string }): string {
+export function curlLine(
+  made: { key: string; scopes: readonly Scope[] },
+  model: string,
+  at: { gateway: string; web: string },
+): string {
   const bearer = `-H 'Authorization: Bearer ${made.key}'`;
   if (!made.scopes.includes("inference")) return `curl ${at.web}/api/deployments ${bearer}`;
   const body = JSON.stringify({ model, messages: [{ role: "user", content: "Hello" }] });
@@ -101,7 +108,12 @@ export interface TeamDraft {
 
 /** An empty form, or the team as it is. */
 export function teamDraft(of?: Team): TeamDraft {
-  return { name: of?.name ?? "", weight: String(of?.weight ?? 1), priority: String(of?.priority ?? 0), quota: quotaDraft(of) };
+  return {
+    name: of?.name ?? "",
+    weight: String(of?.weight ?? 1),
+    priority: String(of?.priority ?? 0),
+    quota: quotaDraft(of),
+  };
 }
 
 /** The request, or what is wrong by field. */

@@ -29,7 +29,11 @@ export const LIMITS: Record<QuotaField, Words> = {
   tokens_per_day: { label: "Tokens per day", hint: "Of the UTC day, such as 2M.", short: "tokens/day" },
   tokens_per_month: { label: "Tokens per month", hint: "Of the UTC calendar month.", short: "tokens/month" },
   gpu_seconds_per_day: { label: "GPU time per day", hint: "Such as 2 h; seconds without a unit.", short: "GPU/day" },
-  gpu_seconds_per_month: { label: "GPU time per month", hint: "Such as 3 d; seconds without a unit.", short: "GPU/month" },
+  gpu_seconds_per_month: {
+    label: "GPU time per month",
+    hint: "Such as 3 d; seconds without a unit.",
+    short: "GPU/month",
+  },
 };
 
 function isTime(field: QuotaField): boolean {
@@ -54,14 +58,19 @@ export function quotaDraft(of?: Quota): QuotaDraft {
 }
 
 /** The limits to write, or what is wrong by field. Empty takes a limit away. */
-export function quotaRequest(given: QuotaDraft): { quota: Record<QuotaField, number | null>; wrong: Record<string, string> } {
+export function quotaRequest(given: QuotaDraft): {
+  quota: Record<QuotaField, number | null>;
+  wrong: Record<string, string>;
+} {
   const wrong: Record<string, string> = {};
   const quota = {} as Record<QuotaField, number | null>;
   for (const field of QUOTA) {
     const text = given[field].trim();
     const value = isTime(field) ? parseSeconds(text) : parseCount(text);
     if (text && !(value !== undefined && value > 0)) {
-      wrong[field] = isTime(field) ? "write a length of time such as 2 h" : "write a number above zero, such as 600 or 200k";
+      wrong[field] = isTime(field)
+        ? "write a length of time such as 2 h"
+        : "write a number above zero, such as 600 or 200k";
     }
     quota[field] = value ?? null;
   }

@@ -15,9 +15,7 @@ export interface Log {
 }
 
 export type LogFrame =
-  | { type: "tail"; generation: number; lines: string[] }
-  | { type: "lines"; lines: string[] }
-  | { type: "end" };
+  { type: "tail"; generation: number; lines: string[] } | { type: "lines"; lines: string[] } | { type: "end" };
 
 export const NO_LOG: Log = { generation: undefined, lines: [], next: 1, ended: false };
 

@@ -2,14 +2,20 @@ import { describe, expect, it } from "vitest";
 import { asked, capturesUntil, curl, isAltered, matchingCaptures, phases, pretty, said, withLater } from "./captures";
 import { capture } from "./captures.fake";
 
-const texts = (...values: unknown[]) => said(values.map((value) => JSON.stringify(value)).join("\n")).map(({ label, text }) => [label, text]);
+const texts = (...values: unknown[]) =>
+  said(values.map((value) => JSON.stringify(value)).join("\n")).map(({ label, text }) => [label, text]);
 
 describe("the list", () => {
   const ids = (list: readonly { id: string }[]) => list.map((one) => one.id);
   const known = [capture({ id: "3-0" }), capture({ id: "1-0" })];
 
   it("grows at its top, without what it has", () => {
-    expect(ids(withLater(known, [capture({ id: "3-0" }), capture({ id: "4-0" }), capture({ id: "5-0" })]))).toEqual(["5-0", "4-0", "3-0", "1-0"]);
+    expect(ids(withLater(known, [capture({ id: "3-0" }), capture({ id: "4-0" }), capture({ id: "5-0" })]))).toEqual([
+      "5-0",
+      "4-0",
+      "3-0",
+      "1-0",
+    ]);
   });
 
   it("forgets the oldest", () => {
@@ -19,7 +25,11 @@ describe("the list", () => {
   });
 
   it("is searched in what was asked, answered, and by whom", () => {
-    const list = [capture({ request: '{"prompt":"Sea"}' }), capture({ key_name: "Deep-sea" }), capture({ response: "land" })];
+    const list = [
+      capture({ request: '{"prompt":"Sea"}' }),
+      capture({ key_name: "Deep-sea" }),
+      capture({ response: "land" }),
+    ];
     expect(matchingCaptures(list, " sea")).toEqual(list.slice(0, 2));
     expect(matchingCaptures(list, "")).toEqual(list);
   });
@@ -31,7 +41,12 @@ describe("what was said", () => {
       { index: 0, message: { content: "One", reasoning_content: "Hm" } },
       { index: 1, message: { content: "Two", tool_calls: [{ function: { name: "look", arguments: '{"at":1}' } }] } },
     ];
-    expect(texts({ choices })).toEqual([["Reasoning", "Hm"], ["Answer", "One"], ["Answer 2", "Two"], ["Tool call", 'look {"at":1}']]);
+    expect(texts({ choices })).toEqual([
+      ["Reasoning", "Hm"],
+      ["Answer", "One"],
+      ["Answer 2", "Two"],
+      ["Tool call", 'look {"at":1}'],
+    ]);
   });
 
   it("is put together from raw events, and from those that were put together already", () => {
@@ -44,9 +59,21 @@ describe("what was said", () => {
   it.each([
     ["completions", [{ choices: [{ index: 0, text: "Hi" }] }]],
     ["messages", [{ type: "message", content: [{ type: "text", text: "Hi" }] }]],
-    ["streamed messages", [{ type: "message_start", message: { content: [] } }, { type: "content_block_delta", delta: { text: "Hi" } }]],
+    [
+      "streamed messages",
+      [
+        { type: "message_start", message: { content: [] } },
+        { type: "content_block_delta", delta: { text: "Hi" } },
+      ],
+    ],
     ["responses", [{ output: [{ type: "message", content: [{ text: "Hi" }] }] }]],
-    ["streamed responses", [{ type: "response.output_text.delta", delta: "Hi" }, { type: "response.output_text.done", text: "Hi" }]],
+    [
+      "streamed responses",
+      [
+        { type: "response.output_text.delta", delta: "Hi" },
+        { type: "response.output_text.done", text: "Hi" },
+      ],
+    ],
   ])("is found in %s", (_, values) => expect(texts(...values)).toEqual([["Answer", "Hi"]]));
 
   it("is found beside what was redacted or left out", () => {
@@ -58,16 +85,21 @@ describe("what was said", () => {
     expect(texts({ error: { message: "too long", code: "bad_request" } })).toEqual([["Error", "too long"]]);
   });
 
-  it.each([["not JSON"], ['{"choices": [{"mess\n[… 99 bytes left out …]\n"}]}'], [""], ["null"], ['{"choices": 3, "content": {"a": 1}}']])(
-    "is nothing in %j",
-    (text) => expect(said(text)).toEqual([]),
-  );
+  it.each([
+    ["not JSON"],
+    ['{"choices": [{"mess\n[… 99 bytes left out …]\n"}]}'],
+    [""],
+    ["null"],
+    ['{"choices": 3, "content": {"a": 1}}'],
+  ])("is nothing in %j", (text) => expect(said(text)).toEqual([]));
 });
 
 describe("a request", () => {
   it("is indented where it is JSON", () => {
     expect(pretty('{"a":[1]}')).toBe('{\n  "a": [\n    1\n  ]\n}');
-    expect(pretty('{"a":1}\n{"b":[redacted],"c":"\\":[redacted]"}')).toBe('{\n  "a": 1\n}\n{\n  "b": "[redacted]",\n  "c": "\\":[redacted]"\n}');
+    expect(pretty('{"a":1}\n{"b":[redacted],"c":"\\":[redacted]"}')).toBe(
+      '{\n  "a": 1\n}\n{\n  "b": "[redacted]",\n  "c": "\\":[redacted]"\n}',
+    );
     expect(pretty('{"a":\n[… 9 bytes left out …]\n}')).toBe('{"a":\n[… 9 bytes left out …]\n}');
   });
 
@@ -81,7 +113,11 @@ describe("a request", () => {
   ])("%j is told by %j", (body, text) => expect(asked(JSON.stringify(body))).toBe(text));
 
   it("is told to be altered where words stand in for it", () => {
-    expect(["a [redacted] b", "[image/png, 12 bytes]", "x\n[… 5 bytes left out …]\n"].map(isAltered)).toEqual([true, true, true]);
+    expect(["a [redacted] b", "[image/png, 12 bytes]", "x\n[… 5 bytes left out …]\n"].map(isAltered)).toEqual([
+      true,
+      true,
+      true,
+    ]);
     expect(isAltered("[1, 2] and [redact]")).toBe(false);
   });
 
@@ -96,21 +132,32 @@ describe("a request", () => {
   });
 
   it("without a body, or with a form, is repeated as such", () => {
-    expect(curl(capture({ method: "GET", path: "/v1/responses/r?x=1", request: "" }), "http://h:1").split(" \\\n  ")).toEqual([
-      "curl -X GET 'http://h:1/v1/responses/r?x=1'",
-      '-H "Authorization: Bearer $SARDEENZ_API_KEY"',
-    ]);
-    const form = capture({ headers: { "content-type": "multipart/form-data; boundary=x" }, request: '{"model":"ear","language":"de ch"}' });
+    expect(
+      curl(capture({ method: "GET", path: "/v1/responses/r?x=1", request: "" }), "http://h:1").split(" \\\n  "),
+    ).toEqual(["curl -X GET 'http://h:1/v1/responses/r?x=1'", '-H "Authorization: Bearer $SARDEENZ_API_KEY"']);
+    const form = capture({
+      headers: { "content-type": "multipart/form-data; boundary=x" },
+      request: '{"model":"ear","language":"de ch"}',
+    });
     expect(curl(form, "http://h:1").split(" \\\n  ").slice(2)).toEqual(["-F model=ear", "-F 'language=de ch'"]);
   });
 });
 
 describe("time", () => {
   const times = (wake_seconds: number, queue_seconds: number, ttft_seconds: number | null, e2e_seconds: number) =>
-    phases({ wake_seconds, queue_seconds, ttft_seconds, e2e_seconds }).map(({ kind, start, seconds }) => [kind, start, seconds]);
+    phases({ wake_seconds, queue_seconds, ttft_seconds, e2e_seconds }).map(({ kind, start, seconds }) => [
+      kind,
+      start,
+      seconds,
+    ]);
 
   it("goes to waking, queueing, the first token and the rest", () => {
-    expect(times(1, 2, 4, 8)).toEqual([["wake", 0, 1], ["queue", 1, 2], ["first", 3, 1], ["rest", 4, 4]]);
+    expect(times(1, 2, 4, 8)).toEqual([
+      ["wake", 0, 1],
+      ["queue", 1, 2],
+      ["first", 3, 1],
+      ["rest", 4, 4],
+    ]);
   });
 
   it("leaves out what took none, and what is not known", () => {

@@ -14,7 +14,9 @@ export function matchingCaptures(list: readonly Capture[], query: string): reado
   const wanted = query.trim().toLowerCase();
   if (!wanted) return list;
   return list.filter(({ request, response, key_name, team_name, asked_name, outcome, request_id, path }) =>
-    [request, response, key_name, team_name, asked_name, outcome, request_id, path].some((text) => text?.toLowerCase().includes(wanted)),
+    [request, response, key_name, team_name, asked_name, outcome, request_id, path].some((text) =>
+      text?.toLowerCase().includes(wanted),
+    ),
   );
 }
 
@@ -98,7 +100,8 @@ function addChoice(choice: Tree, add: Add): void {
 function addBlock(block: Tree, suffix: string, add: Add): void {
   add(`Answer${suffix}`, string(block["text"]));
   add(`Reasoning${suffix}`, string(block["thinking"]));
-  if (block["type"] === "tool_use") add("Tool call", `${string(block["name"])} ${JSON.stringify(block["input"] ?? {})}`);
+  if (block["type"] === "tool_use")
+    add("Tool call", `${string(block["name"])} ${JSON.stringify(block["input"] ?? {})}`);
 }
 
 /** An event of a stream of /v1/messages or /v1/responses. The latter's last events say everything again. */
@@ -110,7 +113,8 @@ function addEvent(value: Tree, add: Add): void {
   }
   if (value["type"] === "response.output_text.delta") add("Answer", string(delta));
   if (value["type"] === "response.function_call_arguments.delta") add("Tool call", string(delta));
-  if (string(value["type"]).startsWith("response.reasoning") && string(value["type"]).endsWith(".delta")) add("Reasoning", string(delta));
+  if (string(value["type"]).startsWith("response.reasoning") && string(value["type"]).endsWith(".delta"))
+    add("Reasoning", string(delta));
 }
 
 /** A part of what /v1/responses gives without streaming. */
@@ -135,13 +139,21 @@ export interface Phase {
 }
 
 /** How the time of a call went, in seconds since it came; without a first token, what is left is one phase. */
-export function phases(call: Pick<Capture, "wake_seconds" | "queue_seconds" | "ttft_seconds" | "e2e_seconds">): Phase[] {
+export function phases(
+  call: Pick<Capture, "wake_seconds" | "queue_seconds" | "ttft_seconds" | "e2e_seconds">,
+): Phase[] {
   const waited = call.wake_seconds + call.queue_seconds;
-  const first = call.ttft_seconds === null ? undefined : Math.min(Math.max(call.ttft_seconds, waited), call.e2e_seconds);
+  const first =
+    call.ttft_seconds === null ? undefined : Math.min(Math.max(call.ttft_seconds, waited), call.e2e_seconds);
   const ends: [Phase["kind"], number][] = [
     ["wake", call.wake_seconds],
     ["queue", waited],
-    ...(first === undefined ? [["answer", call.e2e_seconds] as [Phase["kind"], number]] : ([["first", first], ["rest", call.e2e_seconds]] as [Phase["kind"], number][])),
+    ...(first === undefined
+      ? [["answer", call.e2e_seconds] as [Phase["kind"], number]]
+      : ([
+          ["first", first],
+          ["rest", call.e2e_seconds],
+        ] as [Phase["kind"], number][])),
   ];
   return ends.flatMap(([kind, end], index) => {
     const start = ends[index - 1]?.[1] ?? 0;
@@ -150,15 +162,23 @@ export function phases(call: Pick<Capture, "wake_seconds" | "queue_seconds" | "t
 }
 
 /** The call as a line for a shell; the key is the reader's own. What was redacted or left out stays so. */
-export function curl(call: Pick<Capture, "method" | "path" | "request" | "headers" | "stream">, gateway: string): string {
-  const parts = [`curl ${call.stream ? "-N " : ""}${call.method === "POST" ? "" : `-X ${call.method} `}${shell(gateway + call.path)}`];
+export function curl(
+  call: Pick<Capture, "method" | "path" | "request" | "headers" | "stream">,
+  gateway: string,
+): string {
+  const parts = [
+    `curl ${call.stream ? "-N " : ""}${call.method === "POST" ? "" : `-X ${call.method} `}${shell(gateway + call.path)}`,
+  ];
   parts.push(`-H "Authorization: Bearer $SARDEENZ_API_KEY"`);
   const type = call.headers["content-type"] ?? "application/json";
   const fields = type.startsWith("multipart/") ? tree(read(call.request)) : undefined;
   if (fields) for (const [name, value] of Object.entries(fields)) parts.push(`-F ${shell(`${name}=${String(value)}`)}`);
   else if (call.request) {
     const whole = read(call.request);
-    parts.push(`-H ${shell(`Content-Type: ${type}`)}`, `-d ${shell(whole === undefined ? call.request : JSON.stringify(whole))}`);
+    parts.push(
+      `-H ${shell(`Content-Type: ${type}`)}`,
+      `-d ${shell(whole === undefined ? call.request : JSON.stringify(whole))}`,
+    );
   }
   return parts.join(" \\\n  ");
 }
@@ -167,7 +187,8 @@ function shell(text: string): string {
   return /^[\w:/.@%+=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-const LEFT_OUT = /\[(?:redacted|e-mail|private key|… \d+ bytes left out …|[^\][]{1,60}, \d+ bytes|\d+ bytes that are not text)\]/;
+const LEFT_OUT =
+  /\[(?:redacted|e-mail|private key|… \d+ bytes left out …|[^\][]{1,60}, \d+ bytes|\d+ bytes that are not text)\]/;
 
 /** Whether something stands in for what was really sent. */
 export function isAltered(text: string): boolean {
@@ -184,7 +205,11 @@ export function asked(request: string): string {
 }
 
 function textOf(content: unknown): string {
-  return typeof content === "string" ? content : list(content).flatMap((part) => string(part["text"]) || []).join(" ");
+  return typeof content === "string"
+    ? content
+    : list(content)
+        .flatMap((part) => string(part["text"]) || [])
+        .join(" ");
 }
 
 /** Until when a deployment captures, in milliseconds since 1970; undefined when it does not now. */

@@ -7,7 +7,10 @@ import { hoursRow } from "./usage.fake";
 const at = (text: string) => Date.parse(`${text}Z`);
 const spring: Bounds = { since: at("2030-03-30T22:00"), until: at("2030-03-31T04:00"), step: HOUR };
 const many = (count: number) =>
-  groups(Array.from({ length: count }, (_, index) => hoursRow({ served_name: `m${index}`, calls: count - index })), "model");
+  groups(
+    Array.from({ length: count }, (_, index) => hoursRow({ served_name: `m${index}`, calls: count - index })),
+    "model",
+  );
 
 describe("series", () => {
   it("are the largest groups, then the rest as one", () => {
@@ -18,7 +21,9 @@ describe("series", () => {
   });
 
   it("leave out groups without any", () => {
-    expect(series(groups([hoursRow(), hoursRow({ served_name: "idle", calls: 0 })], "model"), "calls", hueOfName)).toHaveLength(1);
+    expect(
+      series(groups([hoursRow(), hoursRow({ served_name: "idle", calls: 0 })], "model"), "calls", hueOfName),
+    ).toHaveLength(1);
     expect(series(many(3), "gpu", hueOfName)).toEqual([]);
   });
 
@@ -43,13 +48,29 @@ describe("bars", () => {
     const found = bars(rows, spring, "model", series(groups(rows, "model"), "calls", hueOfName), "calls");
     expect(found.map((bar) => bar.total)).toEqual([0, 0, 0, 5, 0, 0]);
     expect(found[3]?.values).toEqual([3, 2]);
-    expect(found.map((bar) => new Date(bar.at).toISOString().slice(11, 13))).toEqual(["22", "23", "00", "01", "02", "03"]);
+    expect(found.map((bar) => new Date(bar.at).toISOString().slice(11, 13))).toEqual([
+      "22",
+      "23",
+      "00",
+      "01",
+      "02",
+      "03",
+    ]);
   });
 
   it("put small groups with the others, and ignore rows outside", () => {
     const shown = series(many(12), "calls", hueOfName);
-    const rows = [hoursRow({ day: "2030-01-02", served_name: "m11" }), hoursRow({ day: "2030-01-09", served_name: "m0" })];
-    const [bar, ...more] = bars(rows, { since: at("2030-01-01T00:00"), until: at("2030-01-08T00:00"), step: 7 * DAY }, "model", shown, "calls");
+    const rows = [
+      hoursRow({ day: "2030-01-02", served_name: "m11" }),
+      hoursRow({ day: "2030-01-09", served_name: "m0" }),
+    ];
+    const [bar, ...more] = bars(
+      rows,
+      { since: at("2030-01-01T00:00"), until: at("2030-01-08T00:00"), step: 7 * DAY },
+      "model",
+      shown,
+      "calls",
+    );
     expect([bar?.total, bar?.values.at(-1), more]).toEqual([1, 1, []]);
   });
 
@@ -59,7 +80,10 @@ describe("bars", () => {
     const week = { since: at("2030-03-25T00:00"), until: at("2030-04-03T00:00"), step: 7 * DAY };
     expect(barName(week.since, week)).toBe("25 Mar – 31 Mar");
     expect(barName(at("2030-04-01T00:00"), week)).toBe("1 Apr – 2 Apr");
-    expect([barLabel(at("2030-03-31T00:00"), spring), barLabel(at("2030-03-31T05:00"), spring)]).toEqual(["31 Mar", "05:00"]);
+    expect([barLabel(at("2030-03-31T00:00"), spring), barLabel(at("2030-03-31T05:00"), spring)]).toEqual([
+      "31 Mar",
+      "05:00",
+    ]);
   });
 
   it("get as many labels as fit", () => {

@@ -26,12 +26,24 @@ export interface Series {
 }
 
 /** The largest groups, then one for all others. `hueOf` an id says its colour where it has one already. */
-export function series(groups: readonly GroupSums[], measure: Measure, hueOf: (id: string) => number, most = SHOWN): Series[] {
+export function series(
+  groups: readonly GroupSums[],
+  measure: Measure,
+  hueOf: (id: string) => number,
+  most = SHOWN,
+): Series[] {
   const { of } = MEASURES[measure];
-  const used = groups.filter((group) => of(group) > 0).toSorted((a, b) => of(b) - of(a) || a.name.localeCompare(b.name));
+  const used = groups
+    .filter((group) => of(group) > 0)
+    .toSorted((a, b) => of(b) - of(a) || a.name.localeCompare(b.name));
   const [shown, rest] = used.length > most ? [used.slice(0, most - 1), used.slice(most - 1)] : [used, []];
   const hues = apart(shown.map((group) => group.id).filter(Boolean), hueOf);
-  const made: Series[] = shown.map((group) => ({ id: group.id, name: group.name, hue: hues.get(group.id), total: of(group) }));
+  const made: Series[] = shown.map((group) => ({
+    id: group.id,
+    name: group.name,
+    hue: hues.get(group.id),
+    total: of(group),
+  }));
   if (!rest.length) return made;
   const total = rest.reduce((sum, group) => sum + of(group), 0);
   return [...made, { id: OTHER, name: `${rest.length} others`, hue: undefined, total }];
@@ -45,7 +57,10 @@ function apart(ids: readonly string[], hueOf: (id: string) => number): Map<strin
   for (const id of ids.toSorted((a, b) => a.localeCompare(b, "en", { numeric: true }))) {
     const start = hueOf(id);
     const steps = Array.from({ length: 18 }, (_, step) => (start + step * NEAR_DEGREES) % 360);
-    found.set(id, steps.find((one) => [...found.values()].every((other) => distance(one, other) >= NEAR_DEGREES)) ?? start);
+    found.set(
+      id,
+      steps.find((one) => [...found.values()].every((other) => distance(one, other) >= NEAR_DEGREES)) ?? start,
+    );
   }
   return found;
 }
@@ -67,7 +82,13 @@ export interface Bar {
 }
 
 /** One bar for each step of the span, whether or not there are rows for it. */
-export function bars(rows: readonly HoursRow[], within: Bounds, by: Group, shown: readonly Series[], measure: Measure): Bar[] {
+export function bars(
+  rows: readonly HoursRow[],
+  within: Bounds,
+  by: Group,
+  shown: readonly Series[],
+  measure: Measure,
+): Bar[] {
   const { of } = MEASURES[measure];
   const places = new Map(shown.map((one, index) => [one.id, index]));
   const others = shown.findIndex((one) => one.id === OTHER);

@@ -19,7 +19,11 @@ describe("a span", () => {
     ["30d", "2030-03-02T00:00:00.000Z", "2030-04-01T00:00:00.000Z", 30],
   ] as const)("of %s is whole UTC hours or days up to the present one", (span, since, until, steps) => {
     const found = within({ span });
-    expect([iso(found.since), iso(found.until), (found.until - found.since) / found.step]).toEqual([since, until, steps]);
+    expect([iso(found.since), iso(found.until), (found.until - found.since) / found.step]).toEqual([
+      since,
+      until,
+      steps,
+    ]);
   });
 
   it.each([
@@ -58,7 +62,12 @@ describe("a query", () => {
   });
 
   it("pages through single calls", () => {
-    expect(read(usage.callsQuery(asked, inside, "queue_full", 50, 25))).toEqual({ ...both, outcome: "queue_full", offset: "50", limit: "25" });
+    expect(read(usage.callsQuery(asked, inside, "queue_full", 50, 25))).toEqual({
+      ...both,
+      outcome: "queue_full",
+      offset: "50",
+      limit: "25",
+    });
     expect(read(usage.callsQuery(view(), within({}), "", 0, 25))).not.toHaveProperty("outcome");
   });
 });
@@ -80,15 +89,30 @@ describe("a view", () => {
 
 describe("groups", () => {
   it("have names, also for what is nobody's", () => {
-    const rows = [hoursRow({ key: 1, key_name: "app" }), hoursRow({ key: 2, key_name: "app" }), hoursRow({ key: null, key_name: null })];
-    expect(usage.groups(rows, "key").map(({ id, name }) => [id, name])).toEqual([["1", "app #1"], ["2", "app #2"], ["", "deleted keys"]]);
-    expect(usage.groups([hoursRow({ team: null, team_name: null })], "team")[0]).toMatchObject({ id: "", name: "no team" });
+    const rows = [
+      hoursRow({ key: 1, key_name: "app" }),
+      hoursRow({ key: 2, key_name: "app" }),
+      hoursRow({ key: null, key_name: null }),
+    ];
+    expect(usage.groups(rows, "key").map(({ id, name }) => [id, name])).toEqual([
+      ["1", "app #1"],
+      ["2", "app #2"],
+      ["", "deleted keys"],
+    ]);
+    expect(usage.groups([hoursRow({ team: null, team_name: null })], "team")[0]).toMatchObject({
+      id: "",
+      name: "no team",
+    });
     expect(usage.groups([hoursRow()], "model")[0]).toMatchObject({ id: "chat", name: "chat" });
   });
 
   it("are sorted, unknown last", () => {
     const rows = usage.groups(
-      [hoursRow({ served_name: "b10", calls: 4, queue_seconds: 4 }), hoursRow({ served_name: "b9", calls: 2 }), hoursRow({ served_name: "a", calls: 0 })],
+      [
+        hoursRow({ served_name: "b10", calls: 4, queue_seconds: 4 }),
+        hoursRow({ served_name: "b9", calls: 2 }),
+        hoursRow({ served_name: "a", calls: 0 }),
+      ],
       "model",
     );
     const names = (...how: [usage.Column | "name", boolean]) => usage.sorted(rows, ...how).map((row) => row.name);
@@ -108,6 +132,9 @@ describe("groups", () => {
   it("without calls have no means", () => {
     const { failed, cached, queue } = usage.COLUMNS;
     expect([failed, cached, queue].map(({ of }) => of(hoursRow({ calls: 0 })))).toEqual([null, null, null]);
-    expect([failed.of(hoursRow({ calls: 4, failed: 1 })), cached.of(hoursRow({ prompt_tokens: 8, cached_tokens: 2 }))]).toEqual([0.25, 0.25]);
+    expect([
+      failed.of(hoursRow({ calls: 4, failed: 1 })),
+      cached.of(hoursRow({ prompt_tokens: 8, cached_tokens: 2 })),
+    ]).toEqual([0.25, 0.25]);
   });
 });
