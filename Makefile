@@ -38,15 +38,17 @@ test-vllm: $(STAMP)  ## install vLLM for CPUs beside us and test against it
 test-clients: $(STAMP) $(CLIENTS)/.installed  ## test with the clients people use; with vLLM too after test-vllm
 	SARDEENZ_TEST_VLLM="$(VLLM)" $(CLIENTS)/bin/python -m pytest -c tests/clients/pytest.ini tests/clients $(CLIENTS_ARGS)
 
-lint: $(STAMP)  ## check style, types and who imports whom
+lint: $(STAMP) frontend/src/api/schema.d.ts  ## check style, types and who imports whom
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(NPM) run --silent lint
 
-format: $(STAMP)  ## format the code
+format: $(STAMP) frontend/node_modules/.package-lock.json  ## format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+	$(NPM) run --silent format
 
 bench: $(STAMP)  ## measure what we add: wake latency, throughput
 	$(BIN)/pytest -p no:cacheprovider -s $(wildcard tests/bench/bench_*.py)
