@@ -122,14 +122,14 @@ def test_a_window_pattern_is_the_same_however_it_is_written(pattern: object) -> 
     assert estimate.kv_bytes_per_token(told) == 16 * 4096
     found = estimate.estimate(told | {"weights_bytes": GIB})
     assert found is not None
-    assert found.kv_floor_bytes == GIB
+    assert found.kv_floor_bytes == 16 * 4096 * (4096 + 3 * (4096 + 16))
 
 
 def test_a_pattern_within_the_window_itself_is_read() -> None:
     told = LLAMA | {"sliding_window": [1024, 1024, 1024, None], "weights_bytes": GIB}
     found = estimate.estimate(told)
     assert found is not None
-    assert found.kv_floor_bytes == 8 * 4096 * 4096 + 24 * 1024 * 4096
+    assert found.kv_floor_bytes == 8 * 4096 * (4096 + 3 * (-(-(1023 + 2048) // 16) + 1) * 16)
 
 
 def test_the_floor_of_a_pruned_model_leaves_its_holes_out() -> None:

@@ -170,13 +170,18 @@ def test_weights_are_divided_among_gpus_and_rounded_up() -> None:
 def test_the_floor_holds_one_short_request_with_its_windows() -> None:
     found = estimate.estimate(GEMMA_27B | {"weights_bytes": 54 * GB}, max_model_len=8192)
     assert found is not None
-    assert found.kv_floor_bytes == 4096 * 81920 + 52 * 1024 * 8192
+    # Ten full layers, and 52 with a window in six groups of ten: with 2,048 tokens under way, and a block more.
+    windows = 6 * (-(-(1024 - 1 + 2048) // 16) + 1) * 16
+    assert found.kv_floor_bytes == 10 * 8192 * (4096 + windows)
 
 
-def test_a_model_that_is_all_window_keeps_the_window() -> None:
-    found = estimate.estimate(MISTRAL_01, max_model_len=32768)
+def test_a_model_that_is_all_window_keeps_the_window_and_what_is_under_way() -> None:
+    found = estimate.estimate(MISTRAL_01 | {"sliding_window": 1024}, max_model_len=32768)
     assert found is not None
-    assert found.kv_floor_bytes == 4096 * 131072
+    assert found.kv_floor_bytes == (-(-(1023 + 2048) // 16) + 1) * 16 * 131072
+    whole = estimate.estimate(MISTRAL_01, max_model_len=32768)
+    assert whole is not None
+    assert whole.kv_floor_bytes == (4096 + 16) * 131072
 
 
 def test_on_a_real_gpu_overhead_grows_with_the_models_width() -> None:
