@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import Q
 
 from gpus.models import GPU
-from models_app.spec import LaunchSpecification
+from models_app.spec import LaunchSpecification, Profile
 from models_app.states import SETTLED, TRANSIENT, Goal, State
 from sardeenz import sizes
 
@@ -137,7 +137,9 @@ class Replica(models.Model):
     restart_at = models.DateTimeField(null=True, blank=True)
     canary = models.JSONField(null=True, blank=True, help_text="the answer at first ready, compared after each wake")
     canary_use = models.JSONField(default=dict, blank=True, help_text="tokens of its canaries in one generation")
-    profile = models.JSONField(default=dict, blank=True, help_text="bytes and seconds measured at load, sleep and wake")
+    profile: "models.JSONField[Profile, Profile]" = models.JSONField(
+        default=dict, blank=True, help_text="bytes and seconds measured at load, sleep and wake"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     state_at = models.DateTimeField(help_text="when the state was entered")
     ready_at = models.DateTimeField(null=True, blank=True, help_text="when it last became ready")

@@ -312,7 +312,7 @@ def replica_row(replica: Replica) -> ReplicaRow:
         "overhead_bytes": _measured("overhead_bytes", profile, spec),
         "kv_floor_bytes": spec.get("kv_floor_bytes"),
         "kv_cap_bytes": spec.get("kv_cap_bytes"),
-        "profile": profile,
+        "profile": {**profile},
         "sleep_enabled": bool(spec.get("sleep_enabled")),
         "reservations": [_reservation_row(held) for held in _by_gpu(replica.reservations.all())],
         "verbs": verbs(replica),

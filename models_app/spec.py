@@ -28,3 +28,38 @@ class LaunchSpecification(TypedDict, total=False):
     weights_bytes: int
     overhead_bytes: int
     gpu_uuids: list[str]
+
+
+class LoadFacts(TypedDict, total=False):
+    """What the log lines of a load told."""
+
+    weights_bytes: int
+    weights_seconds: float
+    graphs_bytes: int
+    activation_bytes: int
+    kv_bytes: int
+    kv_tokens: int
+    max_concurrency: float
+    init_seconds: float
+    kvcached_engaged: bool
+
+
+class HeldMemory(TypedDict):
+    """What one that may not wake or load yet waits for; `short` by GPU uuid, `excess` by the id of who holds it."""
+
+    needed_bytes: int
+    short: dict[str, int]
+    excess: dict[str, int]
+
+
+class Profile(LoadFacts, total=False):
+    """What was measured of one replica; `waits_for` and `short_starts` end once it is ready."""
+
+    overhead_bytes: int
+    held_bytes: dict[str, int]
+    kv_limit_bytes: int
+    load_seconds: float
+    sleep_seconds: float
+    wake_seconds: float
+    waits_for: HeldMemory
+    short_starts: int

@@ -7,7 +7,9 @@ returns. The patterns hold for vLLM 0.26 to 0.30 and kvcached 0.1.6.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
+
+from models_app.spec import LoadFacts
 
 GIB: Final = 2**30
 
@@ -56,7 +58,7 @@ class LoadProgress:
 
     phase: str = ""
     ratio: float = 0.0
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: LoadFacts = field(default_factory=LoadFacts)
 
 
 def progress(lines: Iterable[str]) -> LoadProgress:
@@ -69,7 +71,7 @@ def progress(lines: Iterable[str]) -> LoadProgress:
                 phase, ratio = words, share
         ratio = max(ratio, _bar(line, ratio))
         facts |= _facts(line)
-    return LoadProgress(phase, ratio, facts)
+    return LoadProgress(phase, ratio, cast(LoadFacts, facts))
 
 
 def _bar(line: str, ratio: float) -> float:

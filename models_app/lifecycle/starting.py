@@ -26,10 +26,10 @@ from models_app.lifecycle.observe import Sight
 from models_app.lifecycle.transition import WORKER, note, transition
 from models_app.memory import placement
 from models_app.models import Deployment, MemoryProfile, Replica
+from models_app.spec import Profile
 from models_app.states import State
 
 PROGRESS_SECONDS = 0.5
-_PASSING = ("waits_for", "short_starts")  # of a replica's profile: they end once it is ready
 
 
 def again(sight: Sight, step: Step) -> bool:
@@ -158,7 +158,9 @@ def loaded(sight: Sight, step: Step) -> bool:
 
 def came_up(sight: Sight) -> dict[str, Any]:
     """What ends with a load and with a wake."""
-    profile = {name: value for name, value in sight.replica.profile.items() if name not in _PASSING}
+    profile: Profile = {**sight.replica.profile}
+    profile.pop("waits_for", None)
+    profile.pop("short_starts", None)
     changes: dict[str, Any] = {"ready_at": sight.around.now, "expected_at": None, "profile": profile}
     return changes | {"progress_ratio": None, "phase": "", "message": ""}
 
@@ -168,7 +170,7 @@ def taught(sight: Sight) -> dict[str, Any]:
     replica, changes = sight.replica, came_up(sight)
     facts = logs.progress(logs.tail(launch.log_path(replica))).facts
     load_seconds = (sight.around.now - replica.state_at).total_seconds()
-    profile = changes["profile"] | dict(facts) | {"held_bytes": sight.own_bytes, "load_seconds": load_seconds}
+    profile: Profile = changes["profile"] | facts | {"held_bytes": sight.own_bytes, "load_seconds": load_seconds}
     segment = kvcached.read(settings.SEGMENT_DIR, replica.ipc_name)
     if segment is not None:
         profile["kv_limit_bytes"] = segment.limit_bytes
@@ -179,10 +181,10 @@ def taught(sight: Sight) -> dict[str, Any]:
     return changes | {"profile": profile, "canary": canary}
 
 
-def _learn(replica: Replica, profile: dict[str, Any], segment: Segment | None) -> None:
+def _learn(replica: Replica, profile: Profile, segment: Segment | None) -> None:
     """Count the measured bytes, now and the next time the same thing is placed; simulated bytes teach nothing."""
     weights, held = profile.get("weights_bytes"), profile.get("held_bytes")
-    if replica.gpu.simulated or not isinstance(weights, int) or not isinstance(held, dict) or not held:
+    if replica.gpu.simulated or weights is None or not held:
         return
     deployment = Deployment.objects.select_related("model", "runtime").get(pk=replica.deployment_id)
     floor = replica.spec["kv_floor_bytes"]

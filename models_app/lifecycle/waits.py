@@ -1,6 +1,7 @@
 """One that may not wake or load yet: what becomes of it meanwhile, and what it says."""
 
 import time
+from typing import Any
 
 from django.utils import timezone
 
@@ -10,6 +11,7 @@ from models_app.lifecycle.observe import Sight
 from models_app.lifecycle.transition import WORKER, note, set_goal
 from models_app.memory import placement
 from models_app.models import Replica
+from models_app.spec import HeldMemory
 from models_app.states import Goal, State
 
 TELL_SECONDS = 1.0
@@ -34,7 +36,8 @@ def for_memory(sight: Sight, held: MemoryHeld) -> None:
     if replica.reason == held.code and now - told_at.get(sight.marker, -TELL_SECONDS) < TELL_SECONDS:
         return
     told_at[sight.marker] = now
-    told = {"message": held.message, "profile": replica.profile | {"waits_for": held.fields}}
+    waits_for: HeldMemory = held.fields  # type: ignore[assignment]
+    told: dict[str, Any] = {"message": held.message, "profile": replica.profile | {"waits_for": waits_for}}
     if replica.reason != held.code:
         set_goal(replica, Goal(replica.goal), reason=held.code, actor=WORKER, fields=held.fields, **told)
     elif replica.message != held.message:

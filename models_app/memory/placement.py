@@ -79,7 +79,8 @@ def need(deployment: Deployment) -> Need:
 
 def need_again(replica: Replica, deployment: Deployment) -> Need:
     """What a copy of the replica needs: as at its launch, or as it was measured since."""
-    measured = {name: replica.profile[name] for name in _MEASURED if replica.profile.get(name)}
+    profile: dict[str, Any] = {**replica.profile}
+    measured = {name: profile[name] for name in _MEASURED if profile.get(name)}
     known: dict[str, Any] = {**replica.spec, **measured}
     weights, overhead, floor = (known.get(name) for name in ("weights_bytes", "overhead_bytes", "kv_floor_bytes"))
     return Need(weights, overhead, floor) if weights and overhead and floor else need(deployment)

@@ -219,9 +219,9 @@ class _Scene:
 
     def short_of_memory(self, row: Replica) -> Snapshot:
         """The same where the rows have room: of the bytes that lack, and those who hold more than their promise."""
-        waits_for = row.profile.get("waits_for", {})
-        wanted = replace(self._sleeper(row), needs=waits_for.get("short", {}))
-        excess = {int(pk): size for pk, size in waits_for.get("excess", {}).items()}
+        held = row.profile.get("waits_for")
+        wanted = replace(self._sleeper(row), needs=held["short"] if held else {})
+        excess = {int(pk): size for pk, size in held["excess"].items()} if held else {}
         holders = [resident for resident in self._residents(row, wanted) if resident.id in excess]
         frees = [{uuid: size + excess[one.id] for uuid, size in one.frees.items()} for one in holders]
         return Snapshot(
@@ -235,7 +235,7 @@ class _Scene:
     def _sleeper(self, row: Replica) -> Sleeper:
         unheard = Demand(1, self.now, 0)  # its gateway's first call may come before its first report
         demand = self.traffic.demands.get(row.deployment_id, unheard)
-        seconds = row.profile.get("load_seconds" if _is_cold(row) else "wake_seconds")
+        seconds = row.profile.get("load_seconds") if _is_cold(row) else row.profile.get("wake_seconds")
         return Sleeper(row.pk, row.deployment.name, _difference(row), demand, seconds, _is_cold(row))
 
     def _residents(self, wanted: Replica, sleeper: Sleeper) -> Iterable[Resident]:

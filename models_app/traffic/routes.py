@@ -125,16 +125,21 @@ def _state(replicas: list[Replica], *, wanted: bool = False) -> RouteState:
 
 def _eta(state: RouteState, replicas: list[Replica]) -> float | None:
     """Seconds a waiter may expect, from this deployment's own last wake or load; None when it never did one."""
+    if state not in ("sleeping", "starting"):
+        return None
     now = timezone.now()
     due = [row.expected_at for row in replicas if row.expected_at and row.expected_at > now]
-    if due and state in ("sleeping", "starting"):  # others make room for it first
+    if due:  # others make room for it first
         return (min(due) - now).total_seconds()
-    name = {"sleeping": "wake_seconds", "starting": "load_seconds"}.get(state)
-    if any(row.state in (State.WAKING, State.SLEEPING) for row in replicas):
-        name = name and "wake_seconds"
-    known = [_left(row, float(seconds), now) for row in replicas if name and (seconds := row.profile.get(name))]
+    wakes = state == "sleeping" or any(row.state in (State.WAKING, State.SLEEPING) for row in replicas)
+    took = [(row, _took(row, wakes=wakes)) for row in replicas]
+    known = [_left(row, seconds, now) for row, seconds in took if seconds]
     left = max(known, default=0.0)
     return left if left > 0 else None  # what takes longer than ever before is not expected at any time
+
+
+def _took(row: Replica, *, wakes: bool) -> float | None:
+    return row.profile.get("wake_seconds") if wakes else row.profile.get("load_seconds")
 
 
 def _left(row: Replica, seconds: float, now: datetime) -> float:
