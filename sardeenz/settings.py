@@ -32,6 +32,7 @@ INSTALLED_APPS = [
     "gpus",
     "models_app",
     "gateway",
+    "sardeenz.run",
 ]
 MIDDLEWARE = [
     "sardeenz.middleware.request_id",

@@ -3,10 +3,10 @@
 import pytest
 from django.contrib.auth.models import User
 
-from gateway import first_run
 from gateway.access import keys
 from gpus.models import GPU
 from models_app.models import EngineRuntime
+from sardeenz.run import first_run
 
 pytestmark = pytest.mark.django_db
 

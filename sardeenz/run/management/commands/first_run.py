@@ -5,7 +5,7 @@ import json
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 
-from gateway import first_run
+from sardeenz.run import first_run
 
 
 class Command(BaseCommand):
