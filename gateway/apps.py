@@ -10,6 +10,7 @@ from django.db.models.signals import post_delete
 from redis import RedisError
 
 from gateway.capture import ring
+from models_app.traffic import names
 
 logger = logging.getLogger(__name__)
 
@@ -19,8 +20,13 @@ class GatewayConfig(AppConfig):
     verbose_name = "Gateway"
 
     def ready(self) -> None:
-        """What belongs to a deployment outside the database goes with its row."""
+        """What belongs to a deployment outside the database goes with its row, and an alias is no deployment's name."""
+        names.given_elsewhere.append(self._leads_somewhere)
         post_delete.connect(_deployment_gone, sender="models_app.Deployment")
+
+    def _leads_somewhere(self, name: str) -> bool:
+        """Whether it is the name of an alias that still has a member."""
+        return bool(self.get_model("AliasTarget")._default_manager.filter(alias__name=name).exists())
 
 
 def _deployment_gone(instance: Any, **_: Any) -> None:

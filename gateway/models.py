@@ -213,7 +213,7 @@ class AliasTarget(models.Model):
     """A deployment behind an alias: chosen by weight; the others, in their order, are the fallback."""
 
     alias = models.ForeignKey(Alias, on_delete=models.CASCADE, related_name="targets")
-    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="aliases")
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="+")
     weight = models.PositiveIntegerField(
         default=1, help_text="share of the requests; 0: only when others cannot answer"
     )

@@ -21,6 +21,7 @@ from models_app.models import Deployment, EngineRuntime, Model
 from models_app.rows import HIDDEN, DeploymentRow, ReplicaRow, TransitionRow, shown
 from models_app.snapshot import Snapshot
 from models_app.states import State
+from models_app.traffic import names
 from sardeenz.errors import InvalidSpec
 
 OWN_VARIABLES = frozenset(
@@ -318,15 +319,10 @@ def _check_served_name(instance: Deployment | None, attrs: dict[str, Any]) -> No
             raise serializers.ValidationError({"served_name": error.messages}) from error
         if others.filter(served_name=served).exists() or others.filter(name=served).exists():
             raise serializers.ValidationError({"served_name": f"another deployment answers to {served!r}"})
-        if _is_alias(served):
+        if names.is_taken(served):
             raise serializers.ValidationError({"served_name": f"{served!r} is an alias; choose another or delete that"})
-    if instance is None and (others.filter(served_name=name).exists() or _is_alias(name)):
+    if instance is None and (others.filter(served_name=name).exists() or names.is_taken(name)):
         raise serializers.ValidationError({"name": f"another deployment or an alias answers to {name!r}"})
-
-
-def _is_alias(name: str) -> bool:
-    """Aliases are the gateway's; from here they are seen as other names of deployments."""
-    return Deployment.objects.filter(aliases__alias__name=name).exists()
 
 
 def _check_engine(instance: Deployment | None, attrs: dict[str, Any]) -> None:
