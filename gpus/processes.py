@@ -309,6 +309,14 @@ def _read_marks(stat: _Stat) -> _Marks:
     return found
 
 
+def name(pid: int) -> str:
+    """What the host calls a process, 15 characters at most; empty where it is not one of ours to see."""
+    try:
+        return (PROC / str(pid) / "comm").read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
 def variable(pid: int, name: str) -> str | None:
     """A variable that a process was started with; None where there is none, or no process that we may read."""
     try:

@@ -308,8 +308,8 @@ def replica_row(replica: Replica) -> ReplicaRow:
         "created_at": replica.created_at.isoformat(),
         "state_at": replica.state_at.isoformat(),
         "ready_at": _instant(replica.ready_at),
-        "weights_bytes": _measured("weights_bytes", profile, spec),
-        "overhead_bytes": _measured("overhead_bytes", profile, spec),
+        "weights_bytes": measured("weights_bytes", profile, spec),
+        "overhead_bytes": measured("overhead_bytes", profile, spec),
         "kv_floor_bytes": spec.get("kv_floor_bytes"),
         "kv_cap_bytes": spec.get("kv_cap_bytes"),
         "profile": {**profile},
@@ -322,7 +322,7 @@ def replica_row(replica: Replica) -> ReplicaRow:
     }
 
 
-def _measured(name: str, profile: Mapping[str, Any], spec: Mapping[str, Any]) -> int | None:
+def measured(name: str, profile: Mapping[str, Any], spec: Mapping[str, Any]) -> int | None:
     """What was seen, which may be nothing at all, else what was expected."""
     seen: int | None = profile.get(name)
     expected: int | None = spec.get(name)

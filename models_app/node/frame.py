@@ -1,15 +1,19 @@
 """A node's frame with its engines: the devices of `gpus.telemetry`, and what each engine says of itself."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import cast
 
 from gpus import devices, processes, telemetry
 from gpus.installation import installation_id
 from gpus.processes import EngineProcess
 from gpus.readings import DeviceReading
-from gpus.telemetry import Frame
+from gpus.telemetry import Frame, GPUFrame, SegmentFrame
 from models_app.engines import metrics
 from models_app.engines.metrics import EngineMetrics
+from models_app.memory import ledger
+from models_app.memory.ledger import Ledger
+from models_app.node.owners import Owners
 
 
 class EngineFrame(EngineMetrics):
@@ -27,17 +31,40 @@ class NodeFrame(Frame):
     """One node at one instant, engines included."""
 
     engines: list[EngineFrame]
+    ledgers: dict[str, Ledger]
+    """By GPU UUID; a GPU whose processes the driver does not tell has none."""
 
 
-def collect(readings: Iterable[DeviceReading] | None = None) -> NodeFrame:
+def collect(readings: Iterable[DeviceReading] | None = None, owners: Owners | None = None) -> NodeFrame:
     """Look at everything on this node now. Raises NvmlUnavailable."""
+    owners = owners or Owners()
     found = list(devices.read_all() if readings is None else readings)
     engines = processes.find_all(installation_id())
     answers = metrics.scrape({marker: engine.url for marker, engine in engines.items() if engine.url})
+    seen = telemetry.collect(found, engines)
+    told = {reading.uuid for reading in found if reading.processes is not None}
     return NodeFrame(
-        **telemetry.collect(found, engines),
+        **seen,
         engines=[_engine(engine, found, answers.get(marker)) for marker, engine in sorted(engines.items())],
+        ledgers={
+            gpu["uuid"]: _ledger(gpu, seen["segments"], owners, answers) for gpu in seen["gpus"] if gpu["uuid"] in told
+        },
     )
+
+
+def _ledger(
+    gpu: GPUFrame, segments: Iterable[SegmentFrame], owners: Owners, answers: Mapping[str, EngineMetrics]
+) -> Ledger:
+    """Whether it sleeps an engine knows best; its row says so where it does not answer."""
+    here = {process["marker"] for process in gpu["processes"] if process["marker"] is not None}
+    known = {}
+    for marker in here & owners.by_marker.keys():
+        asleep = answers[marker]["sleeping"] if marker in answers else None
+        owner = owners.by_marker[marker]
+        known[marker] = owner if asleep is None else replace(owner, asleep=asleep)
+    orphans = owners.orphans(here)
+    nobodys = (process["pid"] for process in gpu["processes"] if process["marker"] in {None, *orphans})
+    return ledger.ledger(gpu, segments, known, {pid: processes.name(pid) for pid in nobodys}, orphans)
 
 
 def latest() -> list[NodeFrame]:
