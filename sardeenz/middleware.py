@@ -1,12 +1,11 @@
 """A request id comes in or is made, and goes out again."""
 
-import re
 import uuid
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-_ACCEPTED = re.compile(r"^[A-Za-z0-9._-]{1,128}$")
+from sardeenz import request_ids
 
 
 def request_id(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -14,7 +13,7 @@ def request_id(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[
 
     def middleware(request: HttpRequest) -> HttpResponse:
         given = request.headers.get("X-Request-Id", "")
-        request.request_id = given if _ACCEPTED.match(given) else uuid.uuid4().hex  # type: ignore[attr-defined]
+        request.request_id = given if request_ids.ACCEPTED(given.encode()) else uuid.uuid4().hex  # type: ignore[attr-defined]
         response = get_response(request)
         response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
         return response

@@ -14,9 +14,8 @@ from typing import Any, Protocol, cast
 import httptools
 
 from gateway.errors import BadRequest, BodyTooLarge, HeadTooLarge, InternalError, RequestTimeout, WaitLimit
-from gateway.wire import envelopes
 from gateway.wire.http import Reply, Request
-from sardeenz import sizes
+from sardeenz import request_ids, sizes
 from sardeenz.errors import SardeenzError
 
 KEEP_SECONDS = 75.0
@@ -291,7 +290,7 @@ class Client(asyncio.Protocol):
         given = request.headers.get(b"x-request-id")
         reply = Reply(
             self,
-            given if given is not None and envelopes.REQUEST_ID(given) else self._service.new_request_id(),
+            given if given is not None and request_ids.ACCEPTED(given) else self._service.new_request_id(),
             silent=request.method == b"HEAD",
         )
         self._reply = reply

@@ -1,7 +1,6 @@
 """How an error looks to an OpenAI client and to an Anthropic client: as a body, and inside a stream."""
 
 import json
-import re
 from typing import Any, Literal
 
 from gateway.errors import ModelFailed
@@ -10,9 +9,6 @@ from sardeenz.errors import LimitExceeded, Refused, SardeenzError, Unavailable
 
 Dialect = Literal["openai", "anthropic"]
 Headers = list[tuple[bytes, bytes]]
-
-REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
-"""Whether a caller's `x-request-id` may be repeated in answers and logs."""
 
 _OPENAI_TYPES = {
     401: "authentication_error",
