@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from gateway.admission.clock import CallClock
 from gateway.errors import ModelFailed, WaitLimit, WakeTimeout
 from gateway.limits.limiter import KnownTeam
-from gateway.outage import FAULTS, Outage
+from gateway.outage import Outage
 from gateway.routing.destination import Destination
 from gateway.routing.table import Route, Router
 from gateway.tracing import Trace
@@ -204,20 +204,21 @@ class Holds:
         """Ask for a ready replica, and again while anybody waits: what is wanted is a level, not an edge."""
         try:
             while hold.waiters and not hold.done.done():
-                try:
-                    await self._request_ready(deployment_id)
-                    self.waking.ended()
-                except Conflict:
-                    pass  # somebody moved the replica first; the next time we ask, we ask about what it became
-                except SardeenzError as error:
-                    hold.settle(error)
-                except FAULTS as error:
-                    self.waking.began(error)
+                with self.waking.watch():
+                    await self._ask(deployment_id, hold)
                 await asyncio.wait((hold.done,), timeout=ASK_SECONDS)
         finally:
             if self._holds.get(deployment_id) is hold:
                 del self._holds[deployment_id]
             hold.settle(None)
+
+    async def _ask(self, deployment_id: int, hold: Hold) -> None:
+        try:
+            await self._request_ready(deployment_id)
+        except Conflict:
+            pass  # somebody moved the replica first; the next time we ask, we ask about what it became
+        except SardeenzError as error:
+            hold.settle(error)
 
     def look(self) -> None:
         """The table or a replica has changed: those who can go on, or need not wait any longer, are let go."""

@@ -11,7 +11,7 @@ from django.db import DataError, IntegrityError
 
 from gateway.metering import tally
 from gateway.metering.tally import Tally
-from gateway.outage import FAULTS, Outage
+from gateway.outage import Outage
 from gateway.wire.usage import NOTHING, Usage
 
 KEPT_RECORDS = 50_000
@@ -142,18 +142,14 @@ class Meter:
 
     async def _tried(self, batch: Sequence[Record]) -> bool:
         """Whether this batch is done with: written, or refused for good."""
-        try:
-            await self._write_usage(batch)
-        except (DataError, IntegrityError) as error:  # these would fail for ever, and hold up all that follow
-            logger.warning("usage records refused: count=%d error=%r", len(batch), error)
-            for record in batch:
-                self._drop(record)
-        except FAULTS as error:
-            self.outage.began(error)
-            return False
-        else:
-            self.outage.ended()
-        return True
+        with self.outage.watch() as attempt:
+            try:
+                await self._write_usage(batch)
+            except (DataError, IntegrityError) as error:  # these would fail for ever, and hold up all that follow
+                logger.warning("usage records refused: count=%d error=%r", len(batch), error)
+                for record in batch:
+                    self._drop(record)
+        return not attempt.failed
 
     def _drop(self, record: Record) -> None:
         """Its row is lost; that there was one is remembered for the account of its engine."""

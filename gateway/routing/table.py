@@ -16,7 +16,7 @@ from typing import Any
 
 from gateway.access.rows import AliasRow
 from gateway.errors import ModelNotAllowed, ModelNotFound, RoutesUnavailable
-from gateway.outage import FAULTS, Outage
+from gateway.outage import Outage
 from gateway.routing.replicas import RoutedReplica
 from models_app.traffic.routes import Route as RouteRow
 
@@ -296,12 +296,10 @@ class Router:
     async def listen(self) -> None:
         """Subscribe, then look, then look again at each announcement; start over when Redis went away."""
         while True:
-            try:
+            with self.listening.watch():
                 async for _ in self._announcements():
                     self.listening.ended()
                     self._stale.set()
-            except FAULTS as error:
-                self.listening.began(error)
             await asyncio.sleep(1)
 
     def tick(self) -> None:
