@@ -15,7 +15,7 @@ from gateway.limits.limiter import Limiter
 from gateway.metering.meter import Meter
 from gateway.relay import Relay
 from gateway.routing.replicas import RoutedReplica
-from gateway.routing.table import Plan, Route, Router
+from gateway.routing.table import Route, Router, Split
 from gateway.stored import StoredResponses
 from gateway.wire.envelopes import Headers
 from gateway.wire.http import EVENT_STREAM
@@ -82,13 +82,13 @@ class Proxy:
         if call.trace is not None:
             call.trace.begin(call)
         try:
-            plan = self._router.table.plans.get(name) or await self._router.newest_plan(name)
+            split = self._router.table.splits.get(name) or await self._router.newest_split(name)
             if call.key.allowed_models:
-                await self._check_allowed(call, plan)
+                await self._check_allowed(call, split)
             key = call.key
-            routes = plan.order(request.session, destination.marker)
+            routes = split.order(request.session, destination.marker)
             destination.route = routes[0]
-            if plan.captures:
+            if split.captures:
                 self._recorder.begin(call, routes)
             self.on_begin()
             charge = self._limiter.admit(key, request.estimated_tokens)
@@ -118,20 +118,20 @@ class Proxy:
             if call.trace is not None:
                 call.trace.end(call)
 
-    async def _check_allowed(self, call: Call, plan: Plan) -> None:
+    async def _check_allowed(self, call: Call, split: Split) -> None:
         """Raise ModelNotAllowed; before that the key is read once more, as its rights may have been changed."""
         name = call.request.fields.model
-        if call.key.may_ask_for(name) or (call.destination.pinned and self._by_an_alias(call.key, plan)):
+        if call.key.may_ask_for(name) or (call.destination.pinned and self._by_an_alias(call.key, split)):
             return
         call.key = await self._newest_key(call.key)
         if not call.key.may_ask_for(name):
             raise ModelNotAllowed(f"this API key may not use the model `{name[:200]}`", param="model")
 
-    def _by_an_alias(self, key: KnownKey, plan: Plan) -> bool:
+    def _by_an_alias(self, key: KnownKey, split: Split) -> bool:
         """Whether this key may have made a response with this deployment by another of its names."""
-        (route,) = plan.routes
-        plans = self._router.table.plans.values()
-        return any(key.may_ask_for(each.name) for each in plans if route in each.routes)
+        (route,) = split.routes
+        splits = self._router.table.splits.values()
+        return any(key.may_ask_for(each.name) for each in splits if route in each.routes)
 
     async def _answer(self, call: Call, routes: tuple[Route, ...]) -> None:
         """Ask the deployments in turn, as long as none has said anything of its own.

@@ -102,7 +102,7 @@ class Gateway:
             ttl_seconds=route_ttl_seconds,
             idle_seconds=idle_seconds,
         )
-        self.meter = Meter(needs.write_usage, known=lambda name: name in self.router.table.plans)
+        self.meter = Meter(needs.write_usage, known=lambda name: name in self.router.table.splits)
         self.limiter = Limiter()
         self.refused = Refused()
         self.room = Room(limits)

@@ -50,8 +50,8 @@ class Route:
         return any(not replica.health.refuses for replica in self.replicas)
 
 
-class Plan:
-    """What a name stands for: one deployment, or an alias's split with its fallbacks."""
+class Split:
+    """What a name stands for: one deployment, or the members of an alias with their shares and their order."""
 
     __slots__ = ("_heads", "_total", "_weights", "captures", "name", "routes")
 
@@ -91,13 +91,13 @@ class RouteTable:
         self.by_deployment = {route.deployment_id: route for route in self.routes}
         self.replicas = {replica.marker: replica for route in self.routes for replica in route.replicas}
         self.markers = frozenset(self.replicas)
-        self.plans = {route.served_name: Plan(route.served_name, (route,), (1,)) for route in self.routes}
+        self.splits = {route.served_name: Split(route.served_name, (route,), (1,)) for route in self.routes}
         for alias in aliases:
             known = [member for member in alias.members if member.deployment_id in self.by_deployment]
-            if known and alias.name not in self.plans:
+            if known and alias.name not in self.splits:
                 behind = tuple(self.by_deployment[member.deployment_id] for member in known)
-                self.plans[alias.name] = Plan(alias.name, behind, [member.weight for member in known])
-        self._cards = {name: card for name, plan in self.plans.items() if (card := _card(plan)) is not None}
+                self.splits[alias.name] = Split(alias.name, behind, [member.weight for member in known])
+        self._cards = {name: card for name, split in self.splits.items() if (card := _card(split)) is not None}
         self._listings: dict[frozenset[str], bytes] = {}
 
     def listing(self, allowed: frozenset[str]) -> bytes:
@@ -114,14 +114,14 @@ class RouteTable:
         return None if found is None else json.dumps(found).encode()
 
 
-def _card(plan: Plan) -> dict[str, Any] | None:
+def _card(split: Split) -> dict[str, Any] | None:
     """The first of its deployments that answers, now or after a wait, speaks for the name."""
-    shown = [route for route in plan.routes if route.state in LISTED]
+    shown = [route for route in split.routes if route.state in LISTED]
     if not shown:
         return None
     route = next((route for route in shown if route.replicas), shown[0])
     card: dict[str, Any] = {
-        "id": plan.name,
+        "id": split.name,
         "object": "model",
         "created": route.row.created,
         "owned_by": "sardeenz",
@@ -130,7 +130,7 @@ def _card(plan: Plan) -> dict[str, Any] | None:
         "state": route.state,
         "simulated": route.row.simulated,
     }
-    return card if plan.name == route.served_name else card | {"alias_of": [one.served_name for one in plan.routes]}
+    return card if split.name == route.served_name else card | {"alias_of": [one.served_name for one in split.routes]}
 
 
 class Router:
@@ -171,22 +171,22 @@ class Router:
         if not self.loaded:
             raise RoutesUnavailable("the route table is not known yet", retry_after_seconds=1.0)
 
-    def plan(self, name: str) -> Plan:
+    def split(self, name: str) -> Split:
         """What this name stands for. Raises ModelNotFound."""
-        plan = self.table.plans.get(name)
-        if plan is None:
+        split = self.table.splits.get(name)
+        if split is None:
             self.check_loaded()
             words = f"the model `{name[:200]}` does not exist; GET /v1/models lists those there are"
             raise ModelNotFound(words, param="model")
-        return plan
+        return split
 
-    async def newest_plan(self, name: str) -> Plan:
+    async def newest_split(self, name: str) -> Split:
         """The same; before it is said that there is none, the table is read once more: the name may be a new one."""
-        if name not in self.table.plans:
+        if name not in self.table.splits:
             await self.look()
-            if name not in self.table.plans and self.loading.lasting:
+            if name not in self.table.splits and self.loading.lasting:
                 raise RoutesUnavailable("it cannot be found out right now whether there is this model")
-        return self.plan(name)
+        return self.split(name)
 
     def route(self, deployment_id: int) -> Route:
         """The deployment as it is now. Raises ModelNotFound when it has gone."""
@@ -197,7 +197,7 @@ class Router:
 
     async def card(self, name: str, allowed: frozenset[str]) -> bytes:
         """One model of /v1/models. Raises ModelNotFound, ModelNotAllowed."""
-        await self.newest_plan(name)
+        await self.newest_split(name)
         card = self.table.card(name)
         if card is None:
             raise ModelNotFound(f"the model `{name[:200]}` does not exist", param="model")

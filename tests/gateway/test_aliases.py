@@ -321,7 +321,7 @@ async def test_an_alias_that_was_removed_is_soon_unknown(world: World, run, engi
     gateway = await run()
     assert (await gateway.chat("m")).status_code == 200
     world.aliases.clear()  # and nobody announces it
-    await until(lambda: "m" not in gateway.app.router.table.plans)
+    await until(lambda: "m" not in gateway.app.router.table.splits)
     answer = await gateway.chat("m")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
     assert (await gateway.chat("first")).status_code == 200

@@ -149,7 +149,7 @@ async def test_a_fallback_is_kept_by_the_last_that_captures(
     assert (found.deployment, found.served_name, found.asked_name) == (1, "backup", "gpt-4")
     assert (found.status, found.outcome) == (200, "ok")
     world.change("backup", other_engine, capture_until=soon())
-    await until(lambda: gateway.app.router.table.plans["backup"].captures)
+    await until(lambda: gateway.app.router.table.splits["backup"].captures)
     await gateway.chat("gpt-4")
     assert (await captures(world, 2))[1].deployment == 2
 

@@ -35,7 +35,7 @@ async def client(world: World, run, engine: Engine) -> AsyncIterator[openai.Asyn
 async def serve(world: World, client: openai.AsyncOpenAI, *engines: Engine, **facts) -> None:
     world.serve("m", *engines, **facts)
     world.changed.set()
-    await until(lambda: "m" in client.gateway.app.router.table.plans)
+    await until(lambda: "m" in client.gateway.app.router.table.splits)
 
 
 async def test_a_stream_is_read(world: World, client, engine: Engine) -> None:

@@ -111,7 +111,7 @@ async def test_a_loop_that_ends_of_a_bug_begins_again(world: World, run, engine:
     await until(lambda: any("ended" in record.message for record in caplog.records))
     world.fault = None
     world.serve("m", engine)
-    await until(lambda: "m" in gateway.app.router.table.plans)
+    await until(lambda: "m" in gateway.app.router.table.splits)
 
 
 async def test_use_is_noted_for_the_deployment_and_not_by_looking(world: World, run, engine: Engine) -> None:
