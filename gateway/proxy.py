@@ -107,7 +107,7 @@ class Proxy:
             raise
         finally:
             if destination.route is not None:
-                # In the same turn as the lease's return: who sees no lease may rely on the record being noted.
+                # Nothing is awaited between the lease's return and this: without a lease the record is noted.
                 usage = call.usage
                 if charge is not None:
                     self._limiter.settle(charge, call.account.owed(usage), call.clock.gpu_seconds)

@@ -45,11 +45,11 @@ class Scrape:
         self._name = gateway_id
         self._own = own
         self._lock: int | None = None
-        self._turn = asyncio.Lock()
+        self._publishing = asyncio.Lock()
 
     async def page(self) -> bytes:
         """All processes' numbers as Prometheus text; this process's alone where the folder cannot be used."""
-        async with self._turn:
+        async with self._publishing:
             sums = own = self._own()
             with self.outage.watch():
                 sums = await asyncio.to_thread(self._exchange, msgspec.msgpack.encode(own))
@@ -63,7 +63,7 @@ class Scrape:
 
     async def publish(self) -> None:
         """Write them now; also the last thing to do."""
-        async with self._turn:  # an older state never replaces a newer one
+        async with self._publishing:  # an older state never replaces a newer one
             with self.outage.watch():
                 await asyncio.to_thread(self._write, msgspec.msgpack.encode(self._own()))
 

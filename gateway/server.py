@@ -132,7 +132,7 @@ class Gateway:
         self.router.on_swap += (self.holds.look, self.reporter.hurry, self.admission.pump)
         self.holds.on_begin = self.reporter.hurry
         self.reporter.queued = self.admission.queued
-        self.peers.on_turn.append(self.admission.pump)
+        self.peers.on_exchange.append(self.admission.pump)
         self.peers.in_flight, self.peers.hear_in_flight = self.router.leases, self.router.hear
         self.proxy.on_begin = self.peers.stir
         self.proxy.refused = self.refused.note
@@ -272,7 +272,7 @@ class Gateway:
         """Read keys and routes once, so that the first request finds them, then keep them current."""
         self.tracing = self._open_tracing(self.gateway_id)
         await asyncio.gather(self.keys.refresh(), self.router.refresh())
-        await self.peers.turn()
+        await self.peers.exchange_once()
         for loop in (
             self.keys.keep_current,
             self.router.listen,
@@ -330,9 +330,9 @@ class Gateway:
 
     async def _flush(self) -> None:
         """Write usage, once at a time. Shielded: a batch that a thread is writing would be written again."""
-        await asyncio.shield(self._flush_in_turn())
+        await asyncio.shield(self._flush_once())
 
-    async def _flush_in_turn(self) -> None:
+    async def _flush_once(self) -> None:
         async with self._flushing:
             await self.meter.flush()
 

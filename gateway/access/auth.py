@@ -46,7 +46,7 @@ class Keys:
         self._known: dict[str, KnownKey] = {}
         self._seen: dict[bytes, KnownKey] = {}
         self._read_began = 0.0  # of the last reading that has ended
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self.outage = Outage("reading the API keys")
         self.loaded = False
 
@@ -92,13 +92,13 @@ class Keys:
         """Wait for a reading that begins after now; one that fails counts, too."""
         asked_at = time.monotonic()
         await asyncio.sleep(max(0.0, self._read_began + ASK_AGAIN_SECONDS - asked_at))
-        async with self._turn:
+        async with self._lock:
             if self._read_began < asked_at:
                 await self._read()
 
     async def refresh(self) -> None:
         """Read the keys; on a fault the known ones stay good."""
-        async with self._turn:
+        async with self._lock:
             await self._read()
 
     async def _read(self) -> None:

@@ -69,7 +69,7 @@ class Admission:
         self._limits = limits
         self._share = share
         self._seats: dict[int, Seats] = {}
-        self._turn = 0
+        self._next = 0
         self.reach = Reach(router, holds.look)
 
     @property
@@ -162,8 +162,8 @@ class Admission:
         key = call.request.session or (call.request.affinity if route.row.prefix_affinity else None)
         if key is not None:
             return _by_rank(usable, key)
-        self._turn += 1
-        start = self._turn % len(usable)
+        self._next += 1
+        start = self._next % len(usable)
         return min((*usable[start:], *usable[:start]), key=_in_flight)
 
     # --- seats and their queue ---------------------------------------------------------------------------------

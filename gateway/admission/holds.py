@@ -154,7 +154,7 @@ class Holds:
         try:
             with self._room.taken(call, route):
                 while not route.reachable:
-                    await self._turn(call, route, patience, since)
+                    await self._wait_once(call, route, patience, since)
                     route = self._router.route(route.deployment_id)
                     if not route.reachable:
                         _refuse(route, names=names)
@@ -166,7 +166,7 @@ class Holds:
                 call.trace.waited("wait for model", began)
         return route
 
-    async def _turn(self, call: Waiting, route: Route, patience: Patience, since: float) -> None:
+    async def _wait_once(self, call: Waiting, route: Route, patience: Patience, since: float) -> None:
         hold = self._hold(route.deployment_id)
         hold.waiters[id(call)] = (since, call.request.priority)
         try:

@@ -38,12 +38,12 @@ Exchange = Callable[[str, bytes], Awaitable[Mapping[str, bytes]]]
 
 
 class Said(msgspec.Struct, array_like=True, frozen=True):
-    """What one process says; `turn` makes each word differ from the last.
+    """What one process says; `number` makes each word differ from the last.
 
     Demands and claims are by deployment, what is in flight by a replica's marker.
     """
 
-    turn: int
+    number: int
     uses: Uses
     demands: dict[int, SeatDemand]
     claims: dict[int, int]
@@ -78,7 +78,7 @@ class Peers:
         self._limiter = limiter
         self._demand = demand
         self._clock = clock
-        self._turn = 0
+        self._number = 0
         self._heard: dict[str, Heard] = {}
         self._others: dict[str, Said] = {}
         self._exchanged_at: float | None = None
@@ -93,7 +93,7 @@ class Peers:
         self.in_flight: Callable[[], dict[str, int]] = dict
         """What this process has in flight per replica, and, below, who is told what all others have."""
         self.hear_in_flight: Callable[[Mapping[str, int]], None] = _nobody
-        self.on_turn: list[Callable[[], None]] = []
+        self.on_exchange: list[Callable[[], None]] = []
         """Called after each exchange: seats may have become ours, or be gone."""
         self.outage = Outage("sharing limits with other gateways")
         self.strangers = Outage("understanding another gateway")
@@ -113,7 +113,7 @@ class Peers:
         """This loop makes an exchange, waits a moment and repeats both until the task is cancelled."""
         while True:
             self._stirred.clear()
-            await self.turn()
+            await self.exchange_once()
             with suppress(TimeoutError):
                 async with asyncio.timeout(REST_SECONDS if self.resting else EXCHANGE_SECONDS):
                     await self._stirred.wait()
@@ -124,15 +124,15 @@ class Peers:
             self.resting = False
             self._stirred.set()
 
-    async def turn(self) -> None:
+    async def exchange_once(self) -> None:
         """One exchange. Before the first request is taken there should have been one."""
         demands = dict(self._demand())
         agreed_seats = self._agreed(demands)
         # Lowered before it is told, raised after others were heard: nobody uses more than it told.
         self._allowed = {number: min(seats, self._allowed.get(number, 0)) for number, seats in agreed_seats.items()}
         claims = {number: max(seats, demands[number].in_flight) for number, seats in agreed_seats.items()}
-        self._turn += 1
-        said = Said(self._turn, self._limiter.said(), demands, claims, self.in_flight())
+        self._number += 1
+        said = Said(self._number, self._limiter.said(), demands, claims, self.in_flight())
         with self.outage.watch() as attempt:
             async with asyncio.timeout(EXCHANGE_LIMIT_SECONDS):
                 fields = await self._exchange(self._gateway_id, msgspec.json.encode(said))
@@ -146,7 +146,7 @@ class Peers:
             elsewhere.update(other.in_flight)
         self.hear_in_flight(elsewhere)
         self._rest_or_not(said)
-        for call in self.on_turn:
+        for call in self.on_exchange:
             call()
 
     # --- what others say ----------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ class Peers:
         """Whoever has calls, waits or just used something keeps everybody at the shorter pace."""
         words = {**self._others, self._gateway_id: said}
         before = self._seen
-        self._seen = {name: structs.replace(word, turn=0, claims={}) for name, word in words.items()}
+        self._seen = {name: structs.replace(word, number=0, claims={}) for name, word in words.items()}
         busy = any(word.in_flight or any(each.wanted for each in word.demands.values()) for word in words.values())
         if busy or before != self._seen:
             self._changed_at = self._clock()

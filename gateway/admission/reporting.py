@@ -37,7 +37,7 @@ class Reporter:
         self._touch = touch
         self._used: set[int] = set()
         self._now = asyncio.Event()
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self.queued: Callable[[], WaitingCalls] = dict
         """Who stands in the queues, set by whoever has them."""
 
@@ -60,7 +60,7 @@ class Reporter:
 
     async def tell(self, routes: frozenset[str] | None = None) -> None:
         """Write what is true now, with `routes` instead of the table's when they are about to become true."""
-        async with self._turn:
+        async with self._lock:
             leases = self._router.leases()
             shown = self._router.table.markers if routes is None else routes
             with self.outage.watch():

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-TURN_SECONDS = 2.0
-"""What cannot be split goes to whoever has somebody waiting longest, counted in turns of this: few changes of hands."""
+GRANULE_SECONDS = 2.0
+"""What cannot be split goes to whoever has somebody waiting longest, in multiples of this: few changes of hands."""
 ROUNDING = 1e-9
 
 
@@ -55,7 +55,7 @@ def shares(limit: int, demands: Mapping[str, SeatDemand]) -> dict[str, int]:
     Else nobody gets more than it wants, and who wants more than its weight's part gets that part; one seat at least
     while there is one for each.
     """
-    order = sorted(demands, key=lambda name: (-(demands[name].waited_seconds // TURN_SECONDS), name))
+    order = sorted(demands, key=lambda name: (-(demands[name].waited_seconds // GRANULE_SECONDS), name))
     given = {name: demands[name].wanted for name in order}
     if sum(given.values()) <= limit:
         each, rest = divmod(limit - sum(given.values()), len(order))

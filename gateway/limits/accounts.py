@@ -83,14 +83,14 @@ class Calendar:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.month_ends = 0.0
-        self.turn()
+        self.roll_over()
 
     @property
     def over(self) -> bool:
         """Whether the day has ended."""
         return self._clock() >= self.day_ends
 
-    def turn(self) -> bool:
+    def roll_over(self) -> bool:
         """Make it today's, and tell whether the month is a new one."""
         month_ended = self._clock() >= self.month_ends
         today = datetime.fromtimestamp(self._clock(), UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -242,7 +242,7 @@ class Account:
         self.tokens_base, self.gpu_base = self.marked
         self._set_budgets()
 
-    def turn(self, *, month: bool) -> None:
+    def roll_over(self, *, month: bool) -> None:
         """A new day and maybe month: what was used before counts no more."""
         self.marked_heard = (self.tokens_heard, self.gpu_heard)
         self.marked = (self.tokens + self.tokens_heard, self.gpu_seconds + self.gpu_heard)

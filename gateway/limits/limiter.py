@@ -105,11 +105,11 @@ class Limiter:
         if charge.team is not None:
             charge.team.settle(charge.tokens, tokens, gpu_seconds, now)
 
-    def _turn(self) -> None:
+    def _roll_over(self) -> None:
         """Begin a new day, and maybe month."""
-        month = self._calendar.turn()
-        self._keys.turn(month=month)
-        self._teams.turn(month=month)
+        month = self._calendar.roll_over()
+        self._keys.roll_over(month=month)
+        self._teams.roll_over(month=month)
 
     # --- budgets ------------------------------------------------------------------------------------------------
     def mark(self) -> None:
@@ -120,7 +120,7 @@ class Limiter:
     def set_spent(self, keys: Mapping[int, Spent], teams: Mapping[int, Spent], at: float) -> None:
         """The sums of the UTC day and month of `at` (Unix time), read after `mark` and a write of all usage."""
         if self._calendar.over:
-            self._turn()
+            self._roll_over()
         if at >= self._calendar.day_began:
             self._keys.set_spent(keys)
             self._teams.set_spent(teams)
@@ -129,7 +129,7 @@ class Limiter:
     def said(self) -> Uses:
         """For the others: who called here lately; who did not is forgotten. A new day is noticed here."""
         if self._calendar.over:
-            self._turn()
+            self._roll_over()
         now = self._clock()
         return Uses(self._keys.said(now), self._teams.said(now))
 
@@ -175,11 +175,11 @@ class Accounts(dict[int, Account]):
         account = self[number] = Account(self._whose, self._spent.get(number, Spent()))
         return account
 
-    def turn(self, *, month: bool) -> None:
+    def roll_over(self, *, month: bool) -> None:
         """A new day, and maybe month."""
         self._spent = {} if month else {number: spent.of_a_new_day() for number, spent in self._spent.items()}
         for account in self.values():
-            account.turn(month=month)
+            account.roll_over(month=month)
 
     def set_spent(self, spent: Mapping[int, Spent]) -> None:
         """Each account takes over the sums read from the database; zeros stand for an account that `spent` lacks."""

@@ -42,7 +42,7 @@ class Process:
         self.peers = Peers(
             f"gateway-{next(self._names)}", shared.exchange, self.limiter, self._demand, lambda: shared.now
         )
-        self.peers.on_turn.append(self.pump)
+        self.peers.on_exchange.append(self.pump)
 
     def _demand(self) -> dict[int, SeatDemand]:
         return {DEPLOYMENT: SeatDemand(self.limit, self.in_flight, self.waiting)}
@@ -74,9 +74,9 @@ class Process:
         return at_most
 
 
-async def turns(shared: Hash, *processes: Process, rounds: int = 1) -> None:
+async def exchanges(shared: Hash, *processes: Process, rounds: int = 1) -> None:
     """All exchange, in this order, every so often."""
     for _ in range(rounds):
         shared.now += EXCHANGE_SECONDS
         for process in processes:
-            await process.peers.turn()
+            await process.peers.exchange_once()

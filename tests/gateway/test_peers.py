@@ -13,7 +13,7 @@ from gateway.limits.limiter import Charge, KnownTeam, Quota, Spent
 from gateway.outage import FAULTS
 from sardeenz import env
 from sardeenz.redis import async_client, client
-from tests.gateway.processes import Hash, Process, turns
+from tests.gateway.processes import Hash, Process, exchanges
 from tests.gateway.test_limits import NOON, Key, key
 from tests.servers import Server
 
@@ -34,10 +34,10 @@ async def test_what_another_process_admitted_counts_after_one_exchange(
 ) -> None:
     one, other = pair
     caller = key(requests_per_minute=60)
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     other.calls(caller, at_most=1)
     assert one.calls(caller, at_most=20) == 20
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     assert other.calls(caller) == 39
 
 
@@ -45,11 +45,11 @@ async def test_a_burst_exceeds_a_limit_by_what_one_exchange_hides_and_pays_it_ba
     shared: Hash, pair: tuple[Process, Process]
 ) -> None:
     caller = key(requests_per_minute=60)
-    await turns(shared, *pair)
+    await exchanges(shared, *pair)
     admitted = sum(process.calls(caller) for process in pair)
     assert admitted == 120
     for _ in range(8 * 120):
-        await turns(shared, *pair)
+        await exchanges(shared, *pair)
         admitted += sum(process.calls(caller) for process in pair)
     seconds = shared.now - 1000.0
     assert 60 + seconds - 2 <= admitted <= 60 + seconds + 1
@@ -61,7 +61,7 @@ async def test_the_rate_of_all_together_is_the_limit_for_as_long_as_they_try(sha
     ours = Key(1, Quota(), KnownTeam(1, "a-team", 1, 0, Quota(tokens_per_minute=6000)))
     admitted = 0
     for turn in range(8 * 300):
-        await turns(shared, *processes)
+        await exchanges(shared, *processes)
         for process in processes[turn % count :] + processes[: turn % count]:
             admitted += 25 * process.calls(ours, 25, at_most=2)
     seconds = shared.now - 1000.0
@@ -71,40 +71,40 @@ async def test_the_rate_of_all_together_is_the_limit_for_as_long_as_they_try(sha
 async def test_what_a_call_gives_back_is_given_back_everywhere(shared: Hash, pair: tuple[Process, Process]) -> None:
     one, other = pair
     caller = key(tokens_per_minute=600)
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     charge = one.limiter.admit(caller, 600)
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     assert other.calls(caller, 100) == 0
     one.limiter.settle(charge, 100, 0.0)
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     assert other.calls(caller, 100) == 5
 
 
 async def test_a_process_that_starts_learns_how_full_the_buckets_are(shared: Hash) -> None:
     old, caller = Process(shared), key(requests_per_minute=60)
     old.calls(caller)
-    await turns(shared, old)
+    await exchanges(shared, old)
     new = Process(shared)
-    await turns(shared, new)
+    await exchanges(shared, new)
     assert new.calls(caller) == 0
     assert old.calls(caller) == 0
-    await turns(shared, old, new, rounds=8)
+    await exchanges(shared, old, new, rounds=8)
     assert new.calls(caller) == 1
-    await turns(shared, new, old)
+    await exchanges(shared, new, old)
     assert old.calls(caller) == 0
 
 
 async def test_a_key_new_to_a_process_is_known_from_the_others(shared: Hash, pair: tuple[Process, Process]) -> None:
     one, other = pair
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     caller = key(requests_per_minute=60, concurrent_requests=1)
     open_call = one.limiter.admit(caller, 0)
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     with pytest.raises(ConcurrencyLimit):
         other.limiter.admit(caller, 0)
     one.limiter.settle(open_call, None, 0.0)
     assert one.calls(caller) == 59
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     with pytest.raises(RequestLimit):
         other.limiter.admit(caller, 0)
 
@@ -113,13 +113,13 @@ async def test_a_missed_exchange_loses_nothing(shared: Hash, pair: tuple[Process
     one, other = pair
     caller = key(requests_per_minute=60)
     other.calls(caller, at_most=1)
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     one.calls(caller, at_most=20)
     shared.fault = ConnectionError("away")
-    await turns(shared, one, other, rounds=3)
+    await exchanges(shared, one, other, rounds=3)
     one.calls(caller, at_most=20)
     shared.fault = None
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     assert other.calls(caller) == 60 - 41
 
 
@@ -128,21 +128,21 @@ async def test_an_account_that_was_forgotten_and_came_back_is_counted_from_its_n
 ) -> None:
     one, other = pair
     caller = key(requests_per_minute=60)
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     one.calls(caller, at_most=30)
     shared.now += 100.0
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     assert one.limiter.said().keys == {}
     other.calls(caller, at_most=1)
     one.calls(caller, at_most=5)
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     assert other.calls(caller) == 54
 
 
 async def test_who_speaks_another_version_is_no_peer(shared: Hash) -> None:
     shared.fields["other"] = b'{"version": 2}'
     process = Process(shared)
-    await turns(shared, process, rounds=2)
+    await exchanges(shared, process, rounds=2)
     assert (process.peers.count, process.allowed) == (1, 10)
     assert process.peers.strangers.times == 2
 
@@ -150,7 +150,7 @@ async def test_who_speaks_another_version_is_no_peer(shared: Hash) -> None:
 async def test_who_has_no_limits_is_not_spoken_of(shared: Hash) -> None:
     process = Process(shared)
     process.calls(key(), at_most=100)
-    await turns(shared, process)
+    await exchanges(shared, process)
     assert len(next(iter(shared.fields.values()))) < 60
 
 
@@ -159,11 +159,11 @@ async def test_calls_in_flight_elsewhere_count_until_they_end(shared: Hash, pair
     one, other = pair
     caller = key(concurrent_requests=3)
     charges: list[Charge] = [one.limiter.admit(caller, 0) for _ in range(3)]
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     with pytest.raises(ConcurrencyLimit):
         other.limiter.admit(caller, 0)
     one.limiter.settle(charges[0], None, 0.0)
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     other.limiter.admit(caller, 0)
 
 
@@ -173,11 +173,11 @@ async def test_the_calls_of_a_process_that_is_gone_count_no_more_after_two_secon
     one, gone = pair
     caller = key(concurrent_requests=1)
     gone.limiter.admit(caller, 0)
-    await turns(shared, gone, one)
-    await turns(shared, one, rounds=16)
+    await exchanges(shared, gone, one)
+    await exchanges(shared, one, rounds=16)
     with pytest.raises(ConcurrencyLimit):
         one.limiter.admit(caller, 0)
-    await turns(shared, one)
+    await exchanges(shared, one)
     one.limiter.admit(caller, 0)
 
 
@@ -187,15 +187,15 @@ async def test_what_others_used_and_have_not_written_counts_against_a_budget(
 ) -> None:
     one, other = pair
     caller = key(tokens_per_day=1000, gpu_seconds_per_day=10.0)
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     one.limiter.settle(one.limiter.admit(caller, 0), 600, 5.0)
     waiting = one.limiter.admit(caller, 300)
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     other.limiter.settle(other.limiter.admit(caller, 0), 100, 0.0)
     with pytest.raises(BudgetExceeded):
         other.limiter.admit(caller, 0)
     one.limiter.settle(waiting, 0, 4.0)
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     other.limiter.settle(other.limiter.admit(caller, 0), 0, 1.0)
     with pytest.raises(BudgetExceeded):
         other.limiter.admit(caller, 0)
@@ -205,9 +205,9 @@ async def test_what_others_wrote_late_is_never_missed(shared: Hash, pair: tuple[
     """Read before the other wrote: the sums lack it. It counts until the reading after."""
     one, other = pair
     caller = key(tokens_per_day=1000)
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     one.limiter.settle(one.limiter.admit(caller, 0), 1000, 0.0)
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     for written in (0, 1000):
         other.limiter.mark()
         other.limiter.set_spent({1: Spent(written, written)}, {}, NOON + shared.now)
@@ -226,13 +226,13 @@ async def test_without_an_exchange_each_goes_on_with_an_equal_part_of_the_places
     caller = key(requests_per_minute=60, concurrent_requests=1)
     open_call = other.limiter.admit(caller, 0)
     one.arrive(30)
-    await turns(shared, one, other, rounds=3)
+    await exchanges(shared, one, other, rounds=3)
     shared.fault = ConnectionError("away")
-    await turns(shared, one, other, rounds=16)
+    await exchanges(shared, one, other, rounds=16)
     assert not one.peers.apart
     with pytest.raises(ConcurrencyLimit):
         one.limiter.admit(caller, 0)
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     assert one.peers.apart
     assert one.peers.outage.lasting
     assert (one.allowed, other.allowed, one.peers.allowed(99, 1)) == (5, 5, 1)
@@ -243,14 +243,14 @@ async def test_without_an_exchange_each_goes_on_with_an_equal_part_of_the_places
 async def test_after_an_outage_they_are_together_again(shared: Hash, pair: tuple[Process, Process]) -> None:
     one, other = pair
     caller = key(requests_per_minute=60)
-    await turns(shared, one, other, rounds=3)
+    await exchanges(shared, one, other, rounds=3)
     shared.fault = ConnectionError("away")
-    await turns(shared, one, other, rounds=80)
+    await exchanges(shared, one, other, rounds=80)
     one.calls(caller)
     one.arrive(30)
     assert one.in_flight == 5
     shared.fault = None
-    await turns(shared, one, other, rounds=3)
+    await exchanges(shared, one, other, rounds=3)
     assert not one.peers.outage.lasting
     assert one.in_flight == 10
     assert other.calls(caller) == 0
@@ -259,7 +259,7 @@ async def test_after_an_outage_they_are_together_again(shared: Hash, pair: tuple
 async def test_who_starts_without_an_exchange_has_the_limits_for_itself(shared: Hash) -> None:
     shared.fault = ConnectionError("away")
     process = Process(shared)
-    await turns(shared, process)
+    await exchanges(shared, process)
     assert process.allowed == 10
     assert process.calls(key(requests_per_minute=60)) == 60
 
@@ -283,16 +283,16 @@ def through_redis(shared: Hash) -> Process:
 async def test_two_processes_share_limits_and_places_through_redis(shared: Hash) -> None:
     one, other = through_redis(shared), through_redis(shared)
     caller = key(requests_per_minute=60, concurrent_requests=5)
-    await turns(shared, one, other, rounds=3)
+    await exchanges(shared, one, other, rounds=3)
     open_calls = [one.limiter.admit(caller, 0) for _ in range(5)]
     one.arrive(30)
-    await turns(shared, one, other, rounds=3)
+    await exchanges(shared, one, other, rounds=3)
     with pytest.raises(ConcurrencyLimit):
         other.limiter.admit(caller, 0)
     assert (one.in_flight, other.allowed) == (10, 0)
     for charge in open_calls:
         one.limiter.settle(charge, None, 0.0)
-    await turns(shared, one, other)
+    await exchanges(shared, one, other)
     assert other.calls(caller) == 55
 
 
@@ -301,7 +301,7 @@ async def test_the_loop_keeps_two_processes_in_touch(shared: Hash) -> None:
     processes = [through_redis(shared), through_redis(shared)]
     heard = [asyncio.Event() for _ in processes]
     for process, event in zip(processes, heard, strict=True):
-        process.peers.on_turn.append(lambda process=process, event=event: process.peers.count == 2 and event.set())  # type: ignore[misc]
+        process.peers.on_exchange.append(lambda process=process, event=event: process.peers.count == 2 and event.set())  # type: ignore[misc]
     loops = [asyncio.create_task(process.peers.keep_in_touch()) for process in processes]
     try:
         async with asyncio.timeout(30):
@@ -314,36 +314,36 @@ async def test_the_loop_keeps_two_processes_in_touch(shared: Hash) -> None:
 
 async def test_processes_rest_once_nobody_has_called_any_of_them_for_a_while(shared: Hash) -> None:
     one, other = Process(shared), Process(shared)
-    await turns(shared, one, other, rounds=18)
+    await exchanges(shared, one, other, rounds=18)
     assert (one.peers.resting, other.peers.resting) == (True, True)
     one.calls(key(requests_per_minute=60), at_most=1)
-    await turns(shared, one, other, rounds=2)
+    await exchanges(shared, one, other, rounds=2)
     assert (one.peers.resting, other.peers.resting) == (False, False)
-    await turns(shared, one, other, rounds=30)  # the limit per minute is whole again after a second
+    await exchanges(shared, one, other, rounds=30)  # the limit per minute is whole again after a second
     assert (one.peers.resting, other.peers.resting) == (True, True)
 
 
 async def test_nobody_rests_while_somebody_has_a_call_in_flight(shared: Hash) -> None:
     one, other = Process(shared), Process(shared)
-    await turns(shared, one, other, rounds=2)
+    await exchanges(shared, one, other, rounds=2)
     one.arrive(1)
-    await turns(shared, one, other, rounds=30)
+    await exchanges(shared, one, other, rounds=30)
     assert (one.peers.resting, other.peers.resting) == (False, False)
     one.finish(1)
-    await turns(shared, one, other, rounds=18)
+    await exchanges(shared, one, other, rounds=18)
     assert (one.peers.resting, other.peers.resting) == (True, True)
 
 
 async def test_a_call_ends_the_rest_with_an_exchange_of_its_own(shared: Hash, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "REST_SECONDS", 3600)
     process = Process(shared)
-    await turns(shared, process, rounds=18)
+    await exchanges(shared, process, rounds=18)
     exchanged = asyncio.Event()
     loop = asyncio.create_task(process.peers.keep_in_touch())
     try:
         await asyncio.sleep(0.01)
         assert process.peers.resting
-        process.peers.on_turn.append(exchanged.set)
+        process.peers.on_exchange.append(exchanged.set)
         process.peers.stir()
         async with asyncio.timeout(30):
             await exchanged.wait()
@@ -371,11 +371,11 @@ async def test_redis_that_stops_is_lived_through(shared: Hash, settings: Setting
     async_client.cache_clear()
     one, other = through_redis(shared), through_redis(shared)
     try:
-        await turns(shared, one, other, rounds=3)
+        await exchanges(shared, one, other, rounds=3)
         assert (one.allowed, other.allowed) == (5, 5)
     finally:
         server.stop()
-    await turns(shared, one, other, rounds=17)
+    await exchanges(shared, one, other, rounds=17)
     assert one.peers.apart
     assert one.calls(key(requests_per_minute=60)) == 60
     with pytest.raises(FAULTS):
