@@ -171,6 +171,41 @@ class Replica(models.Model):
         return f"{self.pk}:{self.generation}"
 
     @property
+    def down(self) -> bool:
+        """Whether it has no engine, so that it has to load before it serves."""
+        return self.state in (State.STOPPED, State.FAILED)
+
+    @property
+    def headed_for_ready(self) -> bool:
+        """Whether it serves or is on its way there with an engine, or with one that comes."""
+        return self.goal == Goal.READY and not self.down
+
+    @property
+    def gpu_uuids(self) -> list[str]:
+        """The GPUs of its engine, the lead GPU first."""
+        return list(self.spec.get("gpu_uuids") or [])
+
+    @property
+    def weights_bytes(self) -> int:
+        """As expected at its launch, on each of its GPUs; 0 where that is not known."""
+        return int(self.spec.get("weights_bytes") or 0)
+
+    @property
+    def kv_floor_bytes(self) -> int:
+        """KV memory that is reserved for it at all times, on each of its GPUs."""
+        return int(self.spec.get("kv_floor_bytes") or 0)
+
+    @property
+    def sleep_enabled(self) -> bool:
+        """Whether its engine was started with sleep mode, whatever the deployment says now."""
+        return bool(self.spec.get("sleep_enabled"))
+
+    @property
+    def deployment_name(self) -> str:
+        """Its deployment's name when it was launched, by which its logs are found."""
+        return self.spec.get("deployment_name") or self.deployment.name
+
+    @property
     def own_tokens(self) -> tuple[int, int]:
         """Prompt and completion tokens that our own canaries took of this generation's engine."""
         use = self.canary_use if self.canary_use.get("generation") == self.generation else {}

@@ -286,10 +286,10 @@ def replica_row(replica: Replica) -> ReplicaRow:
         "id": replica.pk,
         "seq": replica.seq,
         "deployment": replica.deployment_id,
-        "deployment_name": spec.get("deployment_name") or replica.deployment.name,
+        "deployment_name": replica.deployment_name,
         "served_name": spec.get("served_name") or replica.deployment.served_name,
         "gpu": replica.gpu_id,
-        "gpu_uuids": list(spec.get("gpu_uuids") or []),
+        "gpu_uuids": replica.gpu_uuids,
         "state": State(replica.state),
         "goal": Goal(replica.goal),
         "sleep_level": replica.sleep_level,
@@ -313,7 +313,7 @@ def replica_row(replica: Replica) -> ReplicaRow:
         "kv_floor_bytes": spec.get("kv_floor_bytes"),
         "kv_cap_bytes": spec.get("kv_cap_bytes"),
         "profile": {**profile},
-        "sleep_enabled": bool(spec.get("sleep_enabled")),
+        "sleep_enabled": replica.sleep_enabled,
         "reservations": [_reservation_row(held) for held in _by_gpu(replica.reservations.all())],
         "verbs": verbs(replica),
         "restarting": replica.restarting,
@@ -350,12 +350,11 @@ def transition_row(transition: Transition) -> TransitionRow:
 def verbs(replica: Replica) -> dict[Verb, str | None]:
     """For each verb, None when it is worth asking for, else why not. A hint for people: `lifecycle` decides."""
     state, goal = State(replica.state), Goal(replica.goal)
-    down = state in (State.STOPPED, State.FAILED)
     moving = replica.replaces_id is not None or bool(replica.replacements.all())
-    held_by_move = "it is one side of an unfinished move; cancel it first" if moving and not down else None
+    held_by_move = "it is one side of an unfinished move; cancel it first" if moving and not replica.down else None
     undoable = moving or state in (State.PENDING, State.STARTING, State.DRAINING, State.WAKING)
     return {
-        "start": None if down or goal is Goal.STOPPED else f"it is {state.value}",
+        "start": None if replica.down or goal is Goal.STOPPED else f"it is {state.value}",
         "stop": "it is stopped or on its way" if goal is Goal.STOPPED else None,
         "restart": held_by_move or ("it is stopped; start it" if state is State.STOPPED else None),
         "sleep": held_by_move or _why_not_sleep(replica, state, goal),
@@ -366,7 +365,7 @@ def verbs(replica: Replica) -> dict[Verb, str | None]:
 
 
 def _why_not_sleep(replica: Replica, state: State, goal: Goal) -> str | None:
-    if not replica.spec.get("sleep_enabled"):
+    if not replica.sleep_enabled:
         return "it was started without sleep mode"
     if goal is Goal.SLEEPING:
         return "it sleeps or is on its way"

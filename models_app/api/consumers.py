@@ -148,4 +148,4 @@ def _name_and_generation(replica_id: int) -> tuple[str, int] | None:
     replica = Replica.objects.select_related("deployment").filter(pk=replica_id).first()
     if replica is None:
         return None
-    return replica.spec.get("deployment_name") or replica.deployment.name, replica.generation
+    return replica.deployment_name, replica.generation

@@ -154,7 +154,7 @@ class ReplicaViewSet(viewsets.GenericViewSet[Replica]):
         given.is_valid(raise_exception=True)
         replica = self.get_object()
         generation = given.validated_data.get("generation", replica.generation)
-        log = logs.path(replica.pk, generation, replica.spec.get("deployment_name") or replica.deployment.name)
+        log = logs.path(replica.pk, generation, replica.deployment_name)
         lines = logs.tail(log)[-given.validated_data["lines"] :]
         return Response({"replica": replica.pk, "generation": generation, "lines": lines})
 

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 def require(replica: Replica, around: World) -> None:
     """Raise MemoryHeld unless its GPUs have the bytes that it takes when it wakes or loads."""
-    scene = look(replica.spec.get("gpu_uuids", []), around, besides=replica)
+    scene = look(replica.gpu_uuids, around, besides=replica)
     wanted = next(claimant for claimant in scene.claimants if claimant.id == replica.pk)
     if short := reclaim.shortage(scene, wanted):
         raise MemoryHeld(
@@ -51,7 +51,7 @@ def require(replica: Replica, around: World) -> None:
 
 def over_floor(replica: Replica, around: World) -> list[Neighbour]:
     """Neighbours that hold KV memory which nobody promised them: whose fault it is when its GPU has too little."""
-    return reclaim.over_floor(look(replica.spec.get("gpu_uuids", []), around))
+    return reclaim.over_floor(look(replica.gpu_uuids, around))
 
 
 def look(uuids: Iterable[str], around: World, *, besides: Replica | None = None) -> Scene:
@@ -79,7 +79,7 @@ def _device(reading: DeviceReading) -> Device:
 
 
 def _claimant(row: Replica, around: World, readings: Mapping[str, DeviceReading]) -> Claimant:
-    floor, engine = int(row.spec.get("kv_floor_bytes") or 0), around.engines.get(row.marker)
+    floor, engine = row.kv_floor_bytes, around.engines.get(row.marker)
     held = observe.held_bytes(engine, readings) if engine is not None else {}
     needs = {}
     for booked in row.reservations.select_related("gpu"):
@@ -97,9 +97,9 @@ def _neighbour(row: Replica) -> Neighbour | None:
     return Neighbour(
         id=row.pk,
         name=row.deployment.name,
-        uuids=frozenset(row.spec.get("gpu_uuids", [])),
+        uuids=frozenset(row.gpu_uuids),
         mapped_bytes=segment.mapped_bytes,
-        floor_bytes=int(row.spec.get("kv_floor_bytes") or 0),
+        floor_bytes=row.kv_floor_bytes,
         limit_bytes=segment.limit_bytes,
         first_limit_bytes=int(row.profile.get("kv_limit_bytes") or segment.limit_bytes),
     )
@@ -121,7 +121,7 @@ class KvLimits:
     def settle(self, around: World) -> None:
         """Write every limit that is not as it should be, and have idle engines give back what is above theirs."""
         led = list(Replica.objects.filter(gpu__uuid=self.uuid, state__in=[State.READY, State.DRAINING]))
-        uuids = sorted({uuid for row in led for uuid in row.spec.get("gpu_uuids", [])})
+        uuids = sorted({uuid for row in led for uuid in row.gpu_uuids})
         if not led:
             return
         scene = look(uuids, around)

@@ -21,7 +21,7 @@ def specification(deployment: Deployment, wanted: Need) -> LaunchSpecification:
 
 def log_path(replica: Replica) -> Path:
     """Where this start of the replica writes."""
-    return logs.path(replica.pk, replica.generation, replica.spec["deployment_name"])
+    return logs.path(replica.pk, replica.generation, replica.deployment_name)
 
 
 def segment_prefix() -> str:

@@ -24,7 +24,7 @@ _SHARD_BYTES = 5 * GIB  # the largest file of weights that is commonly written
 
 def hold(replica: Replica) -> Hold | None:
     """What a pending replica has to wait for before it may load; None when it may now."""
-    shared = set(replica.spec.get("gpu_uuids", []))
+    shared = set(replica.gpu_uuids)
     names = [f"GPU {index}" for index in GPU.objects.filter(uuid__in=shared).values_list("index", flat=True)]
     return load_order.hold(_scene(replica.gpu.node_id), _candidate(replica), " and ".join(names) or "its GPU")
 
@@ -46,7 +46,7 @@ def _scene(node_id: int) -> Scene:
 
 def _load(row: Replica) -> Load:
     since, progressed_at = row.state_at, row.progress_at or row.state_at
-    uuids = frozenset(row.spec.get("gpu_uuids", []))
+    uuids = frozenset(row.gpu_uuids)
     return Load(row.pk, row.deployment.name, uuids, host_bytes(row), since.timestamp(), progressed_at.timestamp())
 
 
@@ -54,7 +54,7 @@ def _candidate(row: Replica) -> Candidate:
     return Candidate(
         id=row.pk,
         name=row.deployment.name,
-        uuids=frozenset(row.spec.get("gpu_uuids", [])),
+        uuids=frozenset(row.gpu_uuids),
         host_bytes=host_bytes(row),
         since=row.state_at.timestamp(),
         serves=row.goal == Goal.READY,
@@ -66,10 +66,9 @@ def _candidate(row: Replica) -> Candidate:
 
 def host_bytes(row: Replica) -> int:
     """Host RAM that its load needs: weights are read file by file, and what is read once may be forgotten."""
-    weights = int(row.spec.get("weights_bytes") or 0)
     match row.spec.get("kind"):
         case command.CUDA:
-            return _ENGINE_BYTES + min(weights, _SHARD_BYTES) * len(row.spec.get("gpu_uuids") or [1])
+            return _ENGINE_BYTES + min(row.weights_bytes, _SHARD_BYTES) * max(len(row.gpu_uuids), 1)
         case command.CPU:
-            return _ENGINE_BYTES + weights
+            return _ENGINE_BYTES + row.weights_bytes
     return GIB // 8  # the simulator holds no weights

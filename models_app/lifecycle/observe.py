@@ -105,7 +105,7 @@ class Sight:
         """What the engine holds of each of its GPUs, by uuid; a GPU that does not tell is absent."""
         if self.process is None:
             return {}
-        return held_bytes(self.process, readings(self.replica.spec.get("gpu_uuids", [])))
+        return held_bytes(self.process, readings(self.replica.gpu_uuids))
 
 
 def world(remembered: Remembered) -> World:
@@ -188,7 +188,7 @@ def _ask(sight: Sight) -> _Answers:
         remembered.doubts.pop(marker, None)
         if state == State.STARTING:
             return _Answers(healthy, False, _first_answer(sight))
-        asleep = engine.is_sleeping(timeout_seconds=PROBE_SECONDS) if replica.spec.get("sleep_enabled") else False
+        asleep = engine.is_sleeping(timeout_seconds=PROBE_SECONDS) if replica.sleep_enabled else False
         canary = _same_answer(sight) if state == State.WAKING and not asleep else None
         return _Answers(healthy, asleep, canary)
     except ConnectionRefused:  # what still loads does not listen yet
@@ -264,7 +264,7 @@ def _freed(sight: Sight, *, asleep: bool) -> bool | None:
     if sight.process is not None or replica.state not in (State.STOPPING, State.FAILED):
         return None
     ghosts = set(sight.remembered.pids.get(sight.marker, ()))
-    uuids = replica.spec.get("gpu_uuids", [])
+    uuids = replica.gpu_uuids
     seen = readings(uuids)
     if len(seen) < len(uuids) or any(reading.processes is None for reading in seen.values()):
         return None
@@ -273,7 +273,7 @@ def _freed(sight: Sight, *, asleep: bool) -> bool | None:
 
 def _fell(sight: Sight) -> bool:
     """Whether one that sleeps holds less by about its weights, where that is seen at all."""
-    held, weights = sight.own_bytes, int(sight.replica.spec.get("weights_bytes") or 0)
+    held, weights = sight.own_bytes, sight.replica.weights_bytes
     limits = dict(sight.replica.reservations.values_list("gpu__uuid", "awake_bytes"))
     return all(held[uuid] < limit - weights // 2 for uuid, limit in limits.items() if uuid in held) or not held
 

@@ -192,14 +192,14 @@ def start(replica: Replica, *, actor: str) -> Replica:
     replica = _locked(replica)
     _refuse_leaving(replica)
     want(deployment, Goal.READY)
-    if replica.goal == Goal.READY and replica.state not in (State.STOPPED, State.FAILED):
+    if replica.headed_for_ready:
         return replica
     fresh: dict[str, Any] = {"restarts": 0, "restart_at": timezone.now(), "restarting": False}
     failed, gone = replica.state == State.FAILED, replica.port is None
     if not failed and (replica.state != State.STOPPED or not gone):  # its engine is not gone yet: its worker goes on
         set_goal(replica, Goal.READY, reason="start", actor=actor, **fresh)
         return replica
-    held = replica.spec.get("gpu_uuids", [])
+    held = replica.gpu_uuids
     if len(held) != deployment.tensor_parallel:
         return _place_anew(deployment, replica, actor)
     wanted = placement.need(deployment)
@@ -268,7 +268,7 @@ def sleep(replica: Replica, *, actor: str, level: int = 1) -> Replica:
     """Drain, then weights to host RAM (level 1) or dropped (level 2). Raises SleepDisabled, HostMemoryShort."""
     replica = _locked(replica)
     _refuse_leaving(replica)
-    if not replica.spec.get("sleep_enabled"):
+    if not replica.sleep_enabled:
         raise SleepDisabled(
             f"{replica} was started without sleep mode: let the deployment sleep, and restart it", replica=replica.pk
         )
@@ -287,7 +287,7 @@ def wake(replica: Replica, *, actor: str) -> Replica:
     """Head for ready again. Raises NoCapacity when its GPU has no room now; IllegalTransition unless it sleeps."""
     replica = _locked(replica)
     _refuse_leaving(replica)
-    if replica.goal == Goal.READY and replica.state not in (State.STOPPED, State.FAILED):
+    if replica.headed_for_ready:
         return replica
     if replica.goal != Goal.SLEEPING:
         raise IllegalTransition(f"a {replica.state} replica cannot wake", state=replica.state, wanted="ready")
@@ -310,7 +310,7 @@ def restart(replica: Replica, *, actor: str) -> Replica:
     deployment = lock_deployment(replica.deployment_id)
     replica = _locked(replica)
     _refuse_leaving(replica)
-    if replica.state in (State.STOPPED, State.FAILED):
+    if replica.down:
         return start(replica, actor=actor)
     _refuse_mid_move(replica)
     with suppress(NoCapacity):  # it will wait for room; what has none anywhere must not stop

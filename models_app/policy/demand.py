@@ -104,7 +104,7 @@ def _claims(row: Replica) -> bool:
 
 def _put_off(row: Replica) -> bool:
     """Whether it has no engine for want of room alone."""
-    return _is_cold(row) and row.goal == Goal.READY and row.reason in placement.FOR_WANT_OF_ROOM
+    return row.down and row.goal == Goal.READY and row.reason in placement.FOR_WANT_OF_ROOM
 
 
 def _sleepers(placed: list[Replica]) -> list[Replica]:
@@ -117,11 +117,6 @@ def _may_serve(row: Replica) -> bool:
     if row.state == State.FAILED or _put_off(row):
         return row.goal != Goal.STOPPED and row.restart_at is not None and not _claims(row)
     return row.goal == Goal.SLEEPING
-
-
-def _is_cold(row: Replica) -> bool:
-    """Whether it has no engine, so that it has to load."""
-    return row.state in (State.FAILED, State.STOPPED)
 
 
 def _seek_room(deployment_id: int, actor: str) -> None:
@@ -182,7 +177,7 @@ def _traffic() -> Traffic:
 
 def _rank(decision: Decision, row: Replica) -> tuple[int, bool, float]:
     until = math.inf if decision.until is None else decision.until
-    return list(Verdict).index(decision.verdict), _is_cold(row), until
+    return list(Verdict).index(decision.verdict), row.down, until
 
 
 class _Scene:
@@ -235,8 +230,8 @@ class _Scene:
     def _sleeper(self, row: Replica) -> Sleeper:
         unheard = Demand(1, self.now, 0)  # its gateway's first call may come before its first report
         demand = self.traffic.demands.get(row.deployment_id, unheard)
-        seconds = row.profile.get("load_seconds") if _is_cold(row) else row.profile.get("wake_seconds")
-        return Sleeper(row.pk, row.deployment.name, _difference(row), demand, seconds, _is_cold(row))
+        seconds = row.profile.get("load_seconds") if row.down else row.profile.get("wake_seconds")
+        return Sleeper(row.pk, row.deployment.name, _difference(row), demand, seconds, row.down)
 
     def _residents(self, wanted: Replica, sleeper: Sleeper) -> Iterable[Resident]:
         for row in self.rows:
@@ -255,9 +250,9 @@ class _Scene:
             frees=frees,
             priority=row.deployment.priority,
             pinned=row.deployment.pinned,
-            sleep_enabled=bool(row.spec.get("sleep_enabled")),
+            sleep_enabled=row.sleep_enabled,
             ready_at=row.state_at.timestamp() if serves else None,
-            in_flight=None if reports is None else sum(report.leases.get(row.marker, 0) for report in reports),
+            in_flight=None if reports is None else activity.in_flight(row.marker, reports),
             waiting=None if reports is None else demand.count if demand else 0,
             used_at=self.traffic.used.get(row.deployment_id),
             sleep_seconds=row.profile.get("sleep_seconds"),
@@ -267,7 +262,7 @@ class _Scene:
 
 def _difference(row: Replica) -> dict[str, int]:
     """Bytes by GPU uuid between awake and asleep; one without an engine holds nothing asleep."""
-    kept = {held.gpu.uuid: 0 if _is_cold(row) else held.asleep_bytes for held in row.reservations.all()}
+    kept = {held.gpu.uuid: 0 if row.down else held.asleep_bytes for held in row.reservations.all()}
     return {held.gpu.uuid: held.awake_bytes - kept[held.gpu.uuid] for held in row.reservations.all()}
 
 

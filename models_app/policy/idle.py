@@ -30,7 +30,7 @@ def sleep_idle() -> None:
         logger.warning("idle times unknown: error=%s", error)
         return
     for replica in due:
-        if not any(report.leases.get(replica.marker) for report in reports):
+        if not activity.in_flight(replica.marker, reports):
             _sleep(replica)
 
 

@@ -9,7 +9,7 @@ reader that sees a replica missing from `routes` sees all its leases that were e
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -162,9 +162,14 @@ def demands(reports: Iterable[GatewayReport]) -> dict[int, Demand]:
     return found
 
 
-def let_go(marker: str, reports: Iterable[GatewayReport]) -> bool:
+def in_flight(marker: str, reports: Iterable[GatewayReport]) -> int:
+    """Requests of this replica that gateways have not seen the end of."""
+    return sum(report.leases.get(marker, 0) for report in reports)
+
+
+def let_go(marker: str, reports: Collection[GatewayReport]) -> bool:
     """No gateway may hand this replica a new request, and none has one in flight."""
-    return all(marker not in report.routes and not report.leases.get(marker) for report in reports)
+    return not in_flight(marker, reports) and all(marker not in report.routes for report in reports)
 
 
 def known_to_all(marker: str, reports: Iterable[GatewayReport]) -> bool:
