@@ -100,7 +100,7 @@ def _calls(found: Sums) -> Iterator[str]:
     yield from head("sardeenz_gateway_usage_dropped_total", "counter", "Usage records that could not be kept.")
     yield line("sardeenz_gateway_usage_dropped_total", {}, found.dropped)
     name = "sardeenz_gateway_captures_total"
-    yield from head(name, "counter", "Calls to be captured: kept, missed (no room to copy), dropped (Redis away).")
+    yield from head(name, "counter", "Calls to be captured: kept, missed (too many to copy), dropped (Redis away).")
     for result, count in found.captures.items():
         yield line(name, {"result": result}, count)
 

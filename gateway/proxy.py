@@ -331,7 +331,7 @@ class Proxy:
                 relay(data)
             while not answer.complete:
                 if reply.crowded:
-                    await reply.room()
+                    await reply.drained()
                 await answer.flow(relay)
             relay.end(answer.take() or b"")
         except EngineError:  # a stream that breaks between two events can still say why

@@ -15,7 +15,7 @@ from gateway import exposition
 from gateway.access import auth
 from gateway.access.auth import Keys, KnownKey
 from gateway.admission.admit import Admission
-from gateway.admission.holds import Holds, Limits, Room
+from gateway.admission.holds import Holds, Limits, WaitingRoom
 from gateway.admission.peers import Peers
 from gateway.admission.reporting import Report, Reporter
 from gateway.admission.seats import SeatDemand
@@ -105,11 +105,13 @@ class Gateway:
         self.meter = Meter(needs.write_usage, known=lambda name: name in self.router.table.splits)
         self.limiter = Limiter()
         self.refused = Refused()
-        self.room = Room(limits)
-        self.holds = Holds(self.router, self.room, limits, needs.request_ready)
+        self.waiting_room = WaitingRoom(limits)
+        self.holds = Holds(self.router, self.waiting_room, limits, needs.request_ready)
         self.reporter = Reporter(self.gateway_id, self.router, self.holds, self.meter, needs.report, needs.touch)
         self.peers = Peers(self.gateway_id, needs.exchange, self.limiter, self._seat_demands)
-        self.admission = Admission(self.router, self.reporter, self.holds, self.room, limits, self.peers.allowed)
+        self.admission = Admission(
+            self.router, self.reporter, self.holds, self.waiting_room, limits, self.peers.allowed
+        )
         self.scrape = Scrape(metrics_dir, self.gateway_id, self._sums)
         self.stored = StoredResponses(needs.save_responses, needs.find_response)
         self.recorder = Recorder(needs.write_captures)

@@ -5,7 +5,7 @@ import time
 import zlib
 from collections.abc import Callable
 
-from gateway.admission.holds import Holds, Limits, Patience, Room, Waiting
+from gateway.admission.holds import Holds, Limits, Patience, Waiting, WaitingRoom
 from gateway.admission.peers import SeatDemand
 from gateway.admission.queueing import FairQueue
 from gateway.admission.reporting import Reporter
@@ -58,14 +58,14 @@ class Admission:
         router: Router,
         reporter: Reporter,
         holds: Holds,
-        room: Room,
+        waiting_room: WaitingRoom,
         limits: Limits,
         share: Callable[[int, int], int],
     ) -> None:
         self._router = router
         self._reporter = reporter
         self._holds = holds
-        self._room = room
+        self._waiting_room = waiting_room
         self._limits = limits
         self._share = share
         self._seats: dict[int, Seats] = {}
@@ -75,12 +75,12 @@ class Admission:
     @property
     def waiting(self) -> int:
         """Requests held: for a model to become ready, or in a queue."""
-        return self._room.count
+        return self._waiting_room.count
 
     @property
     def waiting_bytes(self) -> int:
         """This is the size in bytes of the bodies of all requests that are held."""
-        return self._room.bytes
+        return self._waiting_room.bytes
 
     def lease(self, call: Waiting, route: Route, avoid: RoutedReplica | None, last: bool) -> "Lease | None":
         """A seat at the replica for this call, if nothing has to be waited for. To be given back, whatever happens.
@@ -194,7 +194,7 @@ class Admission:
         seats.queue.push(entry)
         waited = False
         try:
-            with self._room.taken(call, route):
+            with self._waiting_room.taken(call, route):
                 await patience.wait(entry.seat, lambda: self._news(route, seats))
             waited = True
             if not entry.seat.done():

@@ -62,7 +62,7 @@ class Waiting(Protocol):
         """Tell the client that it has not been forgotten."""
 
 
-class Room:
+class WaitingRoom:
     """Bounds on all that waits, together."""
 
     def __init__(self, limits: Limits) -> None:
@@ -72,7 +72,7 @@ class Room:
 
     @contextmanager
     def taken(self, call: Waiting, route: Route) -> Iterator[None]:
-        """Room to wait in. Raises WaitLimit."""
+        """The call counts among those that wait for as long as this lasts. Raises WaitLimit."""
         limits, size = self._limits, call.request.size_bytes
         if self.count >= limits.wait_count or self.bytes + size > limits.wait_bytes:
             raise WaitLimit("too many requests wait already", eta_seconds=route.row.eta_seconds, state=route.state)
@@ -131,10 +131,10 @@ class Holds:
     """Everybody who waits for a deployment to have a ready replica."""
 
     def __init__(
-        self, router: Router, room: Room, limits: Limits, request_ready: Callable[[int], Awaitable[None]]
+        self, router: Router, waiting_room: WaitingRoom, limits: Limits, request_ready: Callable[[int], Awaitable[None]]
     ) -> None:
         self._router = router
-        self._room = room
+        self._waiting_room = waiting_room
         self._limits = limits
         self._request_ready = request_ready
         self._holds: dict[int, Hold] = {}
@@ -152,7 +152,7 @@ class Holds:
         since = time.time()
         began = time.monotonic()
         try:
-            with self._room.taken(call, route):
+            with self._waiting_room.taken(call, route):
                 while not route.reachable:
                     await self._wait_once(call, route, patience, since)
                     route = self._router.route(route.deployment_id)

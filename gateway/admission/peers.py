@@ -6,7 +6,7 @@ a missed exchange loses nothing. Who is silent for 2 s is left out; who cannot e
 Tolerance. What one process admits, all know within two exchanges, 0.25 s; one at rest asks when its first call comes.
 A burst may exceed a limit by what the others admit in that time: debt of the buckets, so that the rate holds over time.
 Seats (`max_concurrency`) are not exceeded: each process claims what it may use, and uses more than before only as far
-as the claims it reads, after writing its own, leave room. While a process cannot exchange, it holds each limit of keys
+as the claims it reads, after writing its own, leave any. While a process cannot exchange, it holds each limit of keys
 and teams by itself, and uses an equal part of the seats.
 """
 

@@ -21,7 +21,7 @@ MOST_CALLS = 64
 MOST_BYTES = 16 << 20
 """Of all these copies. A body that waits for its own call costs nothing more."""
 BODY_END_BYTES = 64 << 10
-"""The same of a body for which there is no room."""
+"""The same of a body that would exceed MOST_BYTES."""
 MOST_UNWRITTEN = 256
 """Redacted calls that wait for Redis; the oldest go first."""
 WRITE_SECONDS = 0.25
@@ -63,7 +63,7 @@ class Recorder:
 
     # --- on the path --------------------------------------------------------------------------------------------
     def begin(self, call: Call, routes: tuple[Route, ...]) -> None:
-        """Copy this call where one of the deployments it may reach captures now, and there is room."""
+        """Copy this call where one of the deployments it may reach captures now, within the bounds above."""
         now = time.time()
         capturing = frozenset(route.deployment_id for route in routes if (route.row.capture_until or 0.0) > now)
         if not capturing:
@@ -75,7 +75,7 @@ class Recorder:
         call.reply.copy = Copy(capturing, tuple(route.deployment_id for route in routes), self._resize)
 
     def _resize(self, copy: Copy, size_bytes: int) -> None:
-        """A copy grew. The one for which there is no room goes."""
+        """A copy grew. The one that exceeds MOST_BYTES goes."""
         self._bytes += size_bytes - copy.kept_bytes
         copy.kept_bytes = size_bytes
         if self._bytes > MOST_BYTES and size_bytes:
@@ -89,11 +89,11 @@ class Recorder:
             self._release(copy)
             return
         request_id, method = call.reply.request_id.decode("ascii", "replace"), call.request.method.decode()
-        body = self._room_for(call.request.body, copy)
+        body = self._kept(call.request.body, copy)
         headers = {name: call.request.headers[name] for name in HEADERS if name in call.request.headers}
         self._finished.append(Finished(keeper, record, request_id, method, headers, body, len(call.request.body), copy))
 
-    def _room_for(self, body: bytes, copy: Copy) -> Kept:
+    def _kept(self, body: bytes, copy: Copy) -> Kept:
         """The whole body, or its ends: from now on it is held for us alone."""
         if self._bytes + len(body) <= MOST_BYTES or len(body) <= 2 * BODY_END_BYTES:
             kept = Kept(body)

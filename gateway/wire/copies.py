@@ -46,14 +46,14 @@ class Copy:
 
     def see(self, data: bytes) -> None:
         """A piece on its way to the client."""
-        room = max(END_BYTES - self.size_bytes, 0)
+        left = max(END_BYTES - self.size_bytes, 0)
         self.size_bytes += len(data)
         if self.given_up or not data:
             return
-        if room:
-            self._head.append(data[:room])
-        if len(data) > room:
-            self._tail.append(data[max(room, len(data) - END_BYTES) :])
+        if left:
+            self._head.append(data[:left])
+        if len(data) > left:
+            self._tail.append(data[max(left, len(data) - END_BYTES) :])
             self._tail_bytes += len(self._tail[-1])
             while self._tail_bytes - len(self._tail[0]) >= END_BYTES:
                 self._tail_bytes -= len(self._tail.popleft())

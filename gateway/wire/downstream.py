@@ -83,7 +83,7 @@ class Client(asyncio.Protocol):
         self._half_closed_at = self._probe_at = 0.0
         self._second_probe: asyncio.TimerHandle | None = None
         self._stalled: tuple[int, float] | None = None
-        self._room: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
         self.write: Callable[[bytes], None] = _nowhere
         """Send bytes; they wait in memory while the client does not take them, so look at `full`."""
         self.full = False
@@ -91,11 +91,11 @@ class Client(asyncio.Protocol):
         self.speaks_chunks = True
 
     # --- what a reply does --------------------------------------------------------------------------------------
-    async def room(self) -> None:
+    async def drained(self) -> None:
         """Wait until the client has taken most of what was sent."""
         while self.full and not self._gone:
-            self._room = self._room or self._loop.create_future()
-            await asyncio.shield(self._room)
+            self._drained = self._drained or self._loop.create_future()
+            await asyncio.shield(self._drained)
 
     def closing_lines(self) -> bytes:
         """The end of every head: the date, and whether this is the last answer here."""
@@ -182,9 +182,9 @@ class Client(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.full = False
         self._stalled = None
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
-        self._room = None
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained = None
 
     def shutdown(self) -> None:
         """The server ends: finish what is being served, take nothing more."""

@@ -33,7 +33,7 @@ class Wire(Protocol):
     def write(self) -> Callable[[bytes], None]:
         """Send bytes; they wait in memory while the client does not take them, so look at `full`."""
 
-    async def room(self) -> None:
+    async def drained(self) -> None:
         """Wait until the client has taken most of what was sent."""
 
     def closing_lines(self) -> bytes:
@@ -90,7 +90,7 @@ class Request:
 
 
 class Reply:
-    """What the client is told, in its dialect; knows how much of it has been said. Writing never waits: see `room`."""
+    """What the client is told, in its dialect, and how much of it has been said. Writing never waits: see `drained`."""
 
     # Values of the class, as long as nothing else is so.
     dialect: envelopes.Dialect = "openai"
@@ -144,7 +144,7 @@ class Reply:
         return True
 
     def write(self, data: bytes) -> bool:
-        """Send a piece. False when the client's connection has no room for more at the moment."""
+        """Send a piece. False while the client has not taken enough of what it was sent before."""
         client = self._client
         if self.copy is not None:
             self.copy.see(data)
@@ -177,12 +177,12 @@ class Reply:
 
     @property
     def crowded(self) -> bool:
-        """Whether the client's connection has no room for more at the moment."""
+        """Whether the client has not taken enough of what it was sent."""
         return self._client.full
 
-    async def room(self) -> None:
+    async def drained(self) -> None:
         """This waits until the client has taken most of what was sent, or has left."""
-        await self._client.room()
+        await self._client.drained()
 
     def hold_open(self, why: bytes, eta_seconds: float | None) -> None:
         """Begin, or keep up, an event stream that has no event yet: comments are what proxies and SDKs let pass."""
