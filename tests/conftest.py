@@ -39,6 +39,7 @@ def _set_environment(valkey: Path) -> None:
     segments.mkdir()
     (data_dir / "static").mkdir()  # WhiteNoise warns of a missing one
     os.environ |= {
+        "HF_HUB_OFFLINE": "1",  # what asks the Hub in a test asks a double of it
         "DJANGO_SETTINGS_MODULE": "sardeenz.settings",
         "SARDEENZ_DATA_DIR": str(data_dir),
         "SARDEENZ_SEGMENT_DIR": str(segments),

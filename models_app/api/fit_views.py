@@ -61,7 +61,7 @@ def drafted(given: dict[str, Any]) -> Deployment:
 
 def _model(source: str, revision: str) -> Model:
     folder = sources.local(source)
-    return Model(source=str(folder or source), revision=revision, facts=sources.facts(source))
+    return Model(source=str(folder or source), revision=revision, facts=sources.facts(source, revision))
 
 
 class DeploymentFitView(APIView):

@@ -146,13 +146,15 @@ class ModelSerializer(serializers.ModelSerializer[Model]):
         return str(found) if (found := _folder(source)) else source
 
     def create(self, validated_data: dict[str, Any]) -> Model:
-        """Read the facts of a local folder."""
-        return super().create(validated_data | {"facts": _facts(validated_data["source"])})
+        """Read the facts of a local folder, or ask the Hub for those of a model there."""
+        found = _facts(validated_data["source"], validated_data.get("revision") or "")
+        return super().create(validated_data | {"facts": found})
 
     def update(self, instance: Model, validated_data: dict[str, Any]) -> Model:
         """Write what was given; another source has other facts."""
-        if "source" in validated_data:
-            validated_data["facts"] = _facts(validated_data["source"])
+        if {"source", "revision"} & set(validated_data):
+            source = validated_data.get("source", instance.source)
+            validated_data["facts"] = _facts(source, validated_data.get("revision", instance.revision) or "")
         _write(instance, validated_data)
         return instance
 
@@ -164,9 +166,9 @@ def _folder(source: str) -> Path | None:
         raise serializers.ValidationError(error.message) from error
 
 
-def _facts(source: str) -> dict[str, Any]:
+def _facts(source: str, revision: str) -> dict[str, Any]:
     try:
-        return sources.facts(source)
+        return sources.facts(source, revision)
     except InvalidSpec as error:
         raise serializers.ValidationError({"source": [error.message]}) from error
 

@@ -110,6 +110,20 @@ _PATTERNS: Final = (
     "weights_by_dtype",
 )
 """Fields that may be lists or objects; whoever reads them looks at the type."""
+_OF_THE_WHOLE: Final = (
+    "architectures",
+    "model_type",
+    "quantization_config",
+    "torch_dtype",
+    "dtype",
+    "tie_word_embeddings",
+    "vocab_size",
+    "max_position_embeddings",
+    "format",
+    "weights_bytes",
+    "weights_by_dtype",
+)
+"""A window or a number of heads beside these belongs to a tower for images or sounds."""
 _NEEDED: Final = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim")
 """A value of another type in one of these leaves the shape open, and is not put right by a family's default."""
 
@@ -130,6 +144,9 @@ def facts(config: dict[str, Any]) -> dict[str, Any]:
     found |= {name: kept for name in _PATTERNS if (kept := clean(told.get(name))) is not None}
     if isinstance(told.get("quantization_config"), dict):
         found["quantization_config"] = clean(told["quantization_config"])
+    listed = [found[name] for name in ("layers_block_type", "layer_types") if isinstance(found.get(name), list)]
+    if listed and ("num_hidden_layers" not in found or found.get("read_as") == "nemotronh"):
+        found["num_hidden_layers"] = len(listed[0])  # Nemotron-H as it is saved tells no number, and believes its list
     if found.get("num_hidden_layers", 0) > MOST_LAYERS:
         del found["num_hidden_layers"]
     return found
@@ -179,9 +196,11 @@ def clean(value: Any, depth: int = 0) -> Any:
 
 
 def _merged(config: dict[str, Any]) -> dict[str, Any]:
-    """The config, with what its language model says of itself on top."""
+    """What its language model says of itself, nulls too, and of the whole only what is meant for all parts."""
     text = _text_part(config)
-    return config | {name: value for name, value in text.items() if value is not None}
+    if text is config:
+        return config
+    return {name: config[name] for name in _OF_THE_WHOLE if config.get(name) is not None} | text
 
 
 def _with_defaults(told: dict[str, Any]) -> dict[str, Any]:

@@ -75,13 +75,16 @@ def is_known(family: str) -> bool:
 
 def defaults(family: str) -> dict[str, Any]:
     """What its code fills in; nothing for a family that is not known."""
-    return _OWN_CODE.get(family) or _read().get(family, {})
+    return _read().get(family, {}) | _OWN_CODE.get(family, {})
 
 
-def pattern(family: str) -> list[str]:
-    """The kinds of its layers, one after the other and then again, where its config says nothing of them."""
+def pattern(family: str) -> list[str] | None:
+    """The kinds of its layers, one after the other and then again, where its config says nothing of them.
+
+    None where all are full attention; empty where they follow no rule, so that a config has to tell them.
+    """
     found = defaults(family).get("pattern")
-    return found if isinstance(found, list) else []
+    return found if isinstance(found, list) else None
 
 
 def _architectures(told: dict[str, Any]) -> list[Any]:

@@ -32,7 +32,10 @@ def facts(root: Path) -> dict[str, Any]:
     if own_format or not (root / CONFIG).is_file():
         told = config.facts(mistral.translated(json_object(root / PARAMS))) | {"format": "mistral"}
     else:
-        told = config.facts(json_object(root / CONFIG))
+        written = json_object(root / CONFIG)
+        if wrong := config.wrong_field(written):
+            raise Unusable(f"{CONFIG}: {wrong}")
+        told = config.facts(written)
     told = {name: value for name, value in told.items() if name not in ("weights_bytes", "weights_by_dtype")}
     by_dtype = weights.bytes_by_dtype(root, told.get("torch_dtype") or told.get("dtype") or "")
     if by_dtype:

@@ -31,6 +31,7 @@ class Kinds:
 
     layers: list[Kind]
     notes: list[str] = field(default_factory=list)
+    unknown: str = ""
 
 
 _WORDS: Final[dict[Kind, str]] = {
@@ -64,7 +65,10 @@ _WHOLE: Final = {
 def of(facts: Facts) -> Kinds:
     """The kind of every layer."""
     count = facts.get("num_hidden_layers") or 0
-    told: list[Any] = next((found for rule in _RULES if (found := rule(facts, count))), [Kind.FULL])
+    told: list[Any] = next((found for rule in _RULES if (found := rule(facts, count))), [])
+    if not told and families.pattern(str(facts.get("read_as") or "")) == []:
+        return Kinds([], unknown="the config does not tell which of its layers are of which kind")
+    told = told or [Kind.FULL]
     told = [told[place % len(told)] for place in range(count)]
     kinds = [each if isinstance(each, Kind) else named(each) or Kind.FULL for each in told]
     strange = sorted({str(each)[:40] for each in told if not isinstance(each, Kind) and named(each) is None})
@@ -177,7 +181,7 @@ _LISTS: Final = (
 def _by_interval(facts: Facts, count: int) -> list[Any]:
     if (interval := facts.get("full_attention_interval") or 0) > 0:
         return _every(interval, count, Kind.STATE)
-    if (period := facts.get("attn_layer_period") or 0) > 0:  # Jamba
+    if (period := facts.get("attn_layer_period") or 0) > 0 and facts.get("read_as") == "jamba":
         offset = facts.get("attn_layer_offset") or 0
         return [Kind.FULL if place % period == offset else Kind.STATE for place in range(count)]
     if (group := facts.get("layer_group_size") or 0) > 1:  # Bailing with linear attention
@@ -198,12 +202,15 @@ def _by_window(facts: Facts, count: int) -> list[Any]:
     """A window and how often it is left out: never, by a period, by letters, by a list."""
     if not window(facts) or facts.get("use_sliding_window") is False:
         return []
-    if facts.get("use_sliding_window"):  # Qwen2: the first layers keep every token
+    by_number = facts.get("max_window_layers") is not None and not facts.get("sliding_window_pattern")
+    if facts.get("use_sliding_window") or by_number:  # Qwen2: the first layers keep every token
         full = min(facts.get("max_window_layers") or 0, count)
         return [Kind.FULL] * full + [Kind.WINDOW] * (count - full)
     if isinstance(facts.get("sliding_window"), list):  # Mistral: null is a layer without one
         return [Kind.WINDOW if each else Kind.FULL for each in facts["sliding_window"]]
     if period := facts.get("global_attn_every_n_layers") or 0:  # ModernBERT: the first of each period
+        if facts.get("read_as") != "modernbert":
+            return _every(period, count, Kind.WINDOW)
         return [Kind.WINDOW if place % period else Kind.FULL for place in range(count)]
     return _by_pattern(facts.get("sliding_window_pattern"), count)
 
@@ -224,14 +231,11 @@ def _by_family(facts: Facts, count: int) -> list[Any]:
     family = str(facts.get("read_as") or "")
     if family in _WHOLE:
         return [_WHOLE[family]]
-    if found := families.pattern(family):
-        return found
+    if (found := families.pattern(family)) is not None:
+        return list(found)
     if facts.get("use_sliding_window") is False or not window(facts):
         return []
-    return [] if family in _NO_WINDOW else [Kind.WINDOW]
-
-
-_NO_WINDOW: Final = ("gptneo",)
+    return [Kind.WINDOW]
 
 
 def _flags(value: Any) -> bool:

@@ -58,6 +58,8 @@ def of(facts: Facts) -> Shape:
     if facts.get("read_as") in _ENCODERS:
         return Shape(notes=["an encoder keeps nothing of a text it has read"])
     found = kinds.of(facts)
+    if found.unknown:
+        return Shape(unknown=found.unknown)
     layers, notes = found.layers, list(found.notes)
     if not kinds.window(facts) and _WINDOWED & set(layers):
         layers = [_UNWINDOWED.get(kind, kind) for kind in layers]

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 
 from models_app.catalogue import folder as models
+from models_app.catalogue import hub
 from models_app.catalogue.reading import Unusable
 from models_app.models import Model
 from sardeenz.errors import InvalidSpec
@@ -40,15 +41,23 @@ def local(source: str) -> Path | None:
     return folder
 
 
-def facts(source: str) -> dict[str, Any]:
-    """What the files of a local folder tell; empty for a hub id. Raises InvalidSpec when they cannot be read."""
+def facts(source: str, revision: str = "") -> dict[str, Any]:
+    """What the files of a local folder tell, or the Hub of a model's files; empty where it cannot be asked.
+
+    Raises InvalidSpec when the files of a folder cannot be read.
+    """
     folder = local(source)
     if folder is None:
-        return {}
+        return hub.ask(source, revision).facts
     try:
         return models.facts(folder)
     except (Unusable, OSError) as error:
         raise InvalidSpec(f"{folder.name}: {error}", field="source") from error
+
+
+def why_unread(source: str, revision: str = "") -> str:
+    """Why nothing is known of a model that is not in a folder; empty where something is."""
+    return "" if Path(source).is_absolute() else hub.ask(source, revision).why
 
 
 def read_again(model: Model) -> None:

@@ -3,7 +3,7 @@
 Only a look: the answer may be outdated when the verb comes, which decides for itself.
 """
 
-from typing import TypedDict
+from typing import Final, TypedDict
 
 from gpus.models import GPU
 from models_app.errors import NeverFits, NoCapacity
@@ -13,17 +13,35 @@ from models_app.models import Deployment, Replica
 from sardeenz import sizes
 
 Refusal = NoCapacity | NeverFits
+_LENGTH: Final = 4096  # where neither the deployment nor the model's files say how long a sequence may get
 
 
 class GPUFit(TypedDict):
-    """One GPU as the first of a replica. `code` and `why` are empty where the replica fits."""
+    """One GPU as the first of a replica. `code` and `why` are empty where the replica fits. `concurrency` is how many
+    sequences of the greatest length its free memory holds at once beside the weights; None where that is unknown.
+    """
 
     gpu: int
     uuid: str
     free_bytes: int
+    concurrency: int | None
     fits: bool
     code: str
     why: str
+
+
+class KVNeed(TypedDict):
+    """KV memory on each GPU of a replica. What is None is unknown, and `unknown` says why; `sources` say for people
+    where each figure comes from.
+    """
+
+    grow_bytes: int | None
+    fixed_bytes: int | None
+    length: int
+    sequence_bytes: int | None
+    concurrency: int | None
+    unknown: str
+    sources: dict[str, str]
 
 
 class Fit(TypedDict):
@@ -33,6 +51,7 @@ class Fit(TypedDict):
     weights_bytes: int
     overhead_bytes: int
     kv_floor_bytes: int
+    kv: KVNeed
     replicas: int
     fits: bool
     code: str
@@ -47,7 +66,8 @@ def of_deployment(deployment: Deployment, *, replicas: int, gpu: GPU | None = No
     among = _open(known, placement.copies(deployment) if deployment.pk else {})
     width = deployment.tensor_parallel
     looked = [_of_gpu(one, among, wanted, width) for one in known]
-    return _answer(wanted, replicas, looked, _why_not_all(among, wanted, width, replicas, gpu))
+    kv = _kv(deployment, wanted, looked)
+    return _answer(wanted, replicas, looked, _why_not_all(among, wanted, width, replicas, gpu), kv)
 
 
 def of_move(replica: Replica) -> Fit:
@@ -58,7 +78,7 @@ def of_move(replica: Replica) -> Fit:
     looked = [_of_gpu(one, among, wanted, width, here=replica.gpu_id) for one in known]
     possible = [one for one in looked if one["fits"]]
     refused = None if possible else NoCapacity(_nowhere(wanted, looked))
-    return _answer(wanted, 1, looked, refused)
+    return _answer(wanted, 1, looked, refused, _kv(replica.deployment, wanted, looked))
 
 
 def _open(known: list[GPU], copies: dict[int, int]) -> Choice:
@@ -79,7 +99,50 @@ def _of_gpu(gpu: GPU, among: Choice, wanted: Need, width: int, *, here: int | No
         except (NoCapacity, NeverFits) as error:
             code, why = error.code, _short(gpu, among, wanted, width)
     free = max(among.free[gpu.pk], 0)
-    return {"gpu": gpu.pk, "uuid": gpu.uuid, "free_bytes": free, "fits": not code, "code": code, "why": why}
+    return {
+        "gpu": gpu.pk,
+        "uuid": gpu.uuid,
+        "free_bytes": free,
+        "concurrency": None,
+        "fits": not code,
+        "code": code,
+        "why": why,
+    }
+
+
+def _kv(deployment: Deployment, wanted: Need, looked: list[GPUFit]) -> KVNeed:
+    """What sequences take, and how many of the greatest length fit at once: on each GPU, and where most do."""
+    found = placement.estimated(deployment)
+    length = deployment.max_model_len or deployment.model.facts.get("max_position_embeddings") or _LENGTH
+    if found is None:
+        why = "the model's files cannot be read here"
+        return _unknown(length, why)
+    for one in looked:
+        room = one["free_bytes"] - wanted.weights_bytes - wanted.overhead_bytes
+        cap = deployment.kv_cap_bytes
+        one["concurrency"] = found.concurrency(min(room, cap) if cap else room, length) if one["fits"] else None
+    counts = [one["concurrency"] for one in looked if one["concurrency"] is not None]
+    return {
+        "grow_bytes": found.grow_bytes,
+        "fixed_bytes": found.fixed_bytes,
+        "length": length,
+        "sequence_bytes": found.sequence_bytes(length),
+        "concurrency": max(counts, default=None),
+        "unknown": found.unknown,
+        "sources": found.sources,
+    }
+
+
+def _unknown(length: int, why: str) -> KVNeed:
+    return {
+        "grow_bytes": None,
+        "fixed_bytes": None,
+        "length": length,
+        "sequence_bytes": None,
+        "concurrency": None,
+        "unknown": why,
+        "sources": {},
+    }
 
 
 def _short(gpu: GPU, among: Choice, wanted: Need, width: int) -> str:
@@ -115,12 +178,13 @@ def _nowhere(wanted: Need, looked: list[GPUFit]) -> str:
     return f"{sizes.needed(wanted.awake_bytes)} are needed, {most}"
 
 
-def _answer(wanted: Need, replicas: int, looked: list[GPUFit], refused: Refusal | None) -> Fit:
+def _answer(wanted: Need, replicas: int, looked: list[GPUFit], refused: Refusal | None, kv: KVNeed) -> Fit:
     return {
         "needed_bytes": wanted.awake_bytes,
         "weights_bytes": wanted.weights_bytes,
         "overhead_bytes": wanted.overhead_bytes,
         "kv_floor_bytes": wanted.kv_floor_bytes,
+        "kv": kv,
         "replicas": replicas,
         "fits": refused is None,
         "code": refused.code if refused else "",

@@ -16,8 +16,9 @@ from django.db.models import BigIntegerField, Case, F, Q, Sum, When
 from gpus import telemetry
 from gpus.errors import TelemetryUnavailable
 from gpus.models import GPU, Node
+from models_app.catalogue import sources
 from models_app.errors import HostMemoryShort, NeverFits, NoCapacity
-from models_app.memory import estimate
+from models_app.memory import estimate, flags
 from models_app.models import Deployment, MemoryProfile, Replica, Reservation
 from models_app.states import Goal, State
 from models_app.traffic.callers import WAITS_FOR_ROOM
@@ -65,16 +66,42 @@ def need(deployment: Deployment) -> Need:
     Raises InvalidSpec when nothing is declared, measured or readable.
     """
     profile = MemoryProfile.objects.filter(key=profile_key(deployment)).first()
-    guess = _estimate(deployment)
+    guess = estimated(deployment)
     weights = deployment.weights_bytes or (profile and profile.weights_bytes) or (guess and guess.weights_bytes)
     if not weights:
+        why = sources.why_unread(deployment.model.source, deployment.model.revision)
         raise InvalidSpec(
-            "the model's files cannot be read here, so its size is unknown: say how large its weights are, as 16GiB",
+            f"the model's files cannot be read here{f' ({why})' if why else ''}, so its size is unknown: say how large "
+            "its weights are, as 16GiB",
             field="weights_bytes",
         )
     overhead = deployment.overhead_bytes or (profile and profile.overhead_bytes) or (guess and guess.overhead_bytes)
     floor = deployment.kv_floor_bytes if deployment.kv_floor_bytes is not None else guess and guess.kv_floor_bytes
     return Need(weights, overhead or estimate.DEFAULT_OVERHEAD_BYTES, floor or estimate.DEFAULT_KV_FLOOR_BYTES)
+
+
+def estimated(deployment: Deployment) -> estimate.Estimate | None:
+    """What its model's facts let expect; None where they do not even tell its size."""
+    if not deployment.model.facts:
+        return None
+    return estimate.estimate(
+        deployment.model.facts,
+        tensor_parallel=deployment.tensor_parallel,
+        max_model_len=deployment.max_model_len,
+        kind=deployment.runtime.kind,
+        version=deployment.runtime.version,
+        extra_args=deployment.extra_args,
+        draft=_draft(deployment.extra_args),
+    )
+
+
+def _draft(extra_args: list[str]) -> dict[str, Any] | None:
+    """The facts of the model that drafts tokens; None without one, or where its files cannot be read here."""
+    source = flags.speculation(extra_args).get("model")
+    try:
+        return sources.facts(source) or None if isinstance(source, str) else None
+    except InvalidSpec:
+        return None
 
 
 def need_again(replica: Replica, deployment: Deployment) -> Need:
@@ -316,15 +343,3 @@ def check_host_memory(replica: Replica, *, level: int) -> None:
 
 def _host_bytes(replica: Replica) -> int:
     return int(replica.spec.get("weights_bytes") or 0) * len(replica.spec.get("gpu_uuids") or [1])
-
-
-def _estimate(deployment: Deployment) -> estimate.Estimate | None:
-    if not deployment.model.facts:
-        return None
-    return estimate.estimate(
-        deployment.model.facts,
-        tensor_parallel=deployment.tensor_parallel,
-        max_model_len=deployment.max_model_len,
-        kind=deployment.runtime.kind,
-        extra_args=deployment.extra_args,
-    )

@@ -12,6 +12,7 @@ from models_app.lifecycle import verbs
 from models_app.memory import fit
 from models_app.models import Deployment, Model, Replica
 from tests import factories
+from tests.models_app.catalogue.folders import LLAMA
 
 pytestmark = pytest.mark.django_db
 GIB = factories.GIB
@@ -152,3 +153,26 @@ def test_an_edit_is_answered_by_what_the_form_says(reader: Client) -> None:
 
 def test_who_is_not_signed_in_is_told_nothing(client: Client) -> None:
     assert ask(client, source="org/name")[0] in (401, 403)
+
+
+def test_the_answer_says_what_sequences_take_how_many_fit_and_where_that_comes_from() -> None:
+    factories.gpu(memory_bytes=40 * GIB, headroom_bytes=GIB)
+    model = factories.model(facts=LLAMA | {"weights_bytes": 16 * GIB})
+    wish = factories.deployment(
+        model=model, weights_bytes=None, overhead_bytes=2 * GIB, kv_floor_bytes=GIB, max_model_len=8192
+    )
+    kv = fit.of_deployment(wish, replicas=1)["kv"]
+    assert (kv["grow_bytes"], kv["fixed_bytes"], kv["length"], kv["sequence_bytes"]) == (131_072, 0, 8192, GIB)
+    assert (kv["concurrency"], kv["unknown"]) == (39 - 16 - 2, "")
+    assert kv["sources"]["grow"].startswith("32 with full attention of 32 layers")
+
+
+def test_what_is_not_known_of_a_model_is_unknown_and_says_why() -> None:
+    factories.gpu()
+    wish = factories.deployment(model=factories.model(facts={}), weights_bytes=GIB)
+    kv = fit.of_deployment(wish, replicas=1)["kv"]
+    assert (kv["grow_bytes"], kv["concurrency"]) == (None, None)
+    assert kv["unknown"] == "the model's files cannot be read here"
+    strange = factories.model(facts=LLAMA | {"model_type": "mystery", "architectures": [], "weights_bytes": GIB})
+    kv = fit.of_deployment(factories.deployment(model=strange, weights_bytes=GIB), replicas=1)["kv"]
+    assert kv["unknown"] == "the architecture mystery is not known here"

@@ -83,12 +83,30 @@ def test_a_mistral_folder_is_listed_registered_and_measured(operator: Client, mo
     assert placement.need(deployment("ministral")).kv_floor_bytes == 4096 * 131_072
 
 
-@pytest.mark.parametrize("config", ['{"hidden_size": "\\u0000", "torch_dtype": "\\ud800"}', '{"head_dim": NaN}'])
+@pytest.mark.parametrize("config", ['{"vocab_size": "\\u0000", "torch_dtype": "\\ud800"}', '{"q_lora_rank": NaN}'])
 def test_what_a_database_would_refuse_is_no_500(operator: Client, models: Path, config: str) -> None:
     folder(models / "odd", config, model=MIB)
     status, row = register(operator, "odd")
     assert (status, row["facts"]["weights_bytes"]) == (201, MIB)
     assert operator.get("/api/models").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("config", "wrong"),
+    [
+        ('{"head_dim": NaN}', "head_dim must be a whole number, not 'nan'"),
+        ('{"n_layer": "many"}', "n_layer must be a whole number, not 'many'"),
+        ('{"text_config": {"num_attention_heads": [8, null]}}', "num_attention_heads must be a whole number"),
+    ],
+)
+def test_a_field_of_another_type_is_refused_by_its_name(
+    operator: Client, models: Path, config: str, wrong: str
+) -> None:
+    folder(models / "odd", config, model=MIB)
+    status, body = register(operator, "odd")
+    assert status == 400
+    assert f"odd: config.json: {wrong}" in json.dumps(body)
+    assert not Model.objects.exists()
 
 
 def test_a_refusal_names_the_folder_and_what_is_wrong(operator: Client, models: Path) -> None:
