@@ -7,6 +7,7 @@ import asyncio
 import os
 import random
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,12 +15,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from gpus import devices
 from gpus.models import GPU
 from models_app.lifecycle import verbs
+from models_app.memory.ledger import Ledger, Unowned
 from models_app.models import Deployment, Replica, Reservation, Transition
+from models_app.node import frame
+from models_app.node.owners import Owners
 from models_app.states import LIVE, Goal, State
 from sardeenz.errors import SardeenzError
 from tests import factories
@@ -33,6 +38,8 @@ ARGS = ["--load-seconds", "0.5", "--tokens-per-second", "60"]
 PAUSE_SECONDS = 1.0
 SETTLED_SECONDS = timedelta(seconds=12)
 """An engine killed sooner after it became ready counts as a start that came to nothing."""
+UNEXPLAINED_RATIO = 0.01
+"""Of a GPU's memory: more than this without an owner is a fault of the ledger."""
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.e2e,
@@ -76,6 +83,41 @@ class Callers(Background):
 
             both = [keep_calling(model, streams) for model in self.models for streams in (True, False)]
             await asyncio.gather(*both)
+
+
+class Ledgers:
+    """The ledgers of the node, read beside the turmoil as the node's loop reads them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.worst_ratio = 0.0
+        self._owners = Owners()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep_looking, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def look(self) -> dict[str, Ledger]:
+        """What each GPU's memory is now."""
+        now = frame.collect(None, self._owners)
+        if self._owners.due({engine["marker"] for engine in now["engines"]}):
+            self._owners.read()
+        return now["ledgers"]
+
+    def orphans(self) -> list[Unowned]:
+        return [orphan for ledger in self.look().values() for orphan in ledger["orphans"]]
+
+    def _keep_looking(self) -> None:
+        while not self._ended.wait(0.5):
+            for ledger in self.look().values():
+                self.count += 1
+                self.worst_ratio = max(self.worst_ratio, abs(ledger["unexplained_bytes"]) / ledger["total_bytes"])
+        connection.close()
 
 
 @dataclass(slots=True)
@@ -170,6 +212,8 @@ def test_after_kills_and_wishes_everything_is_where_it_was_wished(
         wait_for(row, "ready")
     callers = Callers(Clients(stack.url, stack.key), [model.served_name for model in models])
     callers.start()
+    ledgers = Ledgers()
+    ledgers.start()
     turmoil = Turmoil(stack, random.Random(SEED))
     until_time = time.monotonic() + SECONDS
     try:
@@ -179,6 +223,7 @@ def test_after_kills_and_wishes_everything_is_where_it_was_wished(
         stack.start()
     finally:
         callers.end()
+        ledgers.end()
     odd = [call for call in callers.calls if not expected(call)]
     whole = sum(call.outcome.whole for call in callers.calls)
     longest = max((call.seconds for call in callers.calls), default=0.0)
@@ -187,9 +232,13 @@ def test_after_kills_and_wishes_everything_is_where_it_was_wished(
             f"\nseed {SEED}: {len(callers.calls)} calls, {whole} whole, {len(odd)} unexpected; longest {longest:.1f} s"
         )
         print(", ".join(f"{name} {count}" for name, count in sorted(turmoil.done.items())))
+        print(f"{ledgers.count} ledgers: {ledgers.worst_ratio:.2%} of a GPU unexplained at most")
     assert [(call.model, call.outcome) for call in odd] == []
+    assert ledgers.count > 0
+    assert ledgers.worst_ratio <= UNEXPLAINED_RATIO
     settle()
     nothing_is_lost(stack)
+    until(lambda: not ledgers.orphans(), "no ledger has an orphan")
     everything_serves_again(stack, models)
     for model in models:
         verbs.delete(model, actor="test")
