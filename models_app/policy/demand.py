@@ -36,7 +36,7 @@ from models_app.policy.eviction import Decision, Resident, Sleeper, Snapshot, Ve
 from models_app.states import Goal, State
 from models_app.traffic import activity
 from models_app.traffic.activity import GatewayReport
-from models_app.traffic.callers import WAITS_FOR_ROOM, Demand
+from models_app.traffic.callers import WAITS_FOR_ROOM, Waiting
 
 WAITS = WAITS_FOR_ROOM
 EVICTED = "evicted"
@@ -51,7 +51,7 @@ class Traffic:
     """What gateways say; `reports` is None while Redis is away or new: somebody asks, so there is a gateway."""
 
     reports: list[GatewayReport] | None
-    demands: dict[int, Demand]
+    waiting: dict[int, Waiting]
     used: dict[int, float]
 
 
@@ -152,7 +152,7 @@ def _seek_memory(placed: list[Replica], actor: str) -> None:
             return
         seen = scene.short_of_memory(row)
         decision = eviction.decide(seen)
-        late = seen.now - seen.wanted.demand.since >= seen.rules.max_wait(seen.wanted.demand.priority)
+        late = seen.now - seen.wanted.waiting.since >= seen.rules.max_wait(seen.wanted.waiting.priority)
         if decision.verdict is Verdict.REFUSE and late:
             stay = eviction.kept(decision.residents)
             raise NoCapacity(f"{row.message}; to stay: {stay}", retry_after_seconds=REFUSED_SECONDS)
@@ -169,7 +169,7 @@ def _waits_for(row: Replica) -> float:
 def _traffic() -> Traffic:
     try:
         reports = activity.read_reports()
-        return Traffic(reports or None, activity.demands(reports), activity.all_last_used())
+        return Traffic(reports or None, activity.waiting(reports), activity.all_last_used())
     except (RedisError, OSError) as error:
         logger.warning("nobody is evicted: what gateways have in flight is unknown: error=%s", error)
         return Traffic(None, {}, {})
@@ -189,14 +189,14 @@ class _Scene:
         self.rules = eviction.Rules(settings.MIN_RESIDENT_SECONDS, settings.EVICT_WAIT_SECONDS)
         free = placement.free_later(gpus)
         self.free = {gpu.uuid: free[gpu.pk] for gpu in gpus}
-        here = Q(reservations__gpu__in=gpus) | Q(deployment__in=traffic.demands)
+        here = Q(reservations__gpu__in=gpus) | Q(deployment__in=traffic.waiting)
         rows = Replica.objects.filter(here).select_related("deployment").distinct().order_by("pk")
         self.rows = list(rows.prefetch_related("reservations__gpu", "replacements"))
         by_deployment: dict[int, list[Replica]] = defaultdict(list)
         for row in self.rows:
             if not row.disposable:
                 by_deployment[row.deployment_id].append(row)
-        asked_for = [placed for pk, placed in by_deployment.items() if pk in traffic.demands]
+        asked_for = [placed for pk, placed in by_deployment.items() if pk in traffic.waiting]
         self.asleep = [row for placed in asked_for if not _headed_for_ready(placed) for row in _sleepers(placed)]
 
     def snapshot(self, row: Replica) -> Snapshot:
@@ -228,10 +228,10 @@ class _Scene:
         )
 
     def _sleeper(self, row: Replica) -> Sleeper:
-        unheard = Demand(1, self.now, 0)  # its gateway's first call may come before its first report
-        demand = self.traffic.demands.get(row.deployment_id, unheard)
+        unheard = Waiting(1, self.now, 0)  # its gateway's first call may come before its first report
+        waiting = self.traffic.waiting.get(row.deployment_id, unheard)
         seconds = row.profile.get("load_seconds") if row.down else row.profile.get("wake_seconds")
-        return Sleeper(row.pk, row.deployment.name, _difference(row), demand, seconds, row.down)
+        return Sleeper(row.pk, row.deployment.name, _difference(row), waiting, seconds, row.down)
 
     def _residents(self, wanted: Replica, sleeper: Sleeper) -> Iterable[Resident]:
         for row in self.rows:
@@ -243,7 +243,7 @@ class _Scene:
     def _resident(self, row: Replica, frees: dict[str, int]) -> Resident:
         moves = row.replaces_id is not None or bool(row.replacements.all())
         serves = row.state == State.READY and not row.restarting and not moves
-        reports, demand = self.traffic.reports, self.traffic.demands.get(row.deployment_id)
+        reports, waiting = self.traffic.reports, self.traffic.waiting.get(row.deployment_id)
         return Resident(
             id=row.pk,
             name=row.deployment.name,
@@ -253,7 +253,7 @@ class _Scene:
             sleep_enabled=row.sleep_enabled,
             ready_at=row.state_at.timestamp() if serves else None,
             in_flight=None if reports is None else activity.in_flight(row.marker, reports),
-            waiting=None if reports is None else demand.count if demand else 0,
+            waiting=None if reports is None else waiting.count if waiting else 0,
             used_at=self.traffic.used.get(row.deployment_id),
             sleep_seconds=row.profile.get("sleep_seconds"),
             wake_seconds=row.profile.get("wake_seconds"),

@@ -18,7 +18,7 @@ from enum import Enum
 from itertools import combinations
 from typing import Any
 
-from models_app.traffic.callers import Demand
+from models_app.traffic.callers import Waiting
 from sardeenz import sizes
 
 EXACT = 10
@@ -54,7 +54,7 @@ class Sleeper:
     name: str
     needs: Mapping[str, int]
     """Bytes by GPU uuid that it holds awake and not as it is."""
-    demand: Demand
+    waiting: Waiting
     wake_seconds: float | None = None
     """To wake or, where its engine is gone, to load, as last measured."""
     cold: bool = False
@@ -159,7 +159,7 @@ def decide(seen: Snapshot) -> Decision:
 
 def _due(seen: Snapshot, sleeper: Sleeper) -> tuple[float, int]:
     """When its oldest request will have waited long enough; no two are due at the same time."""
-    return sleeper.demand.since + seen.rules.max_wait(sleeper.demand.priority), sleeper.id
+    return sleeper.waiting.since + seen.rules.max_wait(sleeper.waiting.priority), sleeper.id
 
 
 def _alone(seen: Snapshot, sleeper: Sleeper) -> Decision:
@@ -248,7 +248,7 @@ def explain(seen: Snapshot, decision: Decision) -> dict[str, Any]:
         "concerns": [resident.id for resident in decision.residents],
         "why": decision.why.value if decision.why else None,
         "until": decision.until,
-        "max_wait_seconds": seen.rules.max_wait(seen.wanted.demand.priority),
+        "max_wait_seconds": seen.rules.max_wait(seen.wanted.waiting.priority),
         "min_resident_seconds": {str(one.id): seen.rules.residency(one) for one in seen.residents},
     }
     return outcome | asdict(seen)
@@ -291,14 +291,14 @@ def kept(residents: Iterable[Resident]) -> str:
 
 def why_evicted(seen: Snapshot, resident: Resident) -> str:
     """Why this resident was evicted, in a sentence with the numbers."""
-    demand, rules = seen.wanted.demand, seen.rules
+    waiting, rules = seen.wanted.waiting, seen.rules
     stayed = (
         f"ready for {seen.now - (resident.ready_at or seen.now):.0f} s of at least {rules.residency(resident):.0f} s"
     )
     if not resident.busy:
         return f"evicted for `{seen.wanted.name}`: idle, {stayed}"
-    limit = rules.max_wait(demand.priority)
-    waited = f"{demand.count} waiting there, the oldest for {seen.now - demand.since:.0f} s"
+    limit = rules.max_wait(waiting.priority)
+    waited = f"{waiting.count} waiting there, the oldest for {seen.now - waiting.since:.0f} s"
     return (
-        f"evicted for `{seen.wanted.name}`: {waited} of at most {limit:.0f} s at priority {demand.priority}; {stayed}"
+        f"evicted for `{seen.wanted.name}`: {waited} of at most {limit:.0f} s at priority {waiting.priority}; {stayed}"
     )

@@ -19,7 +19,7 @@ import redis.asyncio
 from django.conf import settings
 
 from gpus import processes
-from models_app.traffic.callers import Demand
+from models_app.traffic.callers import Waiting
 from sardeenz import heartbeats
 from sardeenz.redis import client, key
 
@@ -47,7 +47,7 @@ class GatewayReport:
     routes: frozenset[str]
     leases: Mapping[str, int]
     at: float
-    waiting: Mapping[int, Demand] = field(default_factory=dict)
+    waiting: Mapping[int, Waiting] = field(default_factory=dict)
     """By deployment: the requests it holds until a replica is ready."""
     queued: Mapping[int, Queued] = field(default_factory=dict)
     """By deployment: the requests that stand in the queue of a ready one."""
@@ -71,7 +71,7 @@ async def areport(
     name = key("gateway", gateway_id)
     fields: dict[Any, Any] = {}
     fields |= {"routes": json.dumps(sorted(routes)), "leases": json.dumps(dict(leases)), "at": str(time.time())}
-    held = {str(deployment_id): dict(demand) for deployment_id, demand in (waiting or {}).items()}
+    held = {str(deployment_id): dict(calls) for deployment_id, calls in (waiting or {}).items()}
     fields |= {"waiting": json.dumps(held), "written_until": str(written_until), "process": _identity(os.getpid())}
     async with connection.pipeline(transaction=True) as pipe:
         pipe.hset(name, mapping=fields)
@@ -127,7 +127,7 @@ def read_reports() -> list[GatewayReport]:
             frozenset(json.loads(fields["routes"])),
             json.loads(fields["leases"]),
             float(fields["at"]),
-            _waiting(json.loads(fields.get("waiting", "{}"))),
+            _read_waiting(json.loads(fields.get("waiting", "{}"))),
             _queued(json.loads(fields.get("waiting", "{}"))),
             float(fields.get("written_until", 0.0)),
         )
@@ -136,9 +136,9 @@ def read_reports() -> list[GatewayReport]:
     ]
 
 
-def _waiting(found: Mapping[str, Mapping[str, Any]]) -> dict[int, Demand]:
+def _read_waiting(found: Mapping[str, Mapping[str, Any]]) -> dict[int, Waiting]:
     return {
-        int(deployment_id): Demand(int(held["count"]), float(held["since"]), int(held["priority"]))
+        int(deployment_id): Waiting(int(held["count"]), float(held["since"]), int(held["priority"]))
         for deployment_id, held in found.items()
         if held.get("count")
     }
@@ -152,14 +152,14 @@ def _queued(found: Mapping[str, Mapping[str, Any]]) -> dict[int, Queued]:
     }
 
 
-def demands(reports: Iterable[GatewayReport]) -> dict[int, Demand]:
+def waiting(reports: Iterable[GatewayReport]) -> dict[int, Waiting]:
     """Who waits for what, by deployment, over all gateways."""
-    found: dict[int, Demand] = {}
+    together: dict[int, Waiting] = {}
     for report in reports:
         for deployment_id, held in report.waiting.items():
-            known = found.get(deployment_id)
-            found[deployment_id] = held if known is None else known + held
-    return found
+            known = together.get(deployment_id)
+            together[deployment_id] = held if known is None else known + held
+    return together
 
 
 def in_flight(marker: str, reports: Iterable[GatewayReport]) -> int:

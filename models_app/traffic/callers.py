@@ -7,7 +7,7 @@ WAITS_FOR_ROOM = "waits_for_room"
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class Waiting:
     """Requests that wait for one deployment, over all gateways."""
 
     count: int
@@ -16,5 +16,5 @@ class Demand:
     priority: int
     """Of the most urgent: lower is more urgent."""
 
-    def __add__(self, other: "Demand") -> "Demand":
-        return Demand(self.count + other.count, min(self.since, other.since), min(self.priority, other.priority))
+    def __add__(self, other: "Waiting") -> "Waiting":
+        return Waiting(self.count + other.count, min(self.since, other.since), min(self.priority, other.priority))

@@ -16,7 +16,7 @@ from models_app.rows import WaitingRow, WaitReason
 from models_app.states import State
 from models_app.traffic import activity, routes
 from models_app.traffic.activity import Queued
-from models_app.traffic.callers import WAITS_FOR_ROOM, Demand
+from models_app.traffic.callers import WAITS_FOR_ROOM, Waiting
 from sardeenz import events
 
 WORDS: dict[WaitReason, str] = {
@@ -37,7 +37,7 @@ def by_deployment() -> dict[int, WaitingRow]:
     except (RedisError, OSError) as error:
         logger.warning("who waits is unknown: error=%s", error)
         return {}
-    held = activity.demands(reports)
+    held = activity.waiting(reports)
     queued: dict[int, list[Queued]] = defaultdict(list)
     for report in reports:
         for deployment_id, queue in report.queued.items():
@@ -59,7 +59,7 @@ def publish() -> None:
     events.publish(events.LIFECYCLE, {"kind": "waiting", "waiting": shown})
 
 
-def _row(held: Demand | None, queued: Iterable[Queued], placed: list[Replica]) -> WaitingRow:
+def _row(held: Waiting | None, queued: Iterable[Queued], placed: list[Replica]) -> WaitingRow:
     queues = list(queued)
     count = sum(queue.count for queue in queues)
     since = [queue.since for queue in queues]

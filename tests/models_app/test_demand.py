@@ -127,7 +127,7 @@ def test_what_several_gateways_hold_counts_together() -> None:
     say({}, waits(wanted, 6, priority=-1), gateway="two")
     demand.request_ready(wanted.deployment_id)
     assert now(busy) == (Goal.SLEEPING, "evicted")
-    assert last(busy).fields["wanted"]["demand"]["count"] == 4
+    assert last(busy).fields["wanted"]["waiting"]["count"] == 4
 
 
 def test_a_wait_is_told_once_in_the_history_and_always_on_the_row() -> None:

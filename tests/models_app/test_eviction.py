@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models_app.policy import eviction
 from models_app.policy.eviction import Resident, Rules, Sleeper, Snapshot, Verdict, Why
-from models_app.traffic.callers import Demand
+from models_app.traffic.callers import Waiting
 from tests.models_app.turns import ASK_SECONDS, GPU, TICK_SECONDS, Engine, Request, World
 
 RULES = Rules(15.0, {-1: 5.0, 0: 30.0, 1: 120.0})
@@ -19,7 +19,7 @@ NOW = 1000.0
 
 def sleeper(**fields: object) -> Sleeper:
     """Wants 60 of a GPU; its one request has just come."""
-    given = {"id": 1, "name": "wanted", "needs": {GPU: 60}, "demand": Demand(1, NOW, 0), "wake_seconds": 2.0}
+    given = {"id": 1, "name": "wanted", "needs": {GPU: 60}, "waiting": Waiting(1, NOW, 0), "wake_seconds": 2.0}
     return Sleeper(**(given | fields))
 
 
@@ -37,7 +37,7 @@ def seen(
 
 def waited(seconds: float, priority: int = 0) -> Sleeper:
     """The wanted one, whose oldest request has waited so long."""
-    return sleeper(demand=Demand(3, NOW - seconds, priority))
+    return sleeper(waiting=Waiting(3, NOW - seconds, priority))
 
 
 @pytest.mark.parametrize(("priority", "expected"), [(-7, 5.0), (-1, 5.0), (0, 30.0), (1, 120.0), (9, 120.0)])
@@ -120,7 +120,7 @@ def test_every_gpu_of_a_wide_model_must_have_room() -> None:
 
 
 def test_who_has_waited_longer_goes_first() -> None:
-    rival = sleeper(id=9, name="rival", demand=Demand(1, NOW - 40, 0))
+    rival = sleeper(id=9, name="rival", waiting=Waiting(1, NOW - 40, 0))
     scene = seen(resident(), wanted=waited(35), rivals=(rival,))
     decision = eviction.decide(scene)
     assert (decision.verdict, decision.why) == (Verdict.WAIT, Why.TURN)
@@ -129,7 +129,7 @@ def test_who_has_waited_longer_goes_first() -> None:
 
 
 def test_who_cannot_go_yet_holds_nobody_up() -> None:
-    rival = sleeper(id=9, name="rival", needs={GPU: 130}, demand=Demand(1, NOW - 10, -1))
+    rival = sleeper(id=9, name="rival", needs={GPU: 130}, waiting=Waiting(1, NOW - 10, -1))
     assert eviction.decide(seen(resident(2), resident(3, ready_at=NOW), rivals=(rival,))).verdict is Verdict.EVICT
 
 
@@ -138,7 +138,7 @@ def test_a_decision_tells_all_its_inputs_as_json() -> None:
     decision = eviction.decide(scene)
     told = json.loads(json.dumps(eviction.explain(scene, decision)))
     assert (told["verdict"], told["concerns"], told["max_wait_seconds"]) == ("evict", [2], 30.0)
-    assert (told["residents"][0]["in_flight"], told["wanted"]["demand"]["count"]) == (4, 3)
+    assert (told["residents"][0]["in_flight"], told["wanted"]["waiting"]["count"]) == (4, 3)
     assert eviction.why_evicted(scene, scene.residents[0]) == (
         "evicted for `wanted`: 3 waiting there, the oldest for 31 s of at most 30 s at priority 0; "
         "ready for 100 s of at least 15 s"
@@ -166,7 +166,7 @@ FLAVOURS = [
 def test_no_combination_of_two_residents_breaks_a_rule(since: float) -> None:
     for one, other, size in product(FLAVOURS, FLAVOURS, (30, 70)):
         pair = (resident(2, frees={GPU: 50}, **one), resident(3, frees={GPU: 60}, **other))
-        scene = seen(*pair, wanted=sleeper(needs={GPU: size}, demand=Demand(1, NOW - since, 0)), free=0)
+        scene = seen(*pair, wanted=sleeper(needs={GPU: size}, waiting=Waiting(1, NOW - since, 0)), free=0)
         decision = eviction.decide(scene)
         movable = [each for each in pair if each.movable]
         assert (decision.verdict is Verdict.REFUSE) == (sum(each.frees[GPU] for each in movable) < size)

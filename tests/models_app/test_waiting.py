@@ -104,7 +104,7 @@ def test_those_in_a_queue_wait_until_the_last_gateway_says() -> None:
 def test_the_queue_of_a_ready_model_is_no_call_for_a_wake() -> None:
     replica = factories.replica()
     say("one", replica, queued=4, queued_since=time.time(), expected_at=None)
-    assert activity.demands(activity.read_reports()) == {}
+    assert activity.waiting(activity.read_reports()) == {}
 
 
 def test_rows_carry_who_waits(client: Client) -> None:

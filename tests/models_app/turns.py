@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from models_app.policy import eviction
 from models_app.policy.eviction import Resident, Rules, Sleeper, Snapshot, Verdict
-from models_app.traffic.callers import Demand
+from models_app.traffic.callers import Waiting
 
 GPU = "GPU-0"
 TICK_SECONDS = 0.5
@@ -131,8 +131,8 @@ class World:
 
     def _sleeper(self, engine: Engine) -> Sleeper:
         since = min(request.at for request in engine.waiting)
-        demand = Demand(len(engine.waiting), since, min(request.priority for request in engine.waiting))
-        return Sleeper(engine.id, engine.name, {GPU: engine.bytes}, demand, engine.wake_seconds)
+        waiting = Waiting(len(engine.waiting), since, min(request.priority for request in engine.waiting))
+        return Sleeper(engine.id, engine.name, {GPU: engine.bytes}, waiting, engine.wake_seconds)
 
     def _resident(self, engine: Engine) -> Resident:
         return replace(
