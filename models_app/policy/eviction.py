@@ -1,4 +1,4 @@
-"""Who makes room for a sleeping model that is asked for. Pure: decided from one snapshot of the GPUs it would use.
+"""Who makes room for a sleeping model that is asked for. Pure: decided from one scene, the GPUs it would use.
 
 1. Where it fits once everybody is where he is headed, it wakes, and nobody moves.
 2. Pinned residents and those without sleep mode stay. Where all others together would not make room: refused.
@@ -118,7 +118,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class Scene:
     """All that a decision knows."""
 
     now: float
@@ -144,7 +144,7 @@ class Decision:
     """Whose turn it is."""
 
 
-def decide(seen: Snapshot) -> Decision:
+def decide(seen: Scene) -> Decision:
     """The rules above, for the wanted one."""
     own = _alone(seen, seen.wanted)
     if own.verdict is not Verdict.EVICT:
@@ -157,12 +157,12 @@ def decide(seen: Snapshot) -> Decision:
     return Decision(Verdict.WAIT, own.residents, Why.TURN, first=min(ahead, key=lambda rival: _due(seen, rival)).name)
 
 
-def _due(seen: Snapshot, sleeper: Sleeper) -> tuple[float, int]:
+def _due(seen: Scene, sleeper: Sleeper) -> tuple[float, int]:
     """When its oldest request will have waited long enough; no two are due at the same time."""
     return sleeper.waiting.since + seen.rules.max_wait(sleeper.waiting.priority), sleeper.id
 
 
-def _alone(seen: Snapshot, sleeper: Sleeper) -> Decision:
+def _alone(seen: Scene, sleeper: Sleeper) -> Decision:
     """As if nobody else were asked for."""
     lacking = {uuid: need - seen.free[uuid] for uuid, need in sleeper.needs.items() if need > seen.free[uuid]}
     if not lacking:
@@ -183,7 +183,7 @@ def _alone(seen: Snapshot, sleeper: Sleeper) -> Decision:
     return Decision(Verdict.WAIT, chosen, _why(seen, last, moment), moment if moment < math.inf else None)
 
 
-def _free_at(seen: Snapshot, sleeper: Sleeper, resident: Resident) -> float:
+def _free_at(seen: Scene, sleeper: Sleeper, resident: Resident) -> float:
     """From when on it may be evicted for this sleeper; inf where nobody knows."""
     if resident.ready_at is None or resident.in_flight is None:
         return math.inf
@@ -191,7 +191,7 @@ def _free_at(seen: Snapshot, sleeper: Sleeper, resident: Resident) -> float:
     return max(stayed, _due(seen, sleeper)[0]) if resident.busy else stayed
 
 
-def _why(seen: Snapshot, resident: Resident, moment: float) -> Why:
+def _why(seen: Scene, resident: Resident, moment: float) -> Why:
     """What holds this one until then."""
     if resident.ready_at is None:
         return Why.NOT_READY
@@ -232,7 +232,7 @@ def _cost(resident: Resident, now: float) -> float:
     return seconds / (1.0 if resident.busy else max(now - quiet_since, 1.0))
 
 
-def expected_at(seen: Snapshot, decision: Decision) -> float | None:
+def expected_at(seen: Scene, decision: Decision) -> float | None:
     """Unix time at which the wanted one should be ready, as far as measured; drains come on top."""
     waits = decision.verdict is Verdict.WAIT
     if decision.verdict is Verdict.REFUSE or (waits and decision.until is None) or seen.wanted.wake_seconds is None:
@@ -241,7 +241,7 @@ def expected_at(seen: Snapshot, decision: Decision) -> float | None:
     return (decision.until or seen.now) + sleeps + seen.wanted.wake_seconds
 
 
-def explain(seen: Snapshot, decision: Decision) -> dict[str, Any]:
+def explain(seen: Scene, decision: Decision) -> dict[str, Any]:
     """The outcome and all its inputs, for the history."""
     outcome = {
         "verdict": decision.verdict.value,
@@ -254,7 +254,7 @@ def explain(seen: Snapshot, decision: Decision) -> dict[str, Any]:
     return outcome | asdict(seen)
 
 
-def words(seen: Snapshot, decision: Decision) -> str:
+def words(seen: Scene, decision: Decision) -> str:
     """The outcome for the wanted one, in a sentence."""
     names = " and ".join(f"`{resident.name}`" for resident in decision.residents)
     match decision.verdict:
@@ -276,7 +276,7 @@ def words(seen: Snapshot, decision: Decision) -> str:
     return f"no room now: {reasons[decision.why]}"
 
 
-def _refusal(seen: Snapshot, decision: Decision) -> str:
+def _refusal(seen: Scene, decision: Decision) -> str:
     needs = seen.wanted.needs
     uuid = max(needs, key=lambda uuid: needs[uuid] - seen.free[uuid])
     room = f"{sizes.needed(needs[uuid])} are needed, its GPU has {sizes.free(seen.free[uuid])} free"
@@ -289,7 +289,7 @@ def kept(residents: Iterable[Resident]) -> str:
     return ", ".join(named) or "nobody"
 
 
-def why_evicted(seen: Snapshot, resident: Resident) -> str:
+def why_evicted(seen: Scene, resident: Resident) -> str:
     """Why this resident was evicted, in a sentence with the numbers."""
     waiting, rules = seen.wanted.waiting, seen.rules
     stayed = (

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models_app.policy import eviction
-from models_app.policy.eviction import Resident, Rules, Sleeper, Snapshot, Verdict, Why
+from models_app.policy.eviction import Resident, Rules, Scene, Sleeper, Verdict, Why
 from models_app.traffic.callers import Waiting
 from tests.models_app.turns import ASK_SECONDS, GPU, TICK_SECONDS, Engine, Request, World
 
@@ -31,8 +31,8 @@ def resident(number: int = 2, **fields: object) -> Resident:
 
 def seen(
     *residents: Resident, wanted: Sleeper | None = None, free: int = 10, rivals: tuple[Sleeper, ...] = ()
-) -> Snapshot:
-    return Snapshot(NOW, RULES, {GPU: free}, wanted or sleeper(), residents, rivals)
+) -> Scene:
+    return Scene(NOW, RULES, {GPU: free}, wanted or sleeper(), residents, rivals)
 
 
 def waited(seconds: float, priority: int = 0) -> Sleeper:
@@ -114,7 +114,7 @@ def test_who_was_used_lately_stays() -> None:
 def test_every_gpu_of_a_wide_model_must_have_room() -> None:
     wanted = sleeper(needs={"GPU-0": 60, "GPU-1": 60})
     one, other = resident(2), resident(3, frees={"GPU-1": 60})
-    scene = Snapshot(NOW, RULES, {"GPU-0": 10, "GPU-1": 10}, wanted, (one, other))
+    scene = Scene(NOW, RULES, {"GPU-0": 10, "GPU-1": 10}, wanted, (one, other))
     assert eviction.decide(scene).residents == (one, other)
     assert eviction.decide(replace(scene, residents=(one,))).verdict is Verdict.REFUSE
 

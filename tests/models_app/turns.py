@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from models_app.policy import eviction
-from models_app.policy.eviction import Resident, Rules, Sleeper, Snapshot, Verdict
+from models_app.policy.eviction import Resident, Rules, Scene, Sleeper, Verdict
 from models_app.traffic.callers import Waiting
 
 GPU = "GPU-0"
@@ -107,7 +107,7 @@ class World:
         """What `request_ready` does."""
         if engine.headed == "ready":
             return
-        decision = eviction.decide(self.snapshot(engine))
+        decision = eviction.decide(self.scene(engine))
         assert decision.verdict is not Verdict.REFUSE
         if decision.verdict is Verdict.WAIT:
             return
@@ -117,10 +117,10 @@ class World:
             other.headed = "sleeping"
         engine.headed = "ready"
 
-    def snapshot(self, wanted: Engine) -> Snapshot:
+    def scene(self, wanted: Engine) -> Scene:
         """What a decision knows."""
         asleep = [one for one in self.engines if one.headed == "sleeping" and one.waiting and one is not wanted]
-        return Snapshot(
+        return Scene(
             now=self.now,
             rules=self.rules,
             free={GPU: self.size - sum(one.bytes for one in self.engines if one.headed == "ready")},

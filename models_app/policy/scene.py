@@ -1,0 +1,154 @@
+"""What one decision about room is made of, read from rows and from what gateways report."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
+from redis import RedisError
+
+from gpus.models import GPU
+from models_app.memory import placement
+from models_app.models import Replica
+from models_app.policy import eviction
+from models_app.policy.eviction import Resident, Scene, Sleeper
+from models_app.states import Goal, State
+from models_app.traffic import activity
+from models_app.traffic.activity import GatewayReport
+from models_app.traffic.callers import Waiting
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What gateways say; `reports` is None while Redis is away or new: somebody asks, so there is a gateway."""
+
+    reports: list[GatewayReport] | None
+    waiting: dict[int, Waiting]
+    used: dict[int, float]
+
+
+def read_traffic() -> Traffic:
+    try:
+        reports = activity.read_reports()
+        return Traffic(reports or None, activity.waiting(reports), activity.all_last_used())
+    except (RedisError, OSError) as error:
+        logger.warning("nobody is evicted: what gateways have in flight is unknown: error=%s", error)
+        return Traffic(None, {}, {})
+
+
+def headed_for_ready(placed: Iterable[Replica]) -> bool:
+    return any(_claims(row) or row.restarting for row in placed)
+
+
+def _claims(row: Replica) -> bool:
+    """Whether it serves, or its place is sought already; one without an engine claims nothing until it is asked for."""
+    down = row.state == State.FAILED or put_off(row)
+    return row.goal == Goal.READY and (not down or row.reason == placement.CLAIMED)
+
+
+def put_off(row: Replica) -> bool:
+    """Whether it has no engine for want of room alone."""
+    return row.down and row.goal == Goal.READY and row.reason in placement.FOR_WANT_OF_ROOM
+
+
+def sleepers(placed: list[Replica]) -> list[Replica]:
+    """Those of one deployment that may be woken, or started because their engine is gone; of a move, its source."""
+    sources = {row.pk for row in placed}
+    return [row for row in placed if row.replaces_id not in sources and _may_serve(row)]
+
+
+def _may_serve(row: Replica) -> bool:
+    if row.state == State.FAILED or put_off(row):
+        return row.goal != Goal.STOPPED and row.restart_at is not None and not _claims(row)
+    return row.goal == Goal.SLEEPING
+
+
+class LockedGPUs:
+    """Everything on these GPUs, as rows and traffic tell it while their rows are locked."""
+
+    def __init__(self, gpus: list[GPU], traffic: Traffic) -> None:
+        self.traffic = traffic
+        self.now = timezone.now().timestamp()
+        self.rules = eviction.Rules(settings.MIN_RESIDENT_SECONDS, settings.EVICT_WAIT_SECONDS)
+        free = placement.free_later(gpus)
+        self.free = {gpu.uuid: free[gpu.pk] for gpu in gpus}
+        here = Q(reservations__gpu__in=gpus) | Q(deployment__in=traffic.waiting)
+        rows = Replica.objects.filter(here).select_related("deployment").distinct().order_by("pk")
+        self.rows = list(rows.prefetch_related("reservations__gpu", "replacements"))
+        by_deployment: dict[int, list[Replica]] = defaultdict(list)
+        for row in self.rows:
+            if not row.disposable:
+                by_deployment[row.deployment_id].append(row)
+        asked_for = [placed for pk, placed in by_deployment.items() if pk in traffic.waiting]
+        self.asleep = [row for placed in asked_for if not headed_for_ready(placed) for row in sleepers(placed)]
+
+    def scene(self, row: Replica) -> Scene:
+        """What a decision for this sleeper is made of."""
+        wanted = self._sleeper(row)
+        others = [self._sleeper(other) for other in self.asleep if other.deployment_id != row.deployment_id]
+        return Scene(
+            now=self.now,
+            rules=self.rules,
+            free={uuid: self.free[uuid] for uuid in wanted.needs},
+            wanted=wanted,
+            residents=tuple(self._residents(row, wanted)),
+            rivals=tuple(rival for rival in others if rival.needs.keys() <= wanted.needs.keys()),
+        )
+
+    def short_of_memory(self, row: Replica) -> Scene:
+        """The same where the rows have room: of the bytes that lack, and those who hold more than their promise."""
+        held = row.profile.get("waits_for")
+        wanted = replace(self._sleeper(row), needs=held["short"] if held else {})
+        excess = {int(pk): size for pk, size in held["excess"].items()} if held else {}
+        holders = [resident for resident in self._residents(row, wanted) if resident.id in excess]
+        frees = [{uuid: size + excess[one.id] for uuid, size in one.frees.items()} for one in holders]
+        return Scene(
+            now=self.now,
+            rules=self.rules,
+            free=dict.fromkeys(wanted.needs, 0),
+            wanted=wanted,
+            residents=tuple(replace(one, frees=freed) for one, freed in zip(holders, frees, strict=True)),
+        )
+
+    def _sleeper(self, row: Replica) -> Sleeper:
+        unheard = Waiting(1, self.now, 0)  # its gateway's first call may come before its first report
+        waiting = self.traffic.waiting.get(row.deployment_id, unheard)
+        seconds = row.profile.get("load_seconds") if row.down else row.profile.get("wake_seconds")
+        return Sleeper(row.pk, row.deployment.name, _difference(row), waiting, seconds, row.down)
+
+    def _residents(self, wanted: Replica, sleeper: Sleeper) -> Iterable[Resident]:
+        for row in self.rows:
+            awake = _claims(row) or row.restarting
+            frees = {uuid: size for uuid, size in _difference(row).items() if uuid in sleeper.needs}
+            if awake and frees and row.pk != wanted.pk:
+                yield self._resident(row, frees)
+
+    def _resident(self, row: Replica, frees: dict[str, int]) -> Resident:
+        moves = row.replaces_id is not None or bool(row.replacements.all())
+        serves = row.state == State.READY and not row.restarting and not moves
+        reports, waiting = self.traffic.reports, self.traffic.waiting.get(row.deployment_id)
+        return Resident(
+            id=row.pk,
+            name=row.deployment.name,
+            frees=frees,
+            priority=row.deployment.priority,
+            pinned=row.deployment.pinned,
+            sleep_enabled=row.sleep_enabled,
+            ready_at=row.state_at.timestamp() if serves else None,
+            in_flight=None if reports is None else activity.in_flight(row.marker, reports),
+            waiting=None if reports is None else waiting.count if waiting else 0,
+            used_at=self.traffic.used.get(row.deployment_id),
+            sleep_seconds=row.profile.get("sleep_seconds"),
+            wake_seconds=row.profile.get("wake_seconds"),
+        )
+
+
+def _difference(row: Replica) -> dict[str, int]:
+    """Bytes by GPU uuid between awake and asleep; one without an engine holds nothing asleep."""
+    kept = {held.gpu.uuid: 0 if row.down else held.asleep_bytes for held in row.reservations.all()}
+    return {held.gpu.uuid: held.awake_bytes - kept[held.gpu.uuid] for held in row.reservations.all()}
