@@ -88,8 +88,8 @@ async def save_responses(made: Mapping[str, str]) -> None:
 
 async def find_response(response_id: str) -> str | None:
     """The same, of one that another process made."""
-    found = await async_client().get(_stored(response_id))
-    return found if isinstance(found, str) else None
+    value = await async_client().get(_stored(response_id))
+    return value if isinstance(value, str) else None
 
 
 def make() -> Gateway:

@@ -54,70 +54,70 @@ def sums(
 def _waits(router: Router, waiting: Mapping[int, Mapping[str, float | None]]) -> dict[str, Waits]:
     """Of every model there is, so that a series does not end when nobody waits."""
     now = time.time()
-    found = {}
+    waits = {}
     for route in router.table.routes:
         held = waiting.get(route.deployment_id, {})
         counts = {"ready": int(held.get("count") or 0), "queue": int(held.get("queued") or 0)}
         oldest = [at for at in (held.get("since"), held.get("queued_since")) if at is not None]
-        found[route.served_name] = Waits(counts, max(0.0, now - min(oldest)) if oldest else 0.0)
-    return found
+        waits[route.served_name] = Waits(counts, max(0.0, now - min(oldest)) if oldest else 0.0)
+    return waits
 
 
-def text(found: Sums) -> bytes:
+def text(totals: Sums) -> bytes:
     """The text of one process's sums, or of several added up."""
-    lines = [*_calls(found), *_tokens(found), *_seconds(found)]
+    lines = [*_calls(totals), *_tokens(totals), *_seconds(totals)]
     for gauge, about in _GAUGES.items():
         name = f"sardeenz_gateway_{gauge}"
-        lines += [*head(name, "gauge", about), line(name, {}, found.gauges.get(gauge, 0))]
-    lines += _waiting(found)
+        lines += [*head(name, "gauge", about), line(name, {}, totals.gauges.get(gauge, 0))]
+    lines += _waiting(totals)
     lines += head("sardeenz_gateway_faults_total", "counter", "Failures of something the gateway needs.")
-    lines += [line("sardeenz_gateway_faults_total", {"what": what}, times) for what, times in found.faults.items()]
+    lines += [line("sardeenz_gateway_faults_total", {"what": what}, times) for what, times in totals.faults.items()]
     return ("\n".join(lines) + "\n").encode()
 
 
-def _waiting(found: Sums) -> Iterator[str]:
+def _waiting(totals: Sums) -> Iterator[str]:
     name = "sardeenz_gateway_waiting_calls"
     yield from head(name, "gauge", "Calls that wait for this model to be ready, or in its queue.")
-    for model, waits in found.waits.items():
+    for model, waits in totals.waits.items():
         for reason, count in waits.counts.items():
             yield line(name, {"model": model, "for": reason}, count)
     name = "sardeenz_gateway_longest_wait_seconds"
     yield from head(name, "gauge", "How long the oldest of them has waited.")
-    for model, waits in found.waits.items():
+    for model, waits in totals.waits.items():
         yield line(name, {"model": model}, waits.longest_seconds)
 
 
-def _calls(found: Sums) -> Iterator[str]:
+def _calls(totals: Sums) -> Iterator[str]:
     name = "sardeenz_gateway_calls_total"
     yield from head(name, "counter", "Finished calls.")
-    for model, counted in found.tallies.items():
+    for model, counted in totals.tallies.items():
         for (path, status, outcome), count in counted.calls.items():
             yield line(name, {"model": model, "path": path, "status": str(status), "outcome": outcome}, count)
     name = "sardeenz_gateway_refused_total"
     yield from head(name, "counter", "Calls refused before any model was asked: bad keys, unknown models and paths.")
-    for code, count in found.refused.items():
+    for code, count in totals.refused.items():
         yield line(name, {"code": code}, count)
     yield from head("sardeenz_gateway_usage_dropped_total", "counter", "Usage records that could not be kept.")
-    yield line("sardeenz_gateway_usage_dropped_total", {}, found.dropped)
+    yield line("sardeenz_gateway_usage_dropped_total", {}, totals.dropped)
     name = "sardeenz_gateway_captures_total"
     yield from head(name, "counter", "Calls to be captured: kept, missed (too many to copy), dropped (Redis away).")
-    for result, count in found.captures.items():
+    for result, count in totals.captures.items():
         yield line(name, {"result": result}, count)
 
 
-def _tokens(found: Sums) -> Iterator[str]:
+def _tokens(totals: Sums) -> Iterator[str]:
     name = "sardeenz_gateway_tokens_total"
     yield from head(name, "counter", "Tokens as the engines counted them in their answers.")
-    for model, counted in found.tallies.items():
+    for model, counted in totals.tallies.items():
         for kind in ("prompt", "cached", "completion"):
             yield line(name, {"model": model, "kind": kind}, getattr(counted, kind))
 
 
-def _seconds(found: Sums) -> Iterator[str]:
+def _seconds(totals: Sums) -> Iterator[str]:
     for phase, bounds, about in _HISTOGRAMS:
         name = f"sardeenz_gateway_{phase}_seconds"
         yield from head(name, "histogram", about)
-        for model, counted in found.tallies.items():
+        for model, counted in totals.tallies.items():
             yield from _buckets(name, model, bounds, getattr(counted, phase))
 
 

@@ -78,16 +78,16 @@ class Scrape:
         self._write(said)
         with _alone(self._folder):
             ended = _read(self._folder / _ENDED, Ended)
-            found = Sums()
+            sums = Sums()
             gone: list[Path] = []
             for path in self._folder.glob("*.sums"):
                 if path.stem in ended.names or _has_ended(path):
                     gone.append(path)
                 else:
-                    found.add(_read(path, Sums))
+                    sums.add(_read(path, Sums))
             _bury(self._folder, ended, gone)
-        found.add(ended.sums)
-        return found
+        sums.add(ended.sums)
+        return sums
 
 
 def _bury(folder: Path, ended: Ended, gone: list[Path]) -> None:

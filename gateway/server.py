@@ -232,9 +232,9 @@ class Gateway:
 
     def _sums(self) -> Sums:
         router, waiting = self.router, self.reporter.waiting()
-        found = exposition.sums(router, self.admission, self.meter, self.outages, self.recorder.counts, waiting)
-        found.refused = dict(self.refused.counts)
-        return found
+        sums = exposition.sums(router, self.admission, self.meter, self.outages, self.recorder.counts, waiting)
+        sums.refused = dict(self.refused.counts)
+        return sums
 
     @property
     def outages(self) -> tuple[Outage, ...]:

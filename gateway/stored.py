@@ -41,26 +41,26 @@ class StoredResponses:
 
         Raises ResponseNotFound, also for a response of another team's, or ResponsesUnavailable.
         """
-        found = self._known.get(response_id) or await self._ask(response_id)
+        holder = self._known.get(response_id) or await self._ask(response_id)
         for seconds in LOOK_AGAIN_SECONDS:
-            if found is None:
+            if holder is None:
                 await asyncio.sleep(seconds)
-                found = await self._ask(response_id)
-        if found is None or found.partition(" ")[2] != _owner(key):
+                holder = await self._ask(response_id)
+        if holder is None or holder.partition(" ")[2] != _owner(key):
             raise ResponseNotFound("no running replica is known to hold this response")
-        return found.partition(" ")[0]
+        return holder.partition(" ")[0]
 
     async def _ask(self, response_id: str) -> str | None:
         try:
-            found = await self._find(response_id)
+            holder = await self._find(response_id)
         except FAULTS as error:
             self.outage.began(error)
             raise ResponsesUnavailable(
                 "which replica holds this response cannot be looked up right now", retry_after_seconds=1.0
             ) from error
-        if found is not None:
-            self._keep(response_id, found)
-        return found
+        if holder is not None:
+            self._keep(response_id, holder)
+        return holder
 
     def _keep(self, response_id: str, value: str) -> None:
         self._known[response_id] = value

@@ -29,8 +29,8 @@ class AliasRow(NamedTuple):
 def load_keys() -> list[KnownKey]:
     """Every key that is good now, with its team's limits beside its own. Two queries, 6 ms of CPU for 1,000 keys."""
     good = ApiKey.objects.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at=None)
-    found = good.values_list("digest", "id", "scopes", "expires_at", "allowed_models", "team", *Quota._fields)
-    rows = list(found)  # before the teams, so that each key's team is there
+    values = good.values_list("digest", "id", "scopes", "expires_at", "allowed_models", "team", *Quota._fields)
+    rows = list(values)  # before the teams, so that each key's team is there
     teams = _load_teams()
     return [
         KnownKey(
@@ -47,17 +47,17 @@ def load_keys() -> list[KnownKey]:
 
 
 def _load_teams() -> dict[int | None, KnownTeam]:
-    found = Team.objects.values_list("id", "name", "weight", "priority", *Quota._fields)
+    teams = Team.objects.values_list("id", "name", "weight", "priority", *Quota._fields)
     return {
         team_id: KnownTeam(team_id, name, weight, priority, Quota(*quota))
-        for team_id, name, weight, priority, *quota in found
+        for team_id, name, weight, priority, *quota in teams
     }
 
 
 def load_aliases() -> list[AliasRow]:
     """Every alias that still has a member. One query."""
-    found = AliasTarget.objects.order_by("alias__name", "place", "id")
-    rows = found.values_list("alias__name", "deployment_id", "weight")
+    members = AliasTarget.objects.order_by("alias__name", "place", "id")
+    rows = members.values_list("alias__name", "deployment_id", "weight")
     return [
         AliasRow(name, tuple(AliasMemberRow(deployment_id, weight) for _, deployment_id, weight in members))
         for name, members in groupby(rows, key=itemgetter(0))

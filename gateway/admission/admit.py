@@ -251,17 +251,17 @@ class Admission:
     def queued(self) -> dict[int, dict[str, float | None]]:
         """Who stands in a deployment's queue: how many, since which Unix time, and when the last may have its seat."""
         now, clock = time.time(), time.monotonic()
-        found: dict[int, dict[str, float | None]] = {}
+        queues: dict[int, dict[str, float | None]] = {}
         for deployment_id, seats in self._seats.items():
             route = self._router.table.by_deployment.get(deployment_id)
             if (oldest := seats.queue.oldest) is not None and route is not None:
                 eta = self._eta(route, seats)
-                found[deployment_id] = {
+                queues[deployment_id] = {
                     "queued": len(seats.queue),
                     "queued_since": now - (clock - oldest),
                     "expected_at": None if eta is None else now + eta,
                 }
-        return found
+        return queues
 
     def seat_demands(self) -> dict[int, SeatDemand]:
         """What this process has and wants of every deployment that limits its seats."""

@@ -21,8 +21,8 @@ async def exchange(gateway_id: str, said: bytes) -> Mapping[str, bytes]:
         pipe.hgetall(_NAME)
         pipe.pexpire(_NAME, FORGET_SECONDS * 1000)
         _, fields, _ = await pipe.execute()
-    found = {name: value.split(" ", 1) for name, value in fields.items()}
-    gone = [name for name, (at, _) in found.items() if now - int(at) > FORGET_SECONDS]
+    dated = {name: value.split(" ", 1) for name, value in fields.items()}
+    gone = [name for name, (at, _) in dated.items() if now - int(at) > FORGET_SECONDS]
     if gone:
         await async_client().hdel(_NAME, *gone)
-    return {name: text.encode() for name, (_, text) in found.items() if name not in gone}
+    return {name: text.encode() for name, (_, text) in dated.items() if name not in gone}

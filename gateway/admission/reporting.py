@@ -53,10 +53,10 @@ class Reporter:
 
     def waiting(self) -> dict[int, dict[str, float | None]]:
         """Who waits per deployment: for a ready replica, and in its queue."""
-        found: dict[int, dict[str, float | None]] = {key: {**held} for key, held in self._holds.waiting().items()}
+        waiting: dict[int, dict[str, float | None]] = {key: {**calls} for key, calls in self._holds.waiting().items()}
         for deployment_id, queued in self.queued().items():
-            found.setdefault(deployment_id, {}).update(queued)
-        return found
+            waiting.setdefault(deployment_id, {}).update(queued)
+        return waiting
 
     async def tell(self, routes: frozenset[str] | None = None) -> None:
         """Write what is true now, with `routes` instead of the table's when they are about to become true."""

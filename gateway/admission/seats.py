@@ -36,16 +36,16 @@ def agreed(limit: int, demands: Mapping[str, SeatDemand]) -> dict[str, int]:
     What runs, runs: a seat taken beyond a share is nobody else's until it comes free, and then it is not taken again.
     Those who wait for it must not all claim the rest, or none could use it.
     """
-    found = shares(limit, demands)
-    stuck = {name for name, demand in demands.items() if demand.in_flight > found[name]}
+    seats = shares(limit, demands)
+    stuck = {name for name, demand in demands.items() if demand.in_flight > seats[name]}
     rest = {name: demand for name, demand in demands.items() if name not in stuck}
     while stuck and rest:
         limit -= sum(demands[name].in_flight for name in stuck)
         given = shares(max(limit, 0), rest)
-        found |= {name: max(count, rest[name].in_flight) for name, count in given.items()}
+        seats |= {name: max(count, rest[name].in_flight) for name, count in given.items()}
         stuck = {name for name, count in given.items() if rest[name].in_flight > count}
         rest = {name: demand for name, demand in rest.items() if name not in stuck}
-    return found
+    return seats
 
 
 def shares(limit: int, demands: Mapping[str, SeatDemand]) -> dict[str, int]:

@@ -52,11 +52,11 @@ class CaptureViewSet(viewsets.ViewSet):
         chosen = {row.pk: row.name for row in asked.get("deployment") or Deployment.objects.all()}
         with _redis():
             if (seen := asked.get("after")) is not None:
-                found = ring.after(chosen, seen, asked["limit"])
+                entries = ring.after(chosen, seen, asked["limit"])
             else:
-                found = ring.newest(chosen, asked["limit"])
-        last = max(found, key=lambda entry: entry.order).id if found else seen or ring.BEGINNING
-        return Response(CapturesSerializer({"results": _rows(found, chosen), "last": last}).data)
+                entries = ring.newest(chosen, asked["limit"])
+        last = max(entries, key=lambda entry: entry.order).id if entries else seen or ring.BEGINNING
+        return Response(CapturesSerializer({"results": _rows(entries, chosen), "last": last}).data)
 
     @extend_schema(parameters=[RingSerializer], responses={204: None})
     def clear(self, request: Request) -> Response:
@@ -76,15 +76,15 @@ class CaptureViewSet(viewsets.ViewSet):
         names = dict(Deployment.objects.filter(pk=deployment).values_list("pk", "name"))
         known = bool(names) and re.fullmatch(ENTRY_ID, capture) is not None
         with _redis():
-            found = ring.one(int(deployment), capture) if known else None
-        if found is None:
+            entry = ring.one(int(deployment), capture) if known else None
+        if entry is None:
             raise NotFound("there is no such captured call, or it has expired")
-        return Response(CaptureSerializer(_rows([found], names)[0]).data)
+        return Response(CaptureSerializer(_rows([entry], names)[0]).data)
 
 
-def _rows(found: Sequence[Entry], deployments: dict[int, str]) -> list[dict[str, Any]]:
+def _rows(entries: Sequence[Entry], deployments: dict[int, str]) -> list[dict[str, Any]]:
     """As they are shown; names are those of today, and none of what was deleted."""
-    asked = [entry.capture for entry in found]
+    asked = [entry.capture for entry in entries]
     key_names = dict(ApiKey.objects.filter(pk__in={each.key_id for each in asked}).values_list("pk", "name"))
     team_names = dict(Team.objects.filter(pk__in={each.team for each in asked} - {None}).values_list("pk", "name"))
     return [
@@ -96,5 +96,5 @@ def _rows(found: Sequence[Entry], deployments: dict[int, str]) -> list[dict[str,
             "key_name": key_names.get(each.key_id),
             "team_name": None if each.team is None else team_names.get(each.team),
         }
-        for entry_id, each in found
+        for entry_id, each in entries
     ]

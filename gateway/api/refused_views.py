@@ -34,14 +34,14 @@ class RefusalsView(APIView):
     def get(self, request: Request) -> Response:
         """Those of the last day, the newest first: bad keys, models and paths there are not."""
         try:
-            found = refused_stored.read()
+            refusals = refused_stored.read()
         except (RedisError, OSError) as error:
             raise RefusalsUnavailable("refused calls are kept in Redis, which does not answer") from error
-        by_id = dict(ApiKey.objects.filter(pk__in={row.key_id for row in found}).values_list("pk", "name"))
-        begun = {row.about for row in found if row.code == "invalid_api_key"}
+        by_id = dict(ApiKey.objects.filter(pk__in={row.key_id for row in refusals}).values_list("pk", "name"))
+        begun = {row.about for row in refusals if row.code == "invalid_api_key"}
         by_prefix = {key.prefix: key for key in ApiKey.objects.filter(prefix__in=begun)}
         rows = []
-        for row in found:
+        for row in refusals:
             key = by_prefix.get(row.about) if row.code == "invalid_api_key" else None
             rows.append(
                 {

@@ -65,15 +65,15 @@ class UsageViewSet(TableViewSet):
     def list(self, request: Request) -> HttpResponseBase:
         """Single calls, kept for SARDEENZ_USAGE_DAYS."""
         asked = _asked(CallsQuerySerializer, request)
-        found = _narrowed(self.get_queryset(), asked, "at")
+        calls = _narrowed(self.get_queryset(), asked, "at")
         if model := asked.get("model"):
-            found = found.filter(Q(served_name=model) | Q(asked_name=model))
+            calls = calls.filter(Q(served_name=model) | Q(asked_name=model))
         if outcome := asked.get("outcome"):
-            found = found.filter(outcome=outcome)
+            calls = calls.filter(outcome=outcome)
         if self.wants_csv():
             fields = list(UsageSerializer.Meta.fields)
-            return self.download("usage", fields, found.values_list(*_columns(fields)).iterator())
-        page = self.paginate_queryset(found) or []
+            return self.download("usage", fields, calls.values_list(*_columns(fields)).iterator())
+        page = self.paginate_queryset(calls) or []
         return self.get_paginated_response(UsageSerializer(page, many=True).data)
 
 

@@ -55,12 +55,12 @@ class KeyViewSet(viewsets.ModelViewSet[ApiKey]):
 
     def get_queryset(self) -> QuerySet[ApiKey]:
         """All, or those of one team."""
-        found = super().get_queryset()
+        keys_shown = super().get_queryset()
         if team := self.request.query_params.get("team"):
-            found = found.filter(
+            keys_shown = keys_shown.filter(
                 Q(team__name=team) | Q(team=int(team)) if team.isdecimal() and len(team) < 19 else Q(team__name=team)
             )
-        return found
+        return keys_shown
 
     def perform_create(self, serializer: BaseSerializer[ApiKey]) -> None:
         """The person who makes it owns it; a key made by a key has no owner."""

@@ -67,8 +67,8 @@ def redact(text: str, *, cut_before: bool = False, cut_after: bool = False) -> s
 
 def after_cut(text: str) -> str:
     """What follows a cut, from the first break that is far enough from it."""
-    found = _BREAK.search(text, UNSURE_CHARS, MOST_UNSURE_CHARS)
-    return text[found.start() if found else MOST_UNSURE_CHARS :]
+    word_end = _BREAK.search(text, UNSURE_CHARS, MOST_UNSURE_CHARS)
+    return text[word_end.start() if word_end else MOST_UNSURE_CHARS :]
 
 
 def before_cut(text: str) -> str:

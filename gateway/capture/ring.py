@@ -55,8 +55,8 @@ def newest(deployment_ids: Collection[int], limit: int) -> list[Entry]:
     with client().pipeline(transaction=False) as pipe:
         for deployment_id in deployment_ids:
             pipe.xrevrange(_name(deployment_id), max=last, min=first, count=limit)
-        found = _entries(pipe.execute())
-    return sorted(found, key=lambda entry: entry.order, reverse=True)[:limit]
+        entries = _entries(pipe.execute())
+    return sorted(entries, key=lambda entry: entry.order, reverse=True)[:limit]
 
 
 def after(deployment_ids: Collection[int], entry_id: str, limit: int) -> list[Entry]:
@@ -67,8 +67,8 @@ def after(deployment_ids: Collection[int], entry_id: str, limit: int) -> list[En
     with client().pipeline(transaction=False) as pipe:
         for deployment_id in deployment_ids:
             pipe.xrange(_name(deployment_id), min=first, max=last, count=limit)
-        found = sorted(_entries(pipe.execute()), key=lambda entry: entry.order)
-    return [entry for entry in found if _numbers(entry.id) <= _numbers(found[min(limit, len(found)) - 1].id)]
+        entries = sorted(_entries(pipe.execute()), key=lambda entry: entry.order)
+    return [entry for entry in entries if _numbers(entry.id) <= _numbers(entries[min(limit, len(entries)) - 1].id)]
 
 
 def one(deployment_id: int, entry_id: str) -> Entry | None:
@@ -76,8 +76,8 @@ def one(deployment_id: int, entry_id: str) -> Entry | None:
     first, _ = _window()
     if _numbers(entry_id) < _numbers(first):
         return None
-    found = _entries([client().xrange(_name(deployment_id), min=entry_id, max=entry_id)])
-    return found[0] if found else None
+    entries = _entries([client().xrange(_name(deployment_id), min=entry_id, max=entry_id)])
+    return entries[0] if entries else None
 
 
 def clear(deployment_id: int) -> None:
@@ -99,15 +99,15 @@ def _window() -> tuple[str, str]:
 def _entries(streams: Sequence[Any]) -> list[Entry]:
     """What was written by a version that we understand, and ended recently enough: an outage may have delayed it."""
     oldest = time.time() - settings.CAPTURE_SECONDS
-    found = []
+    entries = []
     for entry_id, fields in (entry for stream in streams for entry in stream):
         try:
             capture = msgspec.json.decode(fields.get(_FIELD, ""), type=Capture)
         except msgspec.MsgspecError:
             continue
         if capture.at > oldest:
-            found.append(Entry(entry_id, capture))
-    return found
+            entries.append(Entry(entry_id, capture))
+    return entries
 
 
 def _numbers(entry_id: str) -> tuple[int, int]:

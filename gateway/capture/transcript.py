@@ -121,7 +121,7 @@ def _named(before: bytes, encoded_bytes: int) -> bytes:
 def _form(kept: Kept, content_type: bytes) -> bytes:
     """A form as JSON: its fields as they are, of its files how large they are."""
     boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
-    found: dict[str, str] = {}
+    parts: dict[str, str] = {}
     for part in kept.head.split(b"--" + boundary)[1:] if boundary else ():
         head, _, data = part.partition(b"\r\n\r\n")
         lines = dict(line.split(b":", 1) for line in head.split(b"\r\n") if b":" in line)
@@ -131,10 +131,10 @@ def _form(kept: Kept, content_type: bytes) -> bytes:
         data = data.removesuffix(b"\r\n")
         if b"filename" in options:
             kind = lines.get(b"content-type", b"file").decode("latin-1")
-            found[name] = f"[{kind}, {len(data)} bytes]" if not kept.tail else f"[{kind}]"
+            parts[name] = f"[{kind}, {len(data)} bytes]" if not kept.tail else f"[{kind}]"
         elif name:
-            found[name] = data.decode("utf-8", "replace")
-    return msgspec.json.encode(found or f"[form, {len(kept.head) + len(kept.tail) + kept.missing_bytes} bytes]")
+            parts[name] = data.decode("utf-8", "replace")
+    return msgspec.json.encode(parts or f"[form, {len(kept.head) + len(kept.tail) + kept.missing_bytes} bytes]")
 
 
 # --- streams --------------------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def _stream(kept: Kept) -> tuple[bytes, bytes]:
 
 def _put_together(data: bytes, *, cut_before: bool = False, cut_after: bool = False) -> bytes:
     """Events as JSON, one line for each kind: what came in pieces in one piece, so that a secret in it is seen."""
-    found: dict[Any, Any] = {}
+    values: dict[Any, Any] = {}
     for number, event in enumerate(data.replace(b"\r\n", b"\n").split(b"\n\n")):
         text = b"\n".join(line[5:].strip() for line in event.split(b"\n") if line.startswith(b"data:"))
         if not text or text == b"[DONE]":
@@ -159,10 +159,10 @@ def _put_together(data: bytes, *, cut_before: bool = False, cut_after: bool = Fa
             value = {"unreadable": len(text)}
         if isinstance(value, dict):
             place = tuple(str(value.get(name)) for name in _PLACES)
-            found[place] = _merged(found[place], value) if place in found else value
+            values[place] = _merged(values[place], value) if place in values else value
         else:
-            found[number] = value
-    lines = [_trimmed(value, cut_before=cut_before, cut_after=cut_after) for value in found.values()]
+            values[number] = value
+    lines = [_trimmed(value, cut_before=cut_before, cut_after=cut_after) for value in values.values()]
     return b"\n".join(map(msgspec.json.encode, lines))
 
 

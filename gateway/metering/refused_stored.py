@@ -37,13 +37,13 @@ def read() -> list[Refusal]:
 
 
 def _together(rows: Iterable[Refusal]) -> list[Refusal]:
-    found: dict[tuple[str, str, int | None], Refusal] = {}
+    latest: dict[tuple[str, str, int | None], Refusal] = {}
     for row in rows:
         place = row.code, row.about, row.key_id
-        known = found.get(place)
+        known = latest.get(place)
         if known is None:
-            found[place] = row
+            latest[place] = row
         else:
             known.count += row.count
             known.first_at, known.last_at = min(known.first_at, row.first_at), max(known.last_at, row.last_at)
-    return sorted(found.values(), key=lambda row: row.last_at, reverse=True)
+    return sorted(latest.values(), key=lambda row: row.last_at, reverse=True)

@@ -71,9 +71,9 @@ class Settlement:
                 close(account)
             elif reports and not account.settled and replica.state in ANSWERS:
                 live[replica.marker] = account, replica
-        found = metrics.scrape({marker: replica.url for marker, (_, replica) in live.items()})
+        gauges = metrics.scrape({marker: replica.url for marker, (_, replica) in live.items()})
         for marker, (account, replica) in live.items():
-            _compare(account, replica, _quiet(marker, found.get(marker), reports), reports)
+            _compare(account, replica, _quiet(marker, gauges.get(marker), reports), reports)
 
     def _reports(self) -> list[GatewayReport]:
         """What the gateways say; nothing while one of them is missing that did not end in order.
@@ -123,8 +123,8 @@ def agree(account: EngineAccount, counters: Counters, own: Counters) -> None:
     completion = (
         counters.completion_tokens - own.completion_tokens - held.told_completion_tokens - held.other_completion_tokens
     )
-    found = _open(held)
-    records = list(found.order_by("pk"))
+    open_records = _open(held)
+    records = list(open_records.order_by("pk"))
     if held.doubtful or prompt < 0 or completion < 0:
         charged = NOBODY
     else:
@@ -136,7 +136,7 @@ def agree(account: EngineAccount, counters: Counters, own: Counters) -> None:
     held.told_completion_tokens += charged.completion_tokens
     held.other_prompt_tokens += other.prompt_tokens
     held.other_completion_tokens += other.completion_tokens
-    held.lost += found.update(told=Told.LOST)
+    held.lost += open_records.update(told=Told.LOST)
     held.doubtful = False
     held.settled = True
     held.save()

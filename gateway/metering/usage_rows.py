@@ -78,10 +78,10 @@ def spent(now: datetime) -> tuple[dict[int, Spent], dict[int, Spent]]:
 
 def _spent(now: datetime, whose: str) -> dict[int, Spent]:
     day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    found = _since(day.replace(day=1), whose).values_list(f"{whose}_id")
+    hours = _since(day.replace(day=1), whose).values_list(f"{whose}_id")
     tokens = F("prompt_tokens") + F("completion_tokens")
     today = Q(hour__gte=day)
-    sums = found.annotate(
+    sums = hours.annotate(
         day_tokens=Sum(tokens, filter=today, default=0),
         month_tokens=Sum(tokens),
         day_gpu_seconds=Sum("gpu_seconds", filter=today, default=0.0),

@@ -102,16 +102,16 @@ class RouteTable:
 
     def listing(self, allowed: frozenset[str]) -> bytes:
         """The models a key may ask for, as /v1/models tells them."""
-        found = self._listings.get(allowed)
-        if found is None:
+        listing = self._listings.get(allowed)
+        if listing is None:
             shown = [card for name, card in self._cards.items() if not allowed or name in allowed]
-            found = self._listings[allowed] = json.dumps({"object": "list", "data": shown}).encode()
-        return found
+            listing = self._listings[allowed] = json.dumps({"object": "list", "data": shown}).encode()
+        return listing
 
     def card(self, name: str) -> bytes | None:
         """This is the JSON of one model, as /v1/models/<name> shows it; None means that no listed model is so named."""
-        found = self._cards.get(name)
-        return None if found is None else json.dumps(found).encode()
+        card = self._cards.get(name)
+        return None if card is None else json.dumps(card).encode()
 
 
 def _card(split: Split) -> dict[str, Any] | None:

@@ -48,24 +48,24 @@ _encode = msgspec.json.encode
 def read_json(body: bytes) -> Fields:
     """Read the fields of a JSON body, or raise InvalidBody."""
     try:
-        found = _decode(body)
+        given = _decode(body)
     except msgspec.ValidationError as error:
         raise InvalidBody(f"the body is not a request: {error}", param=_field(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidBody(f"the body is not valid JSON: {error}") from error
     except RecursionError as error:
         raise InvalidBody("the body is nested too deeply") from error
-    if not found.model:
+    if not given.model:
         raise InvalidBody("the field `model` is missing", param="model")
     return Fields(
-        found.model,
-        found.stream is True,
-        found.priority,
-        found.previous_response_id,
-        found.prompt_cache_key,
-        found.stream_options,
-        int(found.n or 1),
-        found.use_beam_search not in _NOT_SAID,
+        given.model,
+        given.stream is True,
+        given.priority,
+        given.previous_response_id,
+        given.prompt_cache_key,
+        given.stream_options,
+        int(given.n or 1),
+        given.use_beam_search not in _NOT_SAID,
     )
 
 
@@ -127,5 +127,5 @@ def _part_name(head: bytes) -> bytes:
 
 def _field(error: msgspec.ValidationError) -> str | None:
     """`Expected `str`, got `int` - at `$.model`` names the field after the dollar."""
-    _, found, place = str(error).partition("`$.")
-    return place.rstrip("`") if found else None
+    _, dot, place = str(error).partition("`$.")
+    return place.rstrip("`") if dot else None

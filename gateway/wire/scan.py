@@ -13,12 +13,12 @@ _NAME = re.compile(rb'"(usage|error)"\s*+:\s*+\Z').search
 
 
 class Scan:
-    """Of an object that is valid JSON, `found` has the objects at `usage` and `error`: not those deeper inside."""
+    """Of an object that is valid JSON, `values` has the objects at `usage` and `error`: not those deeper inside."""
 
-    __slots__ = ("_before", "_depth", "_name", "_quoted", "_rest", "_taken", "found")
+    __slots__ = ("_before", "_depth", "_name", "_quoted", "_rest", "_taken", "values")
 
     def __init__(self) -> None:
-        self.found: dict[bytes, bytes] = {}
+        self.values: dict[bytes, bytes] = {}
         self._depth = 0
         self._quoted = False
         self._rest = b""  # a backslash whose character comes with the next piece
@@ -35,8 +35,8 @@ class Scan:
             if self._quoted:
                 at = self._text(data, at)
                 continue
-            found = _RUN(data, at)
-            at = found.end() if found else at
+            run = _RUN(data, at)
+            at = run.end() if run else at
             if at == len(data):
                 break
             if data[at : at + 1] == b'"':
@@ -53,8 +53,8 @@ class Scan:
 
     def _text(self, data: bytes, at: int) -> int:
         """Past the rest of a string, if it ends here."""
-        found = _TEXT(data, at)
-        at = found.end() if found else at
+        text = _TEXT(data, at)
+        at = text.end() if text else at
         if data[at : at + 1] == b'"':
             self._quoted = False
         elif at < len(data):
@@ -77,7 +77,7 @@ class Scan:
         if self._depth == 1 and self._name:
             self._take(data[start : at + 1])
             if self._name:
-                self.found[self._name] = bytes(self._taken)
+                self.values[self._name] = bytes(self._taken)
             self._name = b""
 
     def _take(self, data: bytes) -> None:

@@ -65,7 +65,7 @@ def _is_usage(event: bytes) -> bool:
         return False
     lines = event.splitlines()
     try:
-        found = _decode(b"\n".join(line[5:] for line in lines if line.startswith(b"data:")))
+        piece = _decode(b"\n".join(line[5:] for line in lines if line.startswith(b"data:")))
     except msgspec.DecodeError:  # also its ValidationError: another shape
         return False
-    return found.choices == [] and found.usage is not None
+    return piece.choices == [] and piece.usage is not None

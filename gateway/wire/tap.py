@@ -100,9 +100,9 @@ class WholeTap:
         try:
             if self._scan is None:
                 return _decode_answer(self._first)
-            found = self._scan.found
-            said = usage.decode(found[b"usage"]) if b"usage" in found else None
-            return _Answer(said, msgspec.json.decode(found[b"error"]) if b"error" in found else None)
+            values = self._scan.values
+            said = usage.decode(values[b"usage"]) if b"usage" in values else None
+            return _Answer(said, msgspec.json.decode(values[b"error"]) if b"error" in values else None)
         except (msgspec.DecodeError, UnicodeDecodeError):  # no JSON, or usage of another kind
             return None
 
@@ -215,14 +215,14 @@ class StreamTap:
                     self._event(event)
 
     def _event(self, event: bytes) -> None:
-        found = read_event(event)
-        if found is None:
+        answer = read_event(event)
+        if answer is None:
             return
-        for said in (found.usage, _nested(found.message), _nested(found.response)):
+        for said in (answer.usage, _nested(answer.message), _nested(answer.response)):
             if said is not None:
                 anthropic = self._said is not None and said.prompt_tokens is None
                 self._said = usage.merged(self._said, said) if self._said is not None and anthropic else said
-        if (failure := failure_of(found)) is not None:
+        if (failure := failure_of(answer)) is not None:
             self._failure = failure
 
 
@@ -246,8 +246,8 @@ def first_failure(data: bytes) -> str | None:
     """The code of the failure that the first event tells; comments are no events."""
     for event in _END.split(data):
         if event and not event.startswith(b":"):
-            found = read_event(event)
-            return None if found is None else failure_of(found)
+            answer = read_event(event)
+            return None if answer is None else failure_of(answer)
     return None
 
 
