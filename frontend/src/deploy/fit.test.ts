@@ -1,15 +1,26 @@
 import { describe, expect, it } from "vitest";
 import type { Fit, GPUFit } from "../api/types";
 import { GIB } from "../live/rows.fake";
-import { choiceWords, fitWords, needWords } from "./fit";
+import { choiceWords, fitWords, kvWords, needWords, sourceWords } from "./fit";
 
 const one = (given: Partial<GPUFit> = {}): GPUFit => ({
   gpu: 1,
   uuid: "a",
   free_bytes: 79 * GIB,
+  concurrency: null,
   fits: true,
   code: "",
   why: "",
+  ...given,
+});
+const kv = (given: Partial<Fit["kv"]> = {}): Fit["kv"] => ({
+  grow_bytes: 128 * 1024,
+  fixed_bytes: 0,
+  length: 8192,
+  sequence_bytes: GIB,
+  concurrency: 18,
+  unknown: "",
+  sources: { grow: "32 with full attention", weights: "the headers of the weight files" },
   ...given,
 });
 const fit = (given: Partial<Fit> = {}): Fit => ({
@@ -17,6 +28,7 @@ const fit = (given: Partial<Fit> = {}): Fit => ({
   weights_bytes: 16 * GIB + 1,
   overhead_bytes: GIB,
   kv_floor_bytes: GIB,
+  kv: kv(),
   replicas: 1,
   fits: true,
   code: "",
@@ -59,5 +71,28 @@ describe("an answer where something fits", () => {
       "18 GiB free, needs 18.1 GiB",
     );
     expect(choiceWords(one())).toBe("79 GiB free");
+  });
+});
+
+describe("what sequences take", () => {
+  it("is told by the token, by the sequence, and as how many fit at once", () => {
+    expect(kvWords(fit())).toBe("KV memory: 128 KiB for each token. At 8,192 tokens each, 18 sequences fit at once.");
+    expect(kvWords(fit({ kv: kv({ fixed_bytes: 48 * 1024 * 1024, concurrency: null }) }))).toBe(
+      "KV memory: 128 KiB for each token and 48 MiB for each sequence.",
+    );
+  });
+
+  it("is unknown with the reason where it is not known", () => {
+    const why = { unknown: "the architecture mystery is not known here" };
+    expect(kvWords(fit({ kv: kv({ ...why, grow_bytes: null, fixed_bytes: null, concurrency: null }) }))).toBe(
+      "KV memory of a sequence: unknown, because the architecture mystery is not known here.",
+    );
+    expect(kvWords(fit({ kv: kv({ ...why, fixed_bytes: null, concurrency: null }) }))).toContain(
+      "what a sequence holds besides is unknown, because",
+    );
+  });
+
+  it("says where each figure comes from", () => {
+    expect(sourceWords(fit())).toBe("Each token: 32 with full attention. Weights: the headers of the weight files.");
   });
 });

@@ -13,6 +13,27 @@ export function needWords(fit: Fit, width: number): string {
   return `A replica needs ${neededBytes(fit.needed_bytes)}${where}: ${parts.join(", ")}.`;
 }
 
+/** What sequences take of KV memory, and how many of the greatest length fit at once; or why that is unknown. */
+export function kvWords({ kv }: Fit): string {
+  if (kv.grow_bytes === null) return `KV memory of a sequence: unknown, because ${kv.unknown}.`;
+  const held = kv.fixed_bytes ? ` and ${neededBytes(kv.fixed_bytes)} for each sequence` : "";
+  const grows = kv.grow_bytes ? `${neededBytes(kv.grow_bytes)} for each token` : "nothing for each token";
+  const open = kv.fixed_bytes === null ? `; what a sequence holds besides is unknown, because ${kv.unknown}` : "";
+  const length = kv.length.toLocaleString("en");
+  const many =
+    kv.concurrency === null ? "" : ` At ${length} tokens each, ${plural(kv.concurrency, "sequence")} fit at once.`;
+  return `KV memory: ${grows}${held}${open}.${many}`;
+}
+
+/** Where the figures come from, one after the other. */
+export function sourceWords({ kv }: Fit): string {
+  const named = { grow: "Each token", fixed: "Each sequence", weights: "Weights", overhead: "Overhead" } as const;
+  return Object.entries(named)
+    .filter(([name]) => kv.sources[name])
+    .map(([name, title]) => `${title}: ${kv.sources[name]}.`)
+    .join(" ");
+}
+
 /** Whether as many replicas as are wanted fit now; undefined when none is to be placed. */
 export function fitWords(fit: Fit, nameOf: (gpu: number) => string): string | undefined {
   if (fit.replicas === 0) return undefined;
