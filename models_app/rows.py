@@ -176,8 +176,8 @@ def nodes() -> QuerySet[Node]:
 
 def gpus() -> QuerySet[GPU]:
     """GPUs with what is held of each."""
-    held = Sum("reservations__held_bytes", default=0)
-    return GPU.objects.annotate(reserved_bytes=held).order_by("node__name", "index", "uuid")
+    reserved = Sum("reservations__held_bytes", default=0)
+    return GPU.objects.annotate(reserved_bytes=reserved).order_by("node__name", "index", "uuid")
 
 
 def deployments() -> QuerySet[Deployment]:
@@ -191,10 +191,10 @@ def deployments() -> QuerySet[Deployment]:
 
 def replicas() -> QuerySet[Replica]:
     """Replicas with their deployment, its model and runtime, and reservations."""
-    found = Replica.objects.select_related("deployment__model", "deployment__runtime").prefetch_related(
+    rows = Replica.objects.select_related("deployment__model", "deployment__runtime").prefetch_related(
         "reservations", "replacements"
     )
-    return found.order_by("id")
+    return rows.order_by("id")
 
 
 def node_row(node: Node) -> NodeRow:
@@ -314,7 +314,7 @@ def replica_row(replica: Replica) -> ReplicaRow:
         "kv_cap_bytes": spec.get("kv_cap_bytes"),
         "profile": {**profile},
         "sleep_enabled": replica.sleep_enabled,
-        "reservations": [_reservation_row(held) for held in _by_gpu(replica.reservations.all())],
+        "reservations": [_reservation_row(reservation) for reservation in _by_gpu(replica.reservations.all())],
         "verbs": verbs(replica),
         "restarting": replica.restarting,
         "outdated": outdated(replica),
@@ -380,8 +380,8 @@ def _why_not_move(state: State, goal: Goal) -> str | None:
     return None
 
 
-def _by_gpu(held: Iterable[Reservation]) -> list[Reservation]:
-    return sorted(held, key=lambda reservation: reservation.gpu_id)
+def _by_gpu(reservations: Iterable[Reservation]) -> list[Reservation]:
+    return sorted(reservations, key=lambda reservation: reservation.gpu_id)
 
 
 def _reservation_row(reservation: Reservation) -> ReservationRow:

@@ -92,18 +92,18 @@ def fail(sight: Sight, step: Step) -> bool:
     return kill(sight, step) if step.effect is Effect.KILL else True
 
 
-def failed(sight: Sight, found: Diagnosis, reason: str) -> None:
+def failed(sight: Sight, diagnosis: Diagnosis, reason: str) -> None:
     """Out of memory beside neighbours with more than their promise is nobody's failure: it costs no restart."""
     replica = sight.replica
-    holders = kv_limits.over_floor(replica, sight.around) if found.code in OUT_OF_MEMORY else []
-    words, changes = f"{found.message} {found.hint}", backoff(replica, permanent=found.permanent)
+    holders = kv_limits.over_floor(replica, sight.around) if diagnosis.code in OUT_OF_MEMORY else []
+    words, changes = f"{diagnosis.message} {diagnosis.hint}", backoff(replica, permanent=diagnosis.permanent)
     if replica.state == State.PENDING:  # it waited, and nothing of it ever ran
         changes = _short_of_memory(replica)
     if holders:
-        words = f"{found.message} {reclaim.holders(holders)}; it starts again once there is room."
+        words = f"{diagnosis.message} {reclaim.holders(holders)}; it starts again once there is room."
         changes = _short_of_memory(replica)
-    told: dict[str, Any] = {"message": words.strip(), "fields": {"step": reason}}
-    transition(replica, State.FAILED, reason=found.code, actor=WORKER, **told, **changes)
+    entry: dict[str, Any] = {"message": words.strip(), "fields": {"step": reason}}
+    transition(replica, State.FAILED, reason=diagnosis.code, actor=WORKER, **entry, **changes)
 
 
 def why(sight: Sight, reason: str) -> Diagnosis:
@@ -118,11 +118,11 @@ def why(sight: Sight, reason: str) -> Diagnosis:
     if replica.state == State.PENDING:
         return Diagnosis(reason, f"It could not begin to load in time: it {replica.message or 'waited'}.", _AGAIN)
     if reason in _EVIDENCE:
-        found = diagnose(logs.tail(launch.log_path(replica)), code)
-        if found.code in OUT_OF_MEMORY:
-            return found
-        said = "" if found.code == "engine_exited" else f"{found.message} {found.hint}"
-        return Diagnosis(reason, _EVIDENCE[reason], said.strip())
+        diagnosis = diagnose(logs.tail(launch.log_path(replica)), code)
+        if diagnosis.code in OUT_OF_MEMORY:
+            return diagnosis
+        hint = "" if diagnosis.code == "engine_exited" else f"{diagnosis.message} {diagnosis.hint}"
+        return Diagnosis(reason, _EVIDENCE[reason], hint.strip())
     if reason not in ("engine_exited", "start_timeout"):
         return Diagnosis(reason, _WORDS.get(reason, reason), "")
     return diagnose(logs.tail(launch.log_path(replica)), code)

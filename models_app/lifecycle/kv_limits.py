@@ -80,12 +80,12 @@ def _device(reading: DeviceReading) -> Device:
 
 def _claimant(row: Replica, around: World, readings: Mapping[str, DeviceReading]) -> Claimant:
     floor, engine = row.kv_floor_bytes, around.engines.get(row.marker)
-    held = observe.held_bytes(engine, readings) if engine is not None else {}
+    own_bytes = observe.held_bytes(engine, readings) if engine is not None else {}
     needs = {}
-    for booked in row.reservations.select_related("gpu"):
-        kept = booked.asleep_bytes if row.state in (State.SLEEPING, State.WAKING) else 0
-        has = max(held.get(booked.gpu.uuid, 0), kept)
-        needs[booked.gpu.uuid] = max(booked.awake_bytes - floor - has, 0)
+    for reservation in row.reservations.select_related("gpu"):
+        kept = reservation.asleep_bytes if row.state in (State.SLEEPING, State.WAKING) else 0
+        has = max(own_bytes.get(reservation.gpu.uuid, 0), kept)
+        needs[reservation.gpu.uuid] = max(reservation.awake_bytes - floor - has, 0)
     return Claimant(row.pk, row.deployment.name, needs, floor)
 
 

@@ -59,8 +59,8 @@ class Remembered:
     def doubt(self, marker: str, what: str) -> str:
         """Note what speaks against an engine; `what` again once it has done so for long enough, else nothing."""
         now = time.monotonic()
-        said, since = self.doubts.get(marker, ("", now))
-        if said != what:
+        last, since = self.doubts.get(marker, ("", now))
+        if last != what:
             since = now
         self.doubts[marker] = what, since
         return what if now - since >= STEADY_SECONDS[what] else ""
@@ -273,18 +273,18 @@ def _freed(sight: Sight, *, asleep: bool) -> bool | None:
 
 def _fell(sight: Sight) -> bool:
     """Whether one that sleeps holds less by about its weights, where that is seen at all."""
-    held, weights = sight.own_bytes, sight.replica.weights_bytes
+    own_bytes, weights = sight.own_bytes, sight.replica.weights_bytes
     limits = dict(sight.replica.reservations.values_list("gpu__uuid", "awake_bytes"))
-    return all(held[uuid] < limit - weights // 2 for uuid, limit in limits.items() if uuid in held) or not held
+    return all(own_bytes[uuid] < limit - weights // 2 for uuid, limit in limits.items() if uuid in own_bytes)
 
 
 def readings(uuids: Iterable[str]) -> dict[str, DeviceReading]:
     """These devices as they are now; one that does not answer is absent."""
-    found = {}
+    answers = {}
     for uuid in uuids:
         with suppress(DeviceError):
-            found[uuid] = devices.read(uuid)
-    return found
+            answers[uuid] = devices.read(uuid)
+    return answers
 
 
 def held_bytes(engine: EngineProcess, seen: Mapping[str, DeviceReading]) -> dict[str, int]:
@@ -317,8 +317,8 @@ def _gives_up(replica: Replica) -> bool:
 
 
 def _holds(replica: Replica) -> bool:
-    booked = replica.port is not None or bool(replica.ipc_name)
-    return booked or replica.reservations.filter(held_bytes__gt=0).exists()
+    taken = replica.port is not None or bool(replica.ipc_name)
+    return taken or replica.reservations.filter(held_bytes__gt=0).exists()
 
 
 def orphans(around: World, known: set[str]) -> list[EngineProcess]:

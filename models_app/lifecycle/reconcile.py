@@ -95,8 +95,8 @@ class Reconciler:
             verbs.note(replica, message=words if lasts else "")
 
     def _replicas(self) -> list[Replica]:
-        found = Replica.objects.filter(gpu__uuid=self.uuid).select_related("gpu", "deployment", "replaces")
-        return list(found.order_by("pk"))
+        replicas = Replica.objects.filter(gpu__uuid=self.uuid).select_related("gpu", "deployment", "replaces")
+        return list(replicas.order_by("pk"))
 
     def step(self, replica: Replica, around: World) -> bool:
         """Look, decide, and take the step. Whether anything was done."""

@@ -32,10 +32,10 @@ def bring_about(setbacks: Setbacks) -> None:
 def _amiss() -> list[int]:
     wanted = Deployment.objects.filter(goal=Goal.READY, deleting=False).order_by("-priority", "pk")
     waits = Q(placed__state=State.STOPPED, placed__goal=Goal.READY, placed__reason=NoCapacity.code)
-    found = wanted.annotate(
+    deployments = wanted.annotate(
         there=Count("placed", filter=counted("placed__")), waiting=Count("placed", filter=counted("placed__") & waits)
     )
-    return list(found.exclude(there=F("replicas"), waiting=0, message="").values_list("pk", flat=True))
+    return list(deployments.exclude(there=F("replicas"), waiting=0, message="").values_list("pk", flat=True))
 
 
 def _bring_about(deployment_id: int) -> bool:

@@ -35,8 +35,8 @@ class Setbacks:
 
     def waits(self, whose: str, aim: str = "") -> bool:
         """Whether the step is put off still. A new aim, such as an operator's other wish, is tried at once."""
-        held = self.known.get(whose)
-        return held is not None and held.aim == aim and self.clock() < held.until
+        setback = self.known.get(whose)
+        return setback is not None and setback.aim == aim and self.clock() < setback.until
 
     def attempt(self, whose: str, step: Callable[[], bool], aim: str = "") -> bool:
         """Take the step; whether anything moved. What it raises is remembered and logged, never raised."""
@@ -51,8 +51,8 @@ class Setbacks:
         return moved
 
     def _add(self, whose: str, aim: str, error: Exception) -> None:
-        held = self.known.get(whose)
-        count = held.count + 1 if held is not None and held.aim == aim else 1
+        setback = self.known.get(whose)
+        count = setback.count + 1 if setback is not None and setback.aim == aim else 1
         # A database that was away says nothing about this step: it is not to wait long once the database is back.
         grown = 1 if isinstance(error, OperationalError | InterfaceError) else count
         pause = min(FIRST_SECONDS * 2 ** min(grown - 1, 30), LONGEST_SECONDS)

@@ -84,8 +84,8 @@ def wake(sight: Sight, step: Step) -> bool:
                 placement.hold_awake(replica)
                 kv_limits.require(replica, sight.around)
                 transition(replica, State.WAKING, reason=step.reason, actor=WORKER)
-    except MemoryHeld as held:
-        waits.for_memory(sight, held)
+    except MemoryHeld as shortage:
+        waits.for_memory(sight, shortage)
         return False
     except NoCapacity as error:
         waits.for_room(replica, error)
@@ -109,10 +109,10 @@ def _wake(sight: Sight) -> None:
 
 def _refused_to_wake(sight: Sight, error: EngineRefused) -> None:
     """An engine that fails to wake may have leaked memory: it starts afresh, unless a neighbour was the cause."""
-    replica, found = sight.replica, diagnose([error.message], None)
-    holders = kv_limits.over_floor(replica, sight.around) if found.code in OUT_OF_MEMORY else []
+    replica, diagnosis = sight.replica, diagnose([error.message], None)
+    holders = kv_limits.over_floor(replica, sight.around) if diagnosis.code in OUT_OF_MEMORY else []
     if not holders:
-        ending.failed(sight, found, "wake_refused")
+        ending.failed(sight, diagnosis, "wake_refused")
         return
     message = f"it could not wake for want of memory: {reclaim.holders(holders)}"
     with database.atomic():

@@ -63,8 +63,8 @@ def load(sight: Sight, step: Step) -> bool:
             taken: dict[str, Any] = {"port": _port(replica), "phase": "", "progress_ratio": 0.0, "progress_at": None}
             taken["ipc_name"] = f"{launch.segment_prefix()}{replica.pk}_{replica.generation}"
             transition(replica, State.STARTING, reason=step.reason, actor=WORKER, **taken)
-    except MemoryHeld as held:
-        waits.for_memory(sight, held)
+    except MemoryHeld as shortage:
+        waits.for_memory(sight, shortage)
         return False
     _spawn(replica)
     return True
@@ -183,14 +183,14 @@ def taught(sight: Sight) -> dict[str, Any]:
 
 def _learn(replica: Replica, profile: Profile, segment: Segment | None) -> None:
     """Count the measured bytes, now and the next time the same thing is placed; simulated bytes teach nothing."""
-    weights, held = profile.get("weights_bytes"), profile.get("held_bytes")
-    if replica.gpu.simulated or weights is None or not held:
+    weights, own_bytes = profile.get("weights_bytes"), profile.get("held_bytes")
+    if replica.gpu.simulated or weights is None or not own_bytes:
         return
     deployment = Deployment.objects.select_related("model", "runtime").get(pk=replica.deployment_id)
     floor = replica.spec["kv_floor_bytes"]
     # Without a segment the engine took its KV memory at the start, so what it holds has the floor in it.
-    kv = segment.mapped_bytes if segment else min(floor, max(min(held.values()) - weights, 0))
-    fixed = {uuid: size - kv for uuid, size in held.items()}
+    kv = segment.mapped_bytes if segment else min(floor, max(min(own_bytes.values()) - weights, 0))
+    fixed = {uuid: size - kv for uuid, size in own_bytes.items()}
     profile["overhead_bytes"] = max(max(fixed.values()) - weights, 0)
     placement.hold_measured(replica, {uuid: size + floor for uuid, size in fixed.items()})
     MemoryProfile.objects.update_or_create(

@@ -70,10 +70,10 @@ def transition(
         "message": message,
     }
     with transaction.atomic():
-        held = Replica.objects.filter(
+        as_read = Replica.objects.filter(
             pk=replica.pk, state=old, generation=replica.generation, goal=replica.goal, seq=replica.seq
         )
-        if held.update(**changes, seq=F("seq") + 1) != 1:
+        if as_read.update(**changes, seq=F("seq") + 1) != 1:
             raise ReplicaMoved(f"replica {replica.pk} was changed meanwhile; look again", replica=replica.pk)
         replica.refresh_from_db()
         record(replica, old, reason, actor, message, fields)
@@ -115,8 +115,8 @@ def _publish(replica_id: int) -> None:
 
 def note(replica: Replica, **changes: Any) -> None:
     """Write observed facts (never state, goal or generation) and show them. Raises ReplicaMoved."""
-    held = Replica.objects.filter(pk=replica.pk, seq=replica.seq)
-    if held.update(**changes, seq=F("seq") + 1) != 1:
+    as_read = Replica.objects.filter(pk=replica.pk, seq=replica.seq)
+    if as_read.update(**changes, seq=F("seq") + 1) != 1:
         raise ReplicaMoved(f"replica {replica.pk} was changed meanwhile; look again", replica=replica.pk)
     for name, value in changes.items():
         setattr(replica, name, value)
@@ -135,8 +135,8 @@ def set_goal(
     **changes: Any,
 ) -> None:
     """Change where a replica is headed; its worker does the rest. Raises ReplicaMoved."""
-    held = Replica.objects.filter(pk=replica.pk, seq=replica.seq)
-    if held.update(goal=goal, reason=reason, message=message, **changes, seq=F("seq") + 1) != 1:
+    as_read = Replica.objects.filter(pk=replica.pk, seq=replica.seq)
+    if as_read.update(goal=goal, reason=reason, message=message, **changes, seq=F("seq") + 1) != 1:
         raise ReplicaMoved(f"replica {replica.pk} was changed meanwhile; look again", replica=replica.pk)
     replica.refresh_from_db()
     record(replica, replica.state, reason, actor, message, fields)

@@ -45,8 +45,8 @@ NO_ROOM_PAUSE = timedelta(seconds=5)
 
 def _locked(replica: Replica) -> Replica:
     """The row as it is now, ours until the transaction ends. Raises ReplicaMoved when it is gone."""
-    found = Replica.objects.select_for_update(of=("self",)).select_related("deployment", "gpu").filter(pk=replica.pk)
-    row = found.first()
+    replicas = Replica.objects.select_for_update(of=("self",)).select_related("deployment", "gpu").filter(pk=replica.pk)
+    row = replicas.first()
     if row is None:
         raise ReplicaMoved(f"replica {replica.pk} is gone", replica=replica.pk)
     return row
@@ -54,8 +54,8 @@ def _locked(replica: Replica) -> Replica:
 
 def lock_deployment(deployment_id: int) -> Deployment:
     """The row as it is now, ours until the transaction ends. It comes before its replicas, and those before GPUs."""
-    found = Deployment.objects.select_for_update(of=("self",)).select_related("model", "runtime")
-    row = found.filter(pk=deployment_id).first()
+    deployments = Deployment.objects.select_for_update(of=("self",)).select_related("model", "runtime")
+    row = deployments.filter(pk=deployment_id).first()
     if row is None:
         raise DeploymentDeleting("the deployment is gone", deployment=deployment_id)
     return row
@@ -149,8 +149,8 @@ def waits_for_room(replica: Replica) -> bool:
 
 def kept(deployment: Deployment) -> list[Replica]:
     """The replicas that count, those that serve or shall serve first."""
-    found = deployment.placed.filter(counted()).select_related("gpu", "deployment").order_by("id")
-    return sorted(found, key=lambda row: row.goal == Goal.STOPPED or row.state == State.FAILED)
+    replicas = deployment.placed.filter(counted()).select_related("gpu", "deployment").order_by("id")
+    return sorted(replicas, key=lambda row: row.goal == Goal.STOPPED or row.state == State.FAILED)
 
 
 def _place(
@@ -199,12 +199,12 @@ def start(replica: Replica, *, actor: str) -> Replica:
     if not failed and (replica.state != State.STOPPED or not gone):  # its engine is not gone yet: its worker goes on
         set_goal(replica, Goal.READY, reason="start", actor=actor, **fresh)
         return replica
-    held = replica.gpu_uuids
-    if len(held) != deployment.tensor_parallel:
+    uuids = replica.gpu_uuids
+    if len(uuids) != deployment.tensor_parallel:
         return _place_anew(deployment, replica, actor)
     wanted = placement.need(deployment)
     replica.reservations.update(awake_bytes=wanted.awake_bytes, asleep_bytes=wanted.asleep_bytes)
-    spec = launch.specification(deployment, wanted) | {"gpu_uuids": held}
+    spec = launch.specification(deployment, wanted) | {"gpu_uuids": uuids}
     if failed:
         set_goal(replica, Goal.READY, reason="start", actor=actor, spec=spec, **fresh)
         return replica
@@ -233,11 +233,11 @@ def _place_anew(deployment: Deployment, replica: Replica, actor: str) -> Replica
 def put_off(replica: Replica, error: NoCapacity, *, actor: str) -> None:
     """It waits for room without an engine, and without a claim to it. One entry in the history per wait."""
     message, later = f"It waits for room: {error.message}", timezone.now() + NO_ROOM_PAUSE
-    told: dict[str, Any] = {"message": message, "restart_at": later}
+    changes: dict[str, Any] = {"message": message, "restart_at": later}
     if replica.goal == Goal.READY and replica.reason == error.code:
-        note(replica, **told)
+        note(replica, **changes)
     else:
-        set_goal(replica, Goal.READY, reason=error.code, actor=actor, restarting=False, **told)
+        set_goal(replica, Goal.READY, reason=error.code, actor=actor, restarting=False, **changes)
 
 
 @transaction.atomic

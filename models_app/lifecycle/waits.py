@@ -30,19 +30,19 @@ def for_room(replica: Replica, error: NoCapacity) -> None:
         note(replica, reason=error.code, message=error.message, restart_at=later)
 
 
-def for_memory(sight: Sight, held: MemoryHeld) -> None:
+def for_memory(sight: Sight, shortage: MemoryHeld) -> None:
     """It waits and says for what; that it waits is what makes its neighbours give memory back."""
     replica, told_at, now = sight.replica, sight.remembered.told_at, time.monotonic()
-    if replica.reason == held.code and now - told_at.get(sight.marker, -TELL_SECONDS) < TELL_SECONDS:
+    if replica.reason == shortage.code and now - told_at.get(sight.marker, -TELL_SECONDS) < TELL_SECONDS:
         return
     told_at[sight.marker] = now
-    waits_for: HeldMemory = held.fields  # type: ignore[assignment]
-    told: dict[str, Any] = {"message": held.message, "profile": replica.profile | {"waits_for": waits_for}}
-    if replica.reason != held.code:
-        set_goal(replica, Goal(replica.goal), reason=held.code, actor=WORKER, fields=held.fields, **told)
-    elif replica.message != held.message:
-        note(replica, **told)
-    kv_limits.poke_neighbours(replica, held.fields["excess"])
+    waits_for: HeldMemory = shortage.fields  # type: ignore[assignment]
+    changes: dict[str, Any] = {"message": shortage.message, "profile": replica.profile | {"waits_for": waits_for}}
+    if replica.reason != shortage.code:
+        set_goal(replica, Goal(replica.goal), reason=shortage.code, actor=WORKER, fields=shortage.fields, **changes)
+    elif replica.message != shortage.message:
+        note(replica, **changes)
+    kv_limits.poke_neighbours(replica, shortage.fields["excess"])
 
 
 def for_other_loads(sight: Sight) -> None:

@@ -71,8 +71,10 @@ def _refuse_unplaced(deployment_id: int) -> None:
 
 
 def _placed(*deployment_ids: int) -> list[Replica]:
-    found = Replica.objects.filter(deployment__in=deployment_ids, disposable=False).select_related("deployment", "gpu")
-    return list(found.order_by("pk"))
+    replicas = Replica.objects.filter(deployment__in=deployment_ids, disposable=False).select_related(
+        "deployment", "gpu"
+    )
+    return list(replicas.order_by("pk"))
 
 
 def _seek_room(deployment_id: int, actor: str) -> None:
@@ -136,19 +138,19 @@ def _carry_out(decision: Decision, row: Replica, seen: Scene, rows: list[Replica
     if decision.verdict is Verdict.WAKE and row.goal == Goal.READY and not without_room:
         return  # it failed, and its worker starts it again when its back-off is over
     expected = eviction.expected_at(seen, decision)
-    told: dict[str, Any] = {
+    changes: dict[str, Any] = {
         "message": message,
         "expected_at": datetime.fromtimestamp(expected, UTC) if expected is not None else None,
     }
     if decision.verdict is Verdict.WAIT:
-        _wait(row, told, eviction.explain(seen, decision), actor)
+        _wait(row, changes, eviction.explain(seen, decision), actor)
         return
     _lock([row])
     fields = eviction.explain(seen, decision)
     _evict(decision, seen, rows, actor)  # a wake concerns nobody else
     if without_room:
-        told["restart_at"] = timezone.now()
-    verbs.head_for_ready(row, actor=actor, fields=fields, **told)
+        changes["restart_at"] = timezone.now()
+    verbs.head_for_ready(row, actor=actor, fields=fields, **changes)
 
 
 def _evict(decision: Decision, seen: Scene, rows: list[Replica], actor: str) -> None:
@@ -161,14 +163,14 @@ def _evict(decision: Decision, seen: Scene, rows: list[Replica], actor: str) -> 
         _send_to_sleep(resident, reasons[resident.pk], fields, actor)
 
 
-def _wait(row: Replica, told: dict[str, Any], fields: dict[str, Any], actor: str) -> None:
+def _wait(row: Replica, changes: dict[str, Any], fields: dict[str, Any], actor: str) -> None:
     """One entry in the history per wait; afterwards the row alone says how it stands."""
     if row.reason != WAITS:
         _lock([row])
-        verbs.set_goal(row, Goal(row.goal), reason=WAITS, actor=actor, fields=fields, **told)
-    elif row.message != told["message"]:
+        verbs.set_goal(row, Goal(row.goal), reason=WAITS, actor=actor, fields=fields, **changes)
+    elif row.message != changes["message"]:
         _lock([row])
-        verbs.note(row, **told)
+        verbs.note(row, **changes)
 
 
 def _send_to_sleep(resident: Replica, message: str, fields: dict[str, Any], actor: str) -> None:
@@ -191,8 +193,8 @@ def _send_to_sleep(resident: Replica, message: str, fields: dict[str, Any], acto
 
 def _lock(rows: list[Replica]) -> None:
     """Lock the rows that are about to change. Raises ReplicaMoved rather than wait for somebody who may wait for us."""
-    held = Replica.objects.select_for_update(skip_locked=True).filter(pk__in=[row.pk for row in rows])
-    if len(held.values_list("pk", flat=True)) != len(rows):
+    unlocked = Replica.objects.select_for_update(skip_locked=True).filter(pk__in=[row.pk for row in rows])
+    if len(unlocked.values_list("pk", flat=True)) != len(rows):
         raise ReplicaMoved("somebody else changes these replicas right now; look again", replica=rows[0].pk)
 
 

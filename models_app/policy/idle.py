@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 def sleep_idle() -> None:
     """Ready replicas of unpinned deployments whose idle time is over, and that hold no lease."""
     settings_on = {"deployment__idle_sleep_seconds__isnull": False, "deployment__pinned": False}
-    found = Replica.objects.filter(state=State.READY, goal=Goal.READY, replaces=None, **settings_on)
-    candidates = list(found.annotate(idle_seconds=F("deployment__idle_sleep_seconds")).select_related("deployment"))
+    replicas = Replica.objects.filter(state=State.READY, goal=Goal.READY, replaces=None, **settings_on)
+    candidates = list(replicas.annotate(idle_seconds=F("deployment__idle_sleep_seconds")).select_related("deployment"))
     if not candidates:
         return
     try:

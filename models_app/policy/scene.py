@@ -102,9 +102,9 @@ class LockedGPUs:
 
     def short_of_memory(self, row: Replica) -> Scene:
         """The same where the rows have room: of the bytes that lack, and those who hold more than their promise."""
-        held = row.profile.get("waits_for")
-        wanted = replace(self._sleeper(row), needs=held["short"] if held else {})
-        excess = {int(pk): size for pk, size in held["excess"].items()} if held else {}
+        waits_for = row.profile.get("waits_for")
+        wanted = replace(self._sleeper(row), needs=waits_for["short"] if waits_for else {})
+        excess = {int(pk): size for pk, size in waits_for["excess"].items()} if waits_for else {}
         holders = [resident for resident in self._residents(row, wanted) if resident.id in excess]
         frees = [{uuid: size + excess[one.id] for uuid, size in one.frees.items()} for one in holders]
         return Scene(
@@ -150,5 +150,8 @@ class LockedGPUs:
 
 def _difference(row: Replica) -> dict[str, int]:
     """Bytes by GPU uuid between awake and asleep; one without an engine holds nothing asleep."""
-    kept = {held.gpu.uuid: 0 if row.down else held.asleep_bytes for held in row.reservations.all()}
-    return {held.gpu.uuid: held.awake_bytes - kept[held.gpu.uuid] for held in row.reservations.all()}
+    kept = {reservation.gpu.uuid: 0 if row.down else reservation.asleep_bytes for reservation in row.reservations.all()}
+    return {
+        reservation.gpu.uuid: reservation.awake_bytes - kept[reservation.gpu.uuid]
+        for reservation in row.reservations.all()
+    }

@@ -71,8 +71,8 @@ async def areport(
     name = key("gateway", gateway_id)
     fields: dict[Any, Any] = {}
     fields |= {"routes": json.dumps(sorted(routes)), "leases": json.dumps(dict(leases)), "at": str(time.time())}
-    held = {str(deployment_id): dict(calls) for deployment_id, calls in (waiting or {}).items()}
-    fields |= {"waiting": json.dumps(held), "written_until": str(written_until), "process": _identity(os.getpid())}
+    waits = {str(deployment_id): dict(calls) for deployment_id, calls in (waiting or {}).items()}
+    fields |= {"waiting": json.dumps(waits), "written_until": str(written_until), "process": _identity(os.getpid())}
     async with connection.pipeline(transaction=True) as pipe:
         pipe.hset(name, mapping=fields)
         pipe.pexpire(name, int(settings.GATEWAY_TTL_SECONDS * 1000))
@@ -118,8 +118,8 @@ def read_reports() -> list[GatewayReport]:
     with client().pipeline(transaction=False) as pipe:
         for name in names:
             pipe.hgetall(name)
-        found = dict(zip(names, pipe.execute(), strict=True))
-    if dead := [name for name, fields in found.items() if processes.is_gone(fields.get("process", ""))]:
+        fields_by_name = dict(zip(names, pipe.execute(), strict=True))
+    if dead := [name for name, fields in fields_by_name.items() if processes.is_gone(fields.get("process", ""))]:
         client().delete(*dead)
     return [
         GatewayReport(
@@ -131,24 +131,24 @@ def read_reports() -> list[GatewayReport]:
             _queued(json.loads(fields.get("waiting", "{}"))),
             float(fields.get("written_until", 0.0)),
         )
-        for name, fields in found.items()
+        for name, fields in fields_by_name.items()
         if fields and name not in dead
     ]
 
 
-def _read_waiting(found: Mapping[str, Mapping[str, Any]]) -> dict[int, Waiting]:
+def _read_waiting(waits: Mapping[str, Mapping[str, Any]]) -> dict[int, Waiting]:
     return {
-        int(deployment_id): Waiting(int(held["count"]), float(held["since"]), int(held["priority"]))
-        for deployment_id, held in found.items()
-        if held.get("count")
+        int(deployment_id): Waiting(int(calls["count"]), float(calls["since"]), int(calls["priority"]))
+        for deployment_id, calls in waits.items()
+        if calls.get("count")
     }
 
 
-def _queued(found: Mapping[str, Mapping[str, Any]]) -> dict[int, Queued]:
+def _queued(waits: Mapping[str, Mapping[str, Any]]) -> dict[int, Queued]:
     return {
-        int(deployment_id): Queued(int(held["queued"]), float(held["queued_since"]), held.get("expected_at"))
-        for deployment_id, held in found.items()
-        if held.get("queued")
+        int(deployment_id): Queued(int(calls["queued"]), float(calls["queued_since"]), calls.get("expected_at"))
+        for deployment_id, calls in waits.items()
+        if calls.get("queued")
     }
 
 
@@ -156,9 +156,9 @@ def waiting(reports: Iterable[GatewayReport]) -> dict[int, Waiting]:
     """Who waits for what, by deployment, over all gateways."""
     together: dict[int, Waiting] = {}
     for report in reports:
-        for deployment_id, held in report.waiting.items():
+        for deployment_id, calls in report.waiting.items():
             known = together.get(deployment_id)
-            together[deployment_id] = held if known is None else known + held
+            together[deployment_id] = calls if known is None else known + calls
     return together
 
 

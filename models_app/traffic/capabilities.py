@@ -35,16 +35,16 @@ def capabilities(deployment: Deployment) -> tuple[str, ...]:
     kind = _by_flags(flags) or (_by_architecture(architecture) if architecture else _by_name(name))
     if kind != CHAT:
         return kind
-    found = list(CHAT)
+    offered = list(CHAT)
     if _sees(architecture) if architecture else ("vision" in name or "-vl" in name):
-        found.append("vision")
+        offered.append("vision")
     if "Voxtral" in architecture:
-        found += SPEECH
+        offered += SPEECH
     if "--enable-auto-tool-choice" in flags:
-        found.append("tools")
+        offered.append("tools")
     if any(flag.startswith("--reasoning-parser") for flag in flags):
-        found.append("reasoning")
-    return tuple(found)
+        offered.append("reasoning")
+    return tuple(offered)
 
 
 def _by_flags(flags: Sequence[str]) -> tuple[str, ...] | None:

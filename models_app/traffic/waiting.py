@@ -37,19 +37,19 @@ def by_deployment() -> dict[int, WaitingRow]:
     except (RedisError, OSError) as error:
         logger.warning("who waits is unknown: error=%s", error)
         return {}
-    held = activity.waiting(reports)
+    waits = activity.waiting(reports)
     queued: dict[int, list[Queued]] = defaultdict(list)
     for report in reports:
         for deployment_id, queue in report.queued.items():
             queued[deployment_id].append(queue)
-    if not held and not queued:
+    if not waits and not queued:
         return {}
     placed: dict[int, list[Replica]] = defaultdict(list)
-    for replica in Replica.objects.filter(deployment__in=held).order_by("pk"):
+    for replica in Replica.objects.filter(deployment__in=waits).order_by("pk"):
         placed[replica.deployment_id].append(replica)
     return {
-        deployment_id: _row(held.get(deployment_id), queued.get(deployment_id, ()), placed[deployment_id])
-        for deployment_id in sorted({*held, *queued})
+        deployment_id: _row(waits.get(deployment_id), queued.get(deployment_id, ()), placed[deployment_id])
+        for deployment_id in sorted({*waits, *queued})
     }
 
 
@@ -59,18 +59,18 @@ def publish() -> None:
     events.publish(events.LIFECYCLE, {"kind": "waiting", "waiting": shown})
 
 
-def _row(held: Waiting | None, queued: Iterable[Queued], placed: list[Replica]) -> WaitingRow:
+def _row(waits: Waiting | None, queued: Iterable[Queued], placed: list[Replica]) -> WaitingRow:
     queues = list(queued)
     count = sum(queue.count for queue in queues)
     since = [queue.since for queue in queues]
-    if held is None:
+    if waits is None:
         reason: WaitReason = "queue"
         message = WORDS[reason]
         known = [queue.expected_at for queue in queues if queue.expected_at is not None]
         expected = datetime.fromtimestamp(max(known), UTC) if known else None
     else:
-        count += held.count
-        since.append(held.since)
+        count += waits.count
+        since.append(waits.since)
         reason, message = _what_for(placed)
         eta_seconds = routes.eta_seconds(placed)
         expected = None if eta_seconds is None else timezone.now() + timedelta(seconds=eta_seconds)
