@@ -97,6 +97,7 @@ class Call:
         now = time.monotonic()
         request, clock, replica, team = self.request, self.clock, self.destination.replica, self.key.team
         tap, stream = self.account.tap, request.stream
+        several, fields = request.endpoint.several_answers, request.fields
         return Record(
             key_id=self.key.id,
             served_name=route.served_name,
@@ -112,14 +113,14 @@ class Call:
             e2e_seconds=now - clock.began,
             at=time.time(),
             team_id=team.id if team else None,
-            asked_name=request.fields.model,
+            asked_name=fields.model,
             deployment_id=route.deployment_id,
             gap_seconds=tap.gap_seconds if stream else None,
             longest_gap_seconds=tap.longest_gap_seconds if stream else None,
             gpu_seconds=clock.gpu_seconds,
             generation=replica.generation if replica else None,
             pieces=tap.pieces,
-            choices=request.choices,
+            choices=fields.choices if several else 1,
             body_bytes=request.size_bytes,
-            apart=request.counted_apart,
+            apart=fields.beams and several,
         )

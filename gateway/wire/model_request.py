@@ -88,16 +88,6 @@ class ModelRequest:
         start = max(self.body.find(b'"messages"'), self.body.find(b'"prompt"'), 0)
         return self.body[start : start + AFFINITY_BYTES]
 
-    @property
-    def choices(self) -> int:
-        """How many answers to one prompt it asks for."""
-        return self.fields.choices if self.endpoint.several_answers else 1
-
-    @property
-    def counted_apart(self) -> bool:
-        """Whether the engine counts many times what its usage object will say."""
-        return self.fields.beams and self.endpoint.several_answers
-
     def engine_body(self, served_name: str, by_priority: bool) -> tuple[bytes | memoryview, bytes]:
         """The body for a deployment's engines, in two pieces: as it came, and what had to be set at its end."""
         fields = self.fields
