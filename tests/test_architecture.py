@@ -27,6 +27,7 @@ DASHBOARD = sorted(
     if path.suffix in (".svelte", ".ts") and not path.name.endswith((".test.ts", ".fake.ts", ".d.ts"))
 )
 FILE_LINES = 400
+COMPONENT_LINES = 250
 FUNCTION_LINES = 60
 FOLDER_MODULES = 20
 LARGE_FOLDERS = {Path("models_app/engines/simulator")}
@@ -57,6 +58,12 @@ def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef
 @pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_no_file_is_longer_than_its_budget(path: Path) -> None:
     assert len((ROOT / path).read_text().splitlines()) <= FILE_LINES
+
+
+@pytest.mark.parametrize("path", DASHBOARD, ids=str)
+def test_no_part_of_the_dashboard_is_longer_than_its_budget(path: Path) -> None:
+    budget = COMPONENT_LINES if path.suffix == ".svelte" else FILE_LINES
+    assert len((ROOT / path).read_text().splitlines()) <= budget
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=str)

@@ -2,45 +2,36 @@
 import { ApiError } from "../api/client";
 import type { Fit } from "../api/types";
 import { whileVisible } from "../live/visible";
+import { Answer } from "../stores/answer.svelte";
 import { inWords } from "../stores/verbs";
 
 const REFRESH_SECONDS = 3;
 const TYPING_MS = 250;
 
 export class FitLook {
-  answer = $state.raw<Fit>();
-  problem = $state<string>();
-  private asked = 0;
+  private readonly fit = new Answer<Fit>(inWordsOf);
+
+  get problem(): string | undefined {
+    return this.fit.problem;
+  }
+
+  get answer(): Fit | undefined {
+    return this.problem === undefined ? this.fit.value : undefined;
+  }
 
   /** Ask once nobody has typed for a moment; the result stops it. */
   begin(ask: () => Promise<Fit>): () => void {
     let stop: (() => void) | undefined;
-    const timer = setTimeout(() => (stop = whileVisible(REFRESH_SECONDS, () => this.look(ask))), TYPING_MS);
+    const timer = setTimeout(() => (stop = whileVisible(REFRESH_SECONDS, () => this.fit.ask(ask))), TYPING_MS);
     return () => {
       clearTimeout(timer);
       stop?.();
-      this.asked += 1;
+      this.fit.drop();
     };
   }
 
   forget(): void {
-    this.answer = undefined;
-    this.problem = undefined;
-  }
-
-  private async look(ask: () => Promise<Fit>): Promise<void> {
-    this.asked += 1;
-    const mine = this.asked;
-    try {
-      const answer = await ask();
-      if (mine !== this.asked) return;
-      this.answer = answer;
-      this.problem = undefined;
-    } catch (error) {
-      if (mine !== this.asked) return;
-      this.answer = undefined;
-      this.problem = inWordsOf(error);
-    }
+    this.fit.forget();
   }
 }
 
