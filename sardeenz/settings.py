@@ -125,6 +125,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["sardeenz.rest.base.ReadOrOperate"],
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "sardeenz.rest.error_schema.add_errors",
+    ],
 }
 
 # --- Redis, Channels and Celery ---------------------------------------------------------------------------------

@@ -11,7 +11,16 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_handler
 
 from sardeenz import sizes
-from sardeenz.errors import AlreadyExists, Conflict, DatabaseUnavailable, InvalidSpec, SardeenzError
+from sardeenz.errors import (
+    AlreadyExists,
+    Conflict,
+    DatabaseUnavailable,
+    Forbidden,
+    InvalidSpec,
+    NotFound,
+    SardeenzError,
+    Unauthorized,
+)
 from sardeenz.labels import label
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
@@ -65,9 +74,14 @@ def _body(error: exceptions.APIException, request_id: str | None) -> dict[str, A
     if isinstance(error, exceptions.ValidationError):
         detail = _in_our_words(error.detail if isinstance(error.detail, dict) else {"non_field_errors": error.detail})
         message = "; ".join(_sentence(field, texts) for field, texts in detail.items())
-        return {"code": "invalid_spec", "message": message, "fields": detail, "request_id": request_id}
-    code = {401: "unauthorized", 403: "forbidden", 404: "not_found"}.get(error.status_code, error.default_code)
-    return {"code": code, "message": str(error.detail), "fields": {}, "request_id": request_id}
+        return {"code": code_of(error), "message": message, "fields": detail, "request_id": request_id}
+    return {"code": code_of(error), "message": str(error.detail), "fields": {}, "request_id": request_id}
+
+
+def code_of(error: exceptions.APIException | type[exceptions.APIException]) -> str:
+    """Our code for what the framework refuses; its own where we have none."""
+    own = {"invalid": InvalidSpec.code, 401: Unauthorized.code, 403: Forbidden.code, 404: NotFound.code}
+    return own.get(error.default_code) or own.get(error.status_code) or str(error.default_code)
 
 
 def _missing(context: dict[str, Any]) -> str:

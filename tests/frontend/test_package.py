@@ -2,13 +2,17 @@
 
 import io
 import json
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from django.core.management import call_command
 
-FRONTEND = Path(__file__).resolve().parents[2] / "frontend"
+ROOT = Path(__file__).resolve().parents[2]
+FRONTEND = ROOT / "frontend"
+CODE = re.compile(r'^    code(?:: ClassVar\[str\])? = "(\w+)"$', re.MULTILINE)
+ERROR = {"$ref": "#/components/schemas/Error"}
 
 
 def test_the_lock_file_names_no_registry() -> None:
@@ -26,7 +30,14 @@ def test_the_schema_needs_no_database_and_is_whole() -> None:
     written = io.StringIO()
     call_command("spectacular", "--validate", "--fail-on-warn", "--format", "openapi-json", stdout=written)
     schema = json.loads(written.getvalue())
-    assert {"ReplicaRow", "DeploymentRow", "Snapshot", "Frame"} <= set(schema["components"]["schemas"])
+    assert {"ReplicaRow", "DeploymentRow", "Snapshot", "NodeFrame"} <= set(schema["components"]["schemas"])
+    written_down = {code for path in ROOT.glob("*/errors.py") for code in CODE.findall(path.read_text())}
+    known = set(schema["components"]["schemas"]["ErrorCode"]["enum"])
+    assert written_down < known
+    assert known - written_down <= {"parse_error", "not_acceptable", "throttled", "unsupported_media_type"}
+    answers = [operation["responses"] for path in schema["paths"].values() for operation in path.values()]
+    assert answers
+    assert all(each["default"]["content"]["application/json"]["schema"] == ERROR for each in answers)
 
 
 @pytest.mark.parametrize("page", ["index.html", "public/theme.js", "public/favicon.svg", "src/app.css"])

@@ -5,6 +5,7 @@ import type {
   Captures,
   DeploymentRequest,
   DeploymentRow,
+  ErrorCode,
   Fit,
   HoursPage,
   HoursRow,
@@ -26,7 +27,7 @@ import type {
 export class ApiError extends Error {
   constructor(
     readonly status: number,
-    readonly code: string,
+    readonly code: ErrorCode | "unreachable",
     message: string,
     readonly fields: Record<string, unknown> = {},
   ) {
@@ -74,7 +75,7 @@ async function call<T>(method: string, path: string, body?: unknown): Promise<T>
 
 function failure(status: number, text: string): ApiError {
   try {
-    const told = JSON.parse(text) as { code?: string; message?: string; fields?: Record<string, unknown> };
+    const told = JSON.parse(text) as { code?: ErrorCode; message?: string; fields?: Record<string, unknown> };
     return new ApiError(status, told.code ?? "error", told.message ?? `error ${status}`, told.fields ?? {});
   } catch {
     return new ApiError(status, "error", `The server answered with error ${status}.`);

@@ -3,6 +3,8 @@ import type { components } from "./schema";
 
 type Schemas = components["schemas"];
 
+/** Every code that an error of the server may carry. */
+export type ErrorCode = Schemas["ErrorCode"];
 export type Snapshot = Schemas["Snapshot"];
 export type NodeRow = Snapshot["nodes"][number];
 export type GPURow = Snapshot["gpus"][number];

@@ -1,6 +1,8 @@
 /** The server's answer where something fits, in words. Pure; the browser itself decides nothing. */
-import type { Fit, GPUFit } from "../api/types";
+import type { ErrorCode, Fit, GPUFit } from "../api/types";
 import { freeBytes, neededBytes, plural } from "../lib/format";
+
+const NEVER_FITS: ErrorCode = "never_fits";
 
 /** "Each replica needs 18 GiB on each of 2 GPUs: ...". */
 export function needWords(fit: Fit, width: number): string {
@@ -37,7 +39,7 @@ export function sourceWords({ kv }: Fit): string {
 /** Whether as many replicas as are wanted fit now; undefined when none is to be placed. */
 export function fitWords(fit: Fit, nameOf: (gpu: number) => string): string | undefined {
   if (fit.replicas === 0) return undefined;
-  if (fit.code === "never_fits") return `${fit.why.charAt(0).toUpperCase()}${fit.why.slice(1)}.`;
+  if (fit.code === NEVER_FITS) return `${fit.why.charAt(0).toUpperCase()}${fit.why.slice(1)}.`;
   if (!fit.fits) return `It does not fit now: ${fit.why}.`;
   if (fit.replicas > 1) return `All ${plural(fit.replicas, "replica")} fit now.`;
   const names = fit.gpus.filter((one) => one.fits).map((one) => nameOf(one.gpu));
