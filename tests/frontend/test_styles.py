@@ -21,7 +21,7 @@ def head(selector: str) -> str | None:
 
 def test_no_component_gives_a_global_class_another_meaning() -> None:
     shared = {head(one) for sheet in SOURCE.glob("*.css") for one in selectors(sheet.read_text())} - {None}
-    assert {"row-list", "row-table", "button", "field"} <= shared
+    assert {"row-list", "row-table", "push-button", "form-field"} <= shared
     clashes = [
         f"{component.relative_to(SOURCE)}: {selector}"
         for component in sorted(SOURCE.rglob("*.svelte"))
@@ -30,3 +30,14 @@ def test_no_component_gives_a_global_class_another_meaning() -> None:
         if head(selector) in shared
     ]
     assert clashes == []
+
+
+def test_a_global_class_says_in_two_words_what_it_is_for() -> None:
+    classes = {
+        found
+        for sheet in SOURCE.glob("*.css")
+        for selector in selectors(sheet.read_text())
+        for found in re.findall(r"\.([a-zA-Z][\w-]*)", selector)
+    }
+    assert len(classes) > 30
+    assert {name for name in classes if "-" not in name} == set()
