@@ -23,4 +23,13 @@ export default ts.config(
       "svelte/no-useless-mustaches": "off",
     },
   },
+  {
+    files: ["src/{api,lib,live,stores,ui}/**"],
+    rules: {
+      "no-restricted-imports": [
+        "error",
+        { patterns: [{ regex: "/(pages|shell|deploy)/", message: "It serves every page and knows none." }] },
+      ],
+    },
+  },
 );

@@ -1,7 +1,6 @@
 /** What the page calls things. */
-import type { ReplicaRow, Scope, State, Verb } from "../api/types";
+import type { ReplicaRow, State, Verb } from "../api/types";
 import type { Connection } from "../live/connection";
-import type { KeyState } from "../pages/access/keys";
 import { plural } from "./format";
 import type { PartKind } from "./memory";
 
@@ -41,14 +40,6 @@ export const VERBS: Record<Verb, string> = {
   cancel: "Cancel",
   stop: "Stop…",
 };
-
-export const SCOPES: Record<Scope, { word: string; about: string }> = {
-  inference: { word: "Inference", about: "Calls models at /v1. For applications; never together with manage." },
-  read: { word: "Read", about: "Looks at everything under /api: the fleet, keys, usage." },
-  manage: { word: "Manage", about: "Changes everything under /api: deploys, makes keys. For tools you trust." },
-};
-
-export const KEY_STATES: Record<KeyState, string> = { usable: "Usable", expired: "Expired", revoked: "Revoked" };
 
 export const NEEDS_STAFF = "this needs a staff account";
 

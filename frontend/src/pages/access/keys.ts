@@ -3,7 +3,14 @@ import type { Key, KeyChange, KeyRequest, Scope, Team, TeamRequest } from "../..
 import { since } from "../../lib/format";
 import { quotaDraft, quotaRequest, type QuotaDraft } from "./quota";
 
+export const SCOPES: Record<Scope, { word: string; about: string }> = {
+  inference: { word: "Inference", about: "Calls models at /v1. For applications; never together with manage." },
+  read: { word: "Read", about: "Looks at everything under /api: the fleet, keys, usage." },
+  manage: { word: "Manage", about: "Changes everything under /api: deploys, makes keys. For tools you trust." },
+};
+
 export type KeyState = "usable" | "expired" | "revoked";
+export const KEY_STATES: Record<KeyState, string> = { usable: "Usable", expired: "Expired", revoked: "Revoked" };
 
 /** Whether the key opens anything now; revoked is for good. */
 export function keyState(key: Pick<Key, "revoked_at" | "expires_at">, now: number): KeyState {
