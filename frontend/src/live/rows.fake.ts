@@ -162,6 +162,7 @@ export function frame(given: Partial<Frame> = {}): Frame {
       },
     ],
     segments: [],
+    ledgers: {},
     engines: [],
     ...given,
   };
