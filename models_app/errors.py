@@ -46,7 +46,7 @@ class ReplicaLeaving(Conflict):
 
 
 class NeverFits(Conflict):
-    """More than any GPU could ever promise; fields: needed_bytes, free_bytes (of the largest when empty), gpu."""
+    """More than could ever be reserved on a GPU; fields: needed_bytes, free_bytes (of the largest when empty), gpu."""
 
     code = "never_fits"
 

@@ -93,7 +93,7 @@ def fail(sight: Sight, step: Step) -> bool:
 
 
 def failed(sight: Sight, diagnosis: Diagnosis, reason: str) -> None:
-    """Out of memory beside neighbours with more than their promise is nobody's failure: it costs no restart."""
+    """Out of memory beside neighbours with more than is reserved for them is nobody's failure: it costs no restart."""
     replica = sight.replica
     holders = kv_limits.over_floor(replica, sight.around) if diagnosis.code in OUT_OF_MEMORY else []
     words, changes = f"{diagnosis.message} {diagnosis.hint}", backoff(replica, permanent=diagnosis.permanent)

@@ -50,7 +50,7 @@ def require(replica: Replica, around: World) -> None:
 
 
 def over_floor(replica: Replica, around: World) -> list[Neighbour]:
-    """Neighbours that hold KV memory which nobody promised them: whose fault it is when its GPU has too little."""
+    """Neighbours that hold KV memory that is not reserved for them: whose fault it is when its GPU has too little."""
     return reclaim.over_floor(look(replica.gpu_uuids, around))
 
 

@@ -36,7 +36,7 @@ class Seen:
     overdue: bool = False  # the state's deadline has passed
     may_start: bool = False  # no other cold start runs on the node
     superseded: bool = False  # its replacement is known to every gateway
-    holds: bool = False  # memory, port or segment are still booked on it
+    holds: bool = False  # memory, port or segment are still reserved for it
     restart_due: bool = False  # it may start: a failed one's back-off is over and its limit not reached
     replaces: bool = False  # it is the target of a move whose source still serves
     terminated: bool = False  # this worker has sent its TERM already

@@ -160,7 +160,7 @@ def _place(
     gpu: GPU | None = None,
     replaces: Replica | None = None,
 ) -> Replica:
-    """Choose GPUs, promise the bytes, and make the row. A move keeps the launch specification of its source."""
+    """Choose GPUs, reserve the bytes, and make the row. A move keeps the launch specification of its source."""
     wanted = placement.need(deployment) if replaces is None else placement.need_again(replaces, deployment)
     chosen = placement.choose(deployment, wanted, gpu=gpu)
     spec = replaces.spec if replaces is not None else launch.specification(deployment, wanted)

@@ -95,7 +95,7 @@ def _seek_room(deployment_id: int, actor: str) -> None:
 
 
 def _seek_memory(placed: list[Replica], actor: str) -> None:
-    """The rows have room, the GPU has not: who holds more than was promised to him goes as one without room would.
+    """The rows have room, the GPU has not: who holds more than is reserved for him goes as one without room would.
 
     Not before the worker has asked for it in vain: what an idle engine has too much comes back by itself.
     """

@@ -101,7 +101,7 @@ class LockedGPUs:
         )
 
     def short_of_memory(self, row: Replica) -> Scene:
-        """The same where the rows have room: of the bytes that lack, and those who hold more than their promise."""
+        """The same where the rows have room: of the bytes that lack, and who holds more than is reserved for him."""
         waits_for = row.profile.get("waits_for")
         wanted = replace(self._sleeper(row), needs=waits_for["short"] if waits_for else {})
         excess = {int(pk): size for pk, size in waits_for["excess"].items()} if waits_for else {}
