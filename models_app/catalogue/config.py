@@ -83,6 +83,7 @@ _TEXTS: Final = (
     "mamba_ssm_dtype",
     "mamba_ssm_cache_dtype",
     "unread",
+    "weights_from",
 )
 _PATTERNS: Final = (
     "layer_types",

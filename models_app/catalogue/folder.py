@@ -36,10 +36,12 @@ def facts(root: Path) -> dict[str, Any]:
         if wrong := config.wrong_field(written):
             raise Unusable(f"{CONFIG}: {wrong}")
         told = config.facts(written)
-    told = {name: value for name, value in told.items() if name not in ("weights_bytes", "weights_by_dtype")}
+    told = {name: value for name, value in told.items() if not name.startswith("weights_")}
     by_dtype = weights.bytes_by_dtype(root, told.get("torch_dtype") or told.get("dtype") or "")
     if by_dtype:
         told |= {"weights_bytes": sum(by_dtype.values()), "weights_by_dtype": by_dtype}
+        if unusual := weights.told(root):
+            told["weights_from"] = unusual
     return told
 
 

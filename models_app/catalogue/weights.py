@@ -37,6 +37,17 @@ def bytes_by_dtype(root: Path, told_dtype: str = "") -> dict[str, int]:
     return found
 
 
+def told(root: Path) -> str:
+    """What is unusual about the weight files, for people: pickled, or there twice. Empty where nothing is."""
+    files = _files(root)
+    if files and files[0].suffix != ".safetensors":
+        return f"the sizes of pickled files ({files[0].suffix}), which tell no more: safetensors are measured by tensor"
+    others = [file for file in root.glob("*.safetensors") if file not in files]
+    if files and files[0].match(CONSOLIDATED) and others:
+        return "the headers of the consolidated files; the same weights lie there a second time, which is not loaded"
+    return ""
+
+
 def _files(root: Path) -> list[Path]:
     for pattern in (CONSOLIDATED, "*.safetensors", "*.bin", "*.pt"):
         files = sorted(file for file in root.glob(pattern) if file.name not in _NOT_WEIGHTS)

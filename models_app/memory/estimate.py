@@ -147,7 +147,7 @@ def _weights(told: dict[str, Any], extra_args: Sequence[str]) -> tuple[int, str]
     """Bytes of all weights once they are loaded, and where that comes from."""
     width = flags.width(extra_args)
     if stored := _loaded(told, width):
-        return _online(told, stored, extra_args), "the headers of the weight files"
+        return _online(told, stored, extra_args), told.get("weights_from") or "the headers of the weight files"
     found = parameters.stored_bytes(told, width) or 0
     return _online(told, found, extra_args), "the parameters that the config's shape makes; there are no weight files"
 

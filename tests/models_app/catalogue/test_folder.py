@@ -8,6 +8,7 @@ import pytest
 
 from models_app.catalogue import folder as models
 from models_app.catalogue.reading import Unusable
+from models_app.memory import estimate
 from tests.models_app.catalogue.folders import LLAMA, folder, weights
 
 MIB = 2**20
@@ -149,3 +150,19 @@ def test_a_config_cannot_say_how_large_the_weights_are(tmp_path: Path) -> None:
     told = models.facts(folder(tmp_path, LLAMA | {"weights_bytes": 5, "weights_by_dtype": {"F32": "many"}}))
     assert "weights_bytes" not in told
     assert "weights_by_dtype" not in told
+
+
+def test_what_is_unusual_about_weights_is_told_with_their_size(tmp_path: Path) -> None:
+    plain = folder(tmp_path / "plain", LLAMA, model=MIB)
+    assert "weights_from" not in models.facts(plain)
+    twice = folder(tmp_path / "twice", LLAMA, model=MIB, consolidated=MIB)
+    assert models.facts(twice)["weights_from"] == (
+        "the headers of the consolidated files; the same weights lie there a second time, which is not loaded"
+    )
+    pickled = folder(tmp_path / "pickled", LLAMA)
+    (pickled / "pytorch_model.bin").write_bytes(b"x" * MIB)
+    told = models.facts(pickled)
+    assert told["weights_from"].startswith("the sizes of pickled files (.bin)")
+    found = estimate.estimate(told)
+    assert found is not None
+    assert found.sources["weights"] == told["weights_from"]
