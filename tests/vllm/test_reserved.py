@@ -55,7 +55,7 @@ DEEPSEEK = {
     "num_experts_per_tok": 2,
     "n_shared_experts": 1,
     "moe_intermediate_size": 128,
-    "first_k_dense_replace": 3,
+    "first_k_dense_replace": 1,
     "n_group": 1,
     "topk_group": 1,
 }
@@ -74,18 +74,38 @@ GRANITE_4 = {
     "shared_intermediate_size": 512,
     "layer_types": ["mamba", "mamba", "mamba", "attention"],
 }
+QWEN_3_NEXT = {
+    "architectures": ["Qwen3NextForCausalLM"],
+    "model_type": "qwen3_next",
+    "num_hidden_layers": 4,
+    "linear_conv_kernel_dim": 4,
+    "linear_key_head_dim": 64,
+    "linear_value_head_dim": 64,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 128,
+    "shared_expert_intermediate_size": 128,
+    "decoder_sparse_step": 1,
+    "layer_types": ["linear_attention"] * 3 + ["full_attention"],
+}
 LFM_2 = {
     "architectures": ["Lfm2ForCausalLM"],
     "model_type": "lfm2",
     "num_hidden_layers": 4,
     "conv_L_cache": 3,
     "conv_bias": False,
+    "conv_dim": 256,
+    "norm_eps": 1e-5,
     "layer_types": ["conv", "conv", "full_attention", "conv"],
     "block_ff_dim": 512,
     "block_multiple_of": 64,
     "block_ffn_dim_multiplier": 1.0,
     "block_auto_adjust_ff_dim": False,
 }
+
+_MODELS = [LLAMA, GEMMA_3, DEEPSEEK, GRANITE_4, QWEN_3_NEXT, LFM_2]
 
 
 def reserved(folder: Path) -> dict[str, Any]:
@@ -98,7 +118,7 @@ def reserved(folder: Path) -> dict[str, Any]:
     return dict(json.loads(line.removeprefix("RESERVED ")))
 
 
-@pytest.mark.parametrize("told", [LLAMA, GEMMA_3, DEEPSEEK, GRANITE_4, LFM_2], ids=lambda told: told["model_type"])
+@pytest.mark.parametrize("told", _MODELS, ids=lambda told: told["model_type"])
 def test_a_sequence_takes_what_vllm_reserves(told: dict[str, Any], tmp_path: Path) -> None:
     whole = _ANY | told
     (tmp_path / "config.json").write_text(json.dumps(whole))
