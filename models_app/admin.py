@@ -100,6 +100,7 @@ class DeploymentAdmin(Readable, admin.ModelAdmin):  # type: ignore[type-arg]
         "runtime",
         "replicas",
         "priority",
+        "kv_weight",
         "pinned",
         "goal",
         "message",

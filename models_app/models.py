@@ -83,6 +83,11 @@ class Deployment(models.Model):
     overhead_bytes = models.BigIntegerField(null=True, blank=True, help_text="CUDA context, graphs, activations")
     kv_floor_bytes = models.BigIntegerField(null=True, blank=True, help_text="KV memory promised at all times")
     kv_cap_bytes = models.BigIntegerField(null=True, blank=True, help_text="KV memory it may grow to")
+    kv_weight = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        help_text="its part of the KV memory that several models want, beside those of the same priority",
+    )
     goal = models.CharField(
         max_length=16,
         choices=[(each.value, each.label) for each in (Goal.READY, Goal.STOPPED)],

@@ -95,6 +95,7 @@ class DeploymentRow(TypedDict):
     overhead_bytes: int | None
     kv_floor_bytes: int | None
     kv_cap_bytes: int | None
+    kv_weight: int
     goal: Goal
     reason: str
     message: str
@@ -270,6 +271,7 @@ def deployment_row(deployment: Deployment, waiting: Mapping[int, WaitingRow]) ->
         "overhead_bytes": deployment.overhead_bytes,
         "kv_floor_bytes": deployment.kv_floor_bytes,
         "kv_cap_bytes": deployment.kv_cap_bytes,
+        "kv_weight": deployment.kv_weight,
         "goal": Goal(deployment.goal),
         "reason": deployment.reason,
         "message": deployment.message,

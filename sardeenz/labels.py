@@ -20,6 +20,7 @@ LABELS: Final = {
     "idle_sleep_seconds": "sleep when idle",
     "kv_cap_bytes": "KV cap",
     "kv_floor_bytes": "KV floor",
+    "kv_weight": "KV weight",
     "max_concurrency": "requests at once",
     "max_model_len": "longest context",
     "memory_bytes": "memory",

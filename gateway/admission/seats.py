@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import msgspec
 
+from sardeenz import fair
+
 GRANULE_SECONDS = 2.0
 """What cannot be split goes to whoever has somebody waiting longest, in multiples of this: few changes of hands."""
-ROUNDING = 1e-9
 
 
 class SeatDemand(msgspec.Struct, array_like=True, frozen=True):
@@ -74,13 +75,7 @@ def shares(limit: int, demands: Mapping[str, SeatDemand]) -> dict[str, int]:
 
 
 def _by_weight(limit: int, demands: Mapping[str, SeatDemand], order: list[str]) -> dict[str, int]:
-    """Whole seats by weight, up to what is wanted: water poured over vessels as wide as the weights."""
-    given = {}
-    weight = sum(demand.weight for demand in demands.values())
-    for name in sorted(order, key=lambda name: demands[name].wanted / demands[name].weight):
-        demand = demands[name]
-        given[name] = min(demand.wanted, int(limit * demand.weight / weight + ROUNDING))
-        if given[name] == demand.wanted:
-            limit -= demand.wanted
-            weight -= demand.weight
-    return {name: given[name] for name in order}
+    """Whole seats by weight, up to what is wanted."""
+    return fair.shares(
+        limit, {name: demands[name].wanted for name in order}, {name: demands[name].weight for name in order}
+    )

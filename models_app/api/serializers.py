@@ -244,6 +244,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
             "overhead_bytes",
             "kv_floor_bytes",
             "kv_cap_bytes",
+            "kv_weight",
         )
 
     def validate_name(self, name: str) -> str:

@@ -1,39 +1,26 @@
-"""KV memory of neighbours, given back for an engine that wakes or loads: what is read and done around `reclaim`.
+"""GPUs as they are, read into a `Scene`: who takes memory there now, who waits for it, and who has KV memory."""
 
-The limits of a replica's segment are written by the worker of its lead GPU and by nobody else. Which limit is right
-follows from the rows and the devices at every look, so a worker that was killed leaves nothing behind: the next look
-lowers on, or restores.
-"""
-
-import logging
-import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.db.models import Q
 
 from gpus import kvcached
-from gpus.models import GPU
 from gpus.readings import DeviceReading
 from models_app.errors import MemoryHeld
-from models_app.lifecycle import observe, queues
+from models_app.lifecycle import observe
 from models_app.lifecycle.observe import World
 from models_app.memory import reclaim
 from models_app.memory.reclaim import Claimant, Device, Neighbour, Scene
 from models_app.models import Replica
 from models_app.states import Goal, State
-from sardeenz.errors import DeviceError, EngineError
 
 MARGIN_RATIO = 0.05
 """kvcached maps nothing more once less than this part of a GPU is free."""
-RESET_SECONDS = 2.0
 
 _TAKES = Q(state__in=[State.STARTING, State.WAKING])
 _COMES = Q(state=State.PENDING) & ~Q(goal=Goal.STOPPED) | Q(state=State.SLEEPING, goal=Goal.READY)
 _WAITS = Q(reason=MemoryHeld.code) & _COMES
-
-logger = logging.getLogger(__name__)
 
 
 def require(replica: Replica, around: World) -> None:
@@ -103,52 +90,3 @@ def _neighbour(row: Replica) -> Neighbour | None:
         limit_bytes=segment.limit_bytes,
         first_limit_bytes=int(row.profile.get("kv_limit_bytes") or segment.limit_bytes),
     )
-
-
-def poke_neighbours(replica: Replica, excess: Iterable[str]) -> None:
-    """Have those workers look who write the limits of neighbours led by another GPU."""
-    for uuid in GPU.objects.filter(replicas__in=list(excess)).exclude(pk=replica.gpu_id).values_list("uuid", flat=True):
-        queues.poke(uuid)
-
-
-@dataclass(slots=True)
-class KvLimits:
-    """The limits of one GPU's replicas, and what its worker remembers of them."""
-
-    uuid: str
-    reset_at: dict[int, float] = field(default_factory=dict)
-
-    def settle(self, around: World) -> None:
-        """Write every limit that is not as it should be, and have idle engines give back what is above theirs."""
-        led = list(Replica.objects.filter(gpu__uuid=self.uuid, state__in=[State.READY, State.DRAINING]))
-        uuids = sorted({uuid for row in led for uuid in row.gpu_uuids})
-        if not led:
-            return
-        scene = look(uuids, around)
-        allowed = reclaim.limits(scene)
-        mine = {row.pk: row for row in led}
-        for one in scene.neighbours:
-            if one.id in mine:
-                self._settle(mine[one.id], one, allowed[one.id])
-
-    def _settle(self, row: Replica, one: Neighbour, limit: int) -> None:
-        try:
-            if limit != one.limit_bytes:
-                kvcached.set_limit(settings.SEGMENT_DIR, row.ipc_name, limit)
-            if one.mapped_bytes > limit and row.state == State.READY:
-                self._shrink(row)
-        except (DeviceError, EngineError) as error:
-            logger.info("limit not settled: replica=%s code=%s error=%s", row.pk, error.code, error)
-
-    def _shrink(self, row: Replica) -> None:
-        """An idle engine shrinks once its prefix cache is empty and it makes one more token; a busy one as it ends."""
-        now = time.monotonic()
-        if now - self.reset_at.get(row.pk, -RESET_SECONDS) < RESET_SECONDS:
-            return
-        self.reset_at[row.pk] = now
-        engine = observe.client(row)
-        gauges = engine.gauges()
-        if gauges.running == 0 and gauges.waiting == 0:
-            engine.reset_prefix_cache()
-            answer = observe.one_token(engine, row)
-            row.count_own_tokens(answer.prompt_tokens, answer.completion_tokens)

@@ -30,6 +30,19 @@ def poke(uuid: str) -> None:
         logger.warning("poke lost: gpu=%s error=%s", uuid, error)
 
 
+def node_channel(node: str) -> str:
+    """Where this node's loop hears that it is to look at its limits now."""
+    return redis.key("node", node)
+
+
+def poke_node(node: str) -> None:
+    """Ask the loop of this node to look at its limits now; a word that is lost costs a second."""
+    try:
+        redis.client().publish(node_channel(node), "look")
+    except (RedisError, OSError) as error:
+        logger.warning("poke lost: node=%s error=%s", node, error)
+
+
 def poke_control() -> None:
     """Ask the control worker to bring deployments to their numbers now; a lost message costs a tick."""
     try:

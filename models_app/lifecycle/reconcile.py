@@ -17,7 +17,6 @@ from gpus import kvcached, processes
 from models_app.engines import logs
 from models_app.errors import ReplicaMoved
 from models_app.lifecycle import ending, launch, observe, queues, removal, sleeping, starting, verbs, waits
-from models_app.lifecycle.kv_limits import KvLimits
 from models_app.lifecycle.next_step import Effect, Step, next_step
 from models_app.lifecycle.observe import Remembered, Sight, World
 from models_app.lifecycle.setbacks import Setback, Setbacks
@@ -44,10 +43,6 @@ class Reconciler:
     setbacks: Setbacks = field(default_factory=Setbacks)
     pause_seconds: float = SHORTEST_PAUSE_SECONDS
     pruned_at: float = -PRUNE_SECONDS
-    kv_limits: KvLimits = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.kv_limits = KvLimits(self.uuid)
 
     def run(self) -> None:
         """Step until nothing moves or a second has passed; what is still under way is poked again."""
@@ -55,11 +50,13 @@ class Reconciler:
             if not ours:
                 return
             until = time.monotonic() + BUDGET_SECONDS
-            for name, chore in (("cleaning", self.clean), ("kv limits", self._settle_limits)):
-                if not self.setbacks.waits(name):
-                    self.setbacks.attempt(name, chore)
-            while (moved := self.pass_once()) is not None and time.monotonic() < until:
+            around = observe.world(self.remembered)
+            if not self.setbacks.waits("cleaning"):
+                self.setbacks.attempt("cleaning", partial(self.clean, around))
+            moved = self.pass_once(around)
+            while moved is not None and time.monotonic() < until:
                 self._pause(moved)
+                moved = self.pass_once()
         if moved is not None:
             queues.poke(self.uuid)
 
@@ -71,9 +68,9 @@ class Reconciler:
         time.sleep(self.pause_seconds)
         self.pause_seconds = min(self.pause_seconds * 1.3, LONGEST_PAUSE_SECONDS)
 
-    def pass_once(self) -> bool | None:
+    def pass_once(self, around: World | None = None) -> bool | None:
         """One step for every replica; whether anything moved, or None when all have arrived."""
-        around = observe.world(self.remembered)
+        around = around or observe.world(self.remembered)
         moved = busy = False
         for replica in self._replicas():
             whose = f"replica={replica.pk}"
@@ -120,13 +117,8 @@ class Reconciler:
         elif replica.state == State.PENDING:
             waits.for_other_loads(sight)
 
-    def _settle_limits(self) -> bool:
-        self.kv_limits.settle(observe.world(self.remembered))
-        return True
-
-    def clean(self) -> bool:
-        """End engines that no replica owns, sweep their segments, keep logs bounded. Processes are read before rows."""
-        around = observe.world(self.remembered)
+    def clean(self, around: World) -> bool:
+        """End engines that no replica owns, sweep their segments, bound logs. Processes were read before rows."""
         rows = list(Replica.objects.exclude(ipc_name="", state=State.STOPPED))
         known = {replica.marker for replica in rows}
         for engine in observe.orphans(around, known):

@@ -6,7 +6,7 @@ from typing import Any
 from django.utils import timezone
 
 from models_app.errors import MemoryHeld, NoCapacity
-from models_app.lifecycle import kv_limits, verbs
+from models_app.lifecycle import queues, verbs
 from models_app.lifecycle.observe import Sight
 from models_app.lifecycle.transition import WORKER, note, set_goal
 from models_app.memory import placement
@@ -42,7 +42,7 @@ def for_memory(sight: Sight, shortage: MemoryHeld) -> None:
         set_goal(replica, Goal(replica.goal), reason=shortage.code, actor=WORKER, fields=shortage.fields, **changes)
     elif replica.message != shortage.message:
         note(replica, **changes)
-    kv_limits.poke_neighbours(replica, shortage.fields["excess"])
+    queues.poke_node(replica.gpu.node.name)
 
 
 def for_other_loads(sight: Sight) -> None:

@@ -1,12 +1,9 @@
-"""Whose KV memory goes back before an engine wakes or loads. Pure: decided from one look at the devices.
+"""Whether the device has the bytes for an engine that wakes or loads, and who has them. Pure: one look decides.
 
 Rows promise weights, overhead and KV floors. What kvcached maps above a floor is nobody's promise, so a GPU may have
-less free than its rows say, and an engine that wakes or loads needs its bytes at once:
-
-1. It goes ahead when the device has its bytes free, besides what those still take who load or wake already.
-2. Otherwise the limits of its neighbours are lowered, each by its part of what lacks, never below its floor.
-3. While somebody wakes or loads, no neighbour may grow into the bytes that are meant for him.
-4. Afterwards every limit is what it was at its engine's start.
+less free than its rows say, and an engine that wakes or loads needs its bytes at once. It goes ahead when the device
+has them free, besides what those still take who load or wake already. Otherwise it waits, and what it lacks is a claim
+that the governor keeps from its neighbours.
 """
 
 from collections.abc import Iterable, Mapping
@@ -90,30 +87,6 @@ def _taken_before(scene: Scene, wanted: Claimant, uuid: str) -> int:
             break
         taken += other.needs.get(uuid, 0)
     return taken
-
-
-def limits(scene: Scene) -> dict[int, int]:
-    """The limit of every neighbour, by its id."""
-    allowed = {one.id: one.first_limit_bytes for one in scene.neighbours}
-    for uuid, device in scene.devices.items():
-        claims = [claimant for claimant in scene.claimants if uuid in claimant.needs]
-        if not claims:
-            continue
-        meant = sum(claimant.needs[uuid] + claimant.floor_bytes for claimant in claims)
-        for one, limit in _shares(scene.on(uuid), device.free_bytes - meant - device.margin_bytes):
-            allowed[one.id] = min(allowed[one.id], limit)
-    return allowed
-
-
-def _shares(neighbours: list[Neighbour], spare: int) -> Iterable[tuple[Neighbour, int]]:
-    """What is spare in equal parts, or what lacks by how much each has above its floor."""
-    excess = sum(one.excess_bytes for one in neighbours)
-    for one in neighbours:
-        if spare >= 0:
-            limit = one.mapped_bytes + spare // len(neighbours)
-        else:
-            limit = one.mapped_bytes - (-spare * one.excess_bytes // excess if excess else 0)
-        yield one, max(limit, one.floor_bytes, PAGES_BYTES)
 
 
 def over_floor(scene: Scene) -> list[Neighbour]:

@@ -12,6 +12,7 @@ from gpus.telemetry import Frame, GPUFrame, SegmentFrame
 from models_app.engines import metrics
 from models_app.engines.metrics import EngineMetrics
 from models_app.memory import ledger
+from models_app.memory.governor import Decision
 from models_app.memory.ledger import Ledger
 from models_app.node.owners import Owners
 
@@ -25,6 +26,10 @@ class EngineFrame(EngineMetrics):
     pid: int
     memory_bytes: dict[str, int | None]
     tokens_per_second: float | None
+    kv_limit_bytes: int | None
+    """What the governor asks for; what is in force stands in the segment."""
+    kv_limit_why: str | None
+    """What holds the limit there: `free`, `share`, `claim` or `floor`."""
 
 
 class NodeFrame(Frame):
@@ -35,7 +40,11 @@ class NodeFrame(Frame):
     """By GPU UUID; a GPU whose processes the driver does not tell has none."""
 
 
-def collect(readings: Iterable[DeviceReading] | None = None, owners: Owners | None = None) -> NodeFrame:
+def collect(
+    readings: Iterable[DeviceReading] | None = None,
+    owners: Owners | None = None,
+    decisions: Mapping[str, Decision] | None = None,
+) -> NodeFrame:
     """Look at everything on this node now. Raises NvmlUnavailable."""
     owners = owners or Owners()
     found = list(devices.read_all() if readings is None else readings)
@@ -45,7 +54,10 @@ def collect(readings: Iterable[DeviceReading] | None = None, owners: Owners | No
     told = {reading.uuid for reading in found if reading.processes is not None}
     return NodeFrame(
         **seen,
-        engines=[_engine(engine, found, answers.get(marker)) for marker, engine in sorted(engines.items())],
+        engines=[
+            _engine(engine, found, answers.get(marker), (decisions or {}).get(marker))
+            for marker, engine in sorted(engines.items())
+        ],
         ledgers={
             gpu["uuid"]: _ledger(gpu, seen["segments"], owners, answers) for gpu in seen["gpus"] if gpu["uuid"] in told
         },
@@ -85,7 +97,12 @@ def add_rates(frame: NodeFrame, before: NodeFrame | None) -> NodeFrame:
     return frame
 
 
-def _engine(engine: EngineProcess, readings: Iterable[DeviceReading], answer: EngineMetrics | None) -> EngineFrame:
+def _engine(
+    engine: EngineProcess,
+    readings: Iterable[DeviceReading],
+    answer: EngineMetrics | None,
+    decision: Decision | None,
+) -> EngineFrame:
     replica_id, _, generation = engine.marker.partition(":")
     return EngineFrame(
         **(answer or metrics.unknown()),
@@ -95,6 +112,8 @@ def _engine(engine: EngineProcess, readings: Iterable[DeviceReading], answer: En
         pid=engine.pid,
         memory_bytes=_memory(engine, readings),
         tokens_per_second=None,
+        kv_limit_bytes=None if decision is None else decision.limit_bytes,
+        kv_limit_why=None if decision is None else decision.why.value,
     )
 
 

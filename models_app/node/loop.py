@@ -14,6 +14,7 @@ from gpus.models import Node
 from gpus.readings import DeviceReading
 from models_app.node import frame
 from models_app.node.frame import NodeFrame
+from models_app.node.governing import Governing
 from models_app.node.owners import Owners
 
 SEEN_SECONDS = 10.0
@@ -30,11 +31,13 @@ class NodeLoop:
         self._rows_at = -SEEN_SECONDS
         self._rows: threading.Thread | None = None
         self._owners = Owners()
+        self.governing = Governing()
 
     def step(self) -> None:
         """Read the devices once, publish the frame, and see to the rows when they are due."""
         readings = devices.read_all()
-        now = frame.collect(readings, self._owners)
+        now = frame.collect(readings, self._owners, self.governing.decisions)
+        self.governing.seen = {engine["marker"]: engine for engine in now["engines"]}
         self._last = frame.add_rates(now, self._last)
         telemetry.publish(self._last)
         self._see_to_rows(readings, {engine["marker"] for engine in now["engines"]})

@@ -69,6 +69,7 @@ Weights = Annotated[Any, _option("--weights", _size, "SIZE", "per GPU, as 16GiB,
 Overhead = Annotated[Any, _option("--overhead", _size, "SIZE", "CUDA context, graphs, activations, as 2GiB")]
 KvFloor = Annotated[Any, _option("--kv-floor", _size, "SIZE", "KV memory it always has, as 2GiB")]
 KvCap = Annotated[Any, _option("--kv-cap", _size, "SIZE", "KV memory it may grow to, as 20GiB")]
+KvWeight = Annotated[int | None, typer.Option(min=1, max=100, help="its part where models compete for KV memory")]
 MaySleep = Annotated[bool | None, typer.Option("--sleep/--no-sleep", help="whether it may sleep")]
 IdleSleep = Annotated[Any, _option("--idle-sleep", _seconds, "SECONDS", "sleep after so long without a request")]
 Priority = Annotated[int | None, typer.Option(help="higher is kept longer when memory is short")]
@@ -107,6 +108,7 @@ def deploy(
     overhead_bytes: Overhead = None,
     kv_floor_bytes: KvFloor = None,
     kv_cap_bytes: KvCap = None,
+    kv_weight: KvWeight = None,
     sleep_enabled: MaySleep = None,
     idle_sleep_seconds: IdleSleep = None,
     priority: Priority = None,

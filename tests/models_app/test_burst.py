@@ -1,4 +1,4 @@
-"""A burst beside a sleeper, with real engines of the simulator, one worker's loop, and no gateway."""
+"""A burst beside a sleeper, with real engines of the simulator, one worker's loop, its node's, and no gateway."""
 
 import threading
 import time
@@ -14,6 +14,7 @@ from gpus.installation import engine_key, installation_id
 from gpus.models import GPU
 from models_app.lifecycle import verbs
 from models_app.lifecycle.reconcile import Reconciler
+from models_app.management.commands import run_node
 from models_app.models import Replica, Transition
 from models_app.policy import demand
 from tests import factories
@@ -28,7 +29,12 @@ LOADS = ["--load-seconds", "0.2", "--enforce-eager"]
 def worker() -> Iterator[Reconciler]:
     """The worker of an empty simulated GPU of 80 GiB."""
     discovery.discover()
+    stop = threading.Event()
+    node = threading.Thread(target=run_node.run, args=(stop,))
+    node.start()
     yield Reconciler(GPU.objects.order_by("index")[0].uuid)
+    stop.set()
+    node.join()
     for engine in processes.find_all(installation_id()).values():
         processes.kill(engine)
     while processes.find_all(installation_id()):

@@ -14,10 +14,10 @@ from models_app.engines.client import EngineClient
 from models_app.engines.diagnose import Diagnosis
 from models_app.errors import ConnectionRefused, EngineRefused, MemoryHeld, NoCapacity
 from models_app.lifecycle import ending, kv_limits, observe, sleeping, starting, verbs
-from models_app.lifecycle.kv_limits import KvLimits
 from models_app.lifecycle.next_step import Effect, Step
 from models_app.lifecycle.observe import Remembered, World
 from models_app.models import Replica, Transition
+from models_app.node.governing import Governing
 from models_app.policy import demand
 from models_app.states import Goal, State
 from tests import factories
@@ -113,34 +113,36 @@ def test_it_goes_on_once_the_device_has_the_bytes(device: Claim) -> None:
 def test_neighbours_are_held_to_less_while_somebody_waits_or_loads_and_get_it_back(device: Claim) -> None:
     holder, wanted = burst(55), quiet()
     device.set(65 * GIB)
-    limits = KvLimits(holder.gpu.uuid)
-    limits.settle(around())
+    limits = Governing()
+    limits.settle()
     assert limit_of(holder) == 63
     claim(wanted, State.WAKING)
-    limits.settle(around())
+    limits.settle()
     assert limit_of(holder) == 55 - 16
     kvcached.write(settings.SEGMENT_DIR, holder.ipc_name, used_bytes=39 * GIB)
     device.set(49 * GIB)
     assert claim(wanted, State.WAKING)
-    limits.settle(around())
+    limits.settle()
     assert limit_of(holder) == 39
     verbs.transition(wanted, State.READY, reason="awake", actor="test")
-    limits.settle(around())
+    limits.settle()
     assert limit_of(holder) == 63
 
 
 def test_what_a_killed_worker_left_lowered_is_restored_by_the_next(device: Claim) -> None:
     holder = burst(10)
     kvcached.set_limit(settings.SEGMENT_DIR, holder.ipc_name, 2 * GIB)
-    KvLimits(holder.gpu.uuid).settle(around())
+    Governing().settle()
     assert limit_of(holder) == 63
 
 
-def test_an_engine_of_another_lead_gpu_is_left_to_its_own_worker(device: Claim) -> None:
+def test_an_engine_of_another_node_is_left_to_that_nodes_loop(device: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
     holder, wanted = burst(55), quiet()
     device.set(65 * GIB)
     claim(wanted, State.WAKING)
-    KvLimits(factories.gpu().uuid).settle(around())
+    limits = Governing()
+    monkeypatch.setattr(settings, "NODE", "elsewhere")
+    limits.settle()
     assert limit_of(holder) == 63
 
 

@@ -67,6 +67,7 @@ export function deployment(given: Partial<DeploymentRow> = {}): DeploymentRow {
     overhead_bytes: null,
     kv_floor_bytes: null,
     kv_cap_bytes: null,
+    kv_weight: 1,
     deleting: false,
     goal: "ready",
     reason: "",

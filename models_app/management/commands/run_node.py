@@ -30,6 +30,8 @@ class Command(BaseCommand):
 def run(stop: threading.Event) -> None:
     """Step at every whole second until told to stop; whatever fails, the next second is tried."""
     node = NodeLoop()
+    governor = threading.Thread(target=node.governing.keep, args=(stop,), daemon=True, name="governor")
+    governor.start()
     while not stop.wait(PERIOD_SECONDS - time.time() % PERIOD_SECONDS):
         try:
             node.step()
@@ -38,3 +40,4 @@ def run(stop: threading.Event) -> None:
         heartbeats.say(heartbeats.service_name("node"))
     heartbeats.leave(heartbeats.service_name("node"))
     node.settle(PERIOD_SECONDS)
+    governor.join(PERIOD_SECONDS)
