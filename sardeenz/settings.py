@@ -146,7 +146,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "control"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BEAT_SCHEDULER = "sardeenz.beat:SteadyScheduler"
+CELERY_BEAT_SCHEDULER = "sardeenz.run.beat:SteadyScheduler"
 CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "models_app.tick", "schedule": 2.0, "options": {"expires": 2}},
     "settle": {"task": "gateway.settle", "schedule": 3.0, "options": {"expires": 3}},

@@ -23,8 +23,8 @@ from models_app.api import presence
 from models_app.lifecycle import queues
 from models_app.traffic import activity
 from sardeenz import heartbeats, redis
-from sardeenz.beat import SteadyScheduler
 from sardeenz.celery import app
+from sardeenz.run.beat import SteadyScheduler
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -157,7 +157,7 @@ def test_steps_of_the_wall_clock_change_nothing(
 
 
 def test_beat_uses_it_and_keeps_no_file() -> None:
-    assert app.conf.beat_scheduler == "sardeenz.beat:SteadyScheduler"
+    assert app.conf.beat_scheduler == "sardeenz.run.beat:SteadyScheduler"
 
 
 def test_a_poke_is_not_held_up_by_a_mark_of_a_clock_that_was_ahead() -> None:
