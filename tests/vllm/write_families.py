@@ -1,6 +1,8 @@
 """Print what transformers fills in for fields that a config leaves out; run by the Python of vLLM's environment.
 
 Put into `models_app/catalogue/families.json` the families whose caches `test_families.py` finds equal, and no others.
+Some entries there are set by hand: MiMo's KV heads of windowed layers, text parts of multimodal families, and no
+pattern where the layers follow a rule in `kinds.py`.
 
 usage: python write_families.py FIELD,FIELD,... > FILE
 """

@@ -50,6 +50,13 @@ def test_what_cannot_be_read_is_said(odd: dict[str, Any], why: str) -> None:
     assert (found.unknown, found.grow_bytes) == (why, None)
 
 
+@pytest.mark.parametrize("family", ["mimo_v2_flash", "nemotron_h", "zamba2"])
+def test_a_family_whose_layers_follow_no_rule_has_to_list_them(family: str) -> None:
+    found = estimated({"model_type": family, "num_hidden_layers": 48})
+    assert found.unknown == "the config does not tell which of its layers are of which kind"
+    assert found.grow_bytes is None
+
+
 def test_unknown_kinds_of_layers_count_as_full_attention_and_say_so() -> None:
     found = estimated(LLAMA | {"layer_types": ["quantum_attention", "full_attention"] * 16})
     assert found.grow_bytes == 131_072
