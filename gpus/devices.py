@@ -4,8 +4,9 @@ from functools import cache
 
 from django.conf import settings
 
-from gpus import nvml, simulated
+from gpus import nvml, processes, simulated
 from gpus.errors import DeviceLost, InvalidGpus
+from gpus.processes import HostMemory
 from gpus.readings import DeviceReading
 
 SIMULATED = "simulated:"
@@ -25,6 +26,17 @@ def read(uuid: str) -> DeviceReading:
         if reading.uuid == uuid:
             return reading
     raise DeviceLost(uuid)
+
+
+def host_memory() -> HostMemory:
+    """RAM of this node, which a simulated one pretends to have."""
+    spec = simulation(settings.GPUS)
+    return processes.host_memory() if spec is None else simulated.host_ram(settings.SIMULATED_DIR, settings.NODE, spec)
+
+
+def host_claims() -> dict[int, int]:
+    """Bytes of RAM that processes pretend to hold, by pid; nothing on a real node."""
+    return simulated.host_claims(settings.SIMULATED_DIR, settings.NODE) if is_simulated() else {}
 
 
 def is_simulated() -> bool:

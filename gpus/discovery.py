@@ -38,7 +38,7 @@ def discover(node_name: str | None = None, readings: Iterable[DeviceReading] | N
 
 
 def _node(name: str, found: list[DeviceReading]) -> Node:
-    memory_bytes = processes.host_memory().total_bytes
+    memory_bytes = devices.host_memory().total_bytes
     facts = {
         "address": settings.NODE_ADDRESS,
         "boot_id": processes.boot_id(),

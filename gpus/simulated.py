@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gpus import processes
 from gpus.errors import InvalidGpus, SimulatedOutOfMemory
+from gpus.processes import HostMemory
 from gpus.readings import DeviceProcess, DeviceReading
 from sardeenz.locks import locked
 
@@ -42,13 +43,29 @@ def parse(spec: str, node: str = "local") -> list[SimulatedDevice]:
         if match is None or int(match[1]) == 0:
             raise InvalidGpus(f"{spec!r} does not describe GPUs: use for example 2x80GiB", field="SARDEENZ_GPUS")
         sizes += int(match[1]) * [int(float(match[2]) * _UNITS[match[3].upper()])]
-    slug = re.sub(r"[^A-Za-z0-9.-]", "-", node)[:63]
+    slug = _slug(node)
     return [SimulatedDevice(f"GPU-sim-{slug}-{i}", i, f"Simulated {_gib(size)}", size) for i, size in enumerate(sizes)]
 
 
 def read_all(directory: Path | str, node: str, spec: str) -> list[DeviceReading]:
     """Every simulated device of a node with what its live processes claim."""
     return [_reading(device, Path(directory) / device.uuid) for device in parse(spec, node)]
+
+
+def host_id(node: str) -> str:
+    """Host RAM that engines pretend to hold is claimed as if it were a device of this name."""
+    return f"HOST-sim-{_slug(node)}"
+
+
+def host_ram(directory: Path | str, node: str, spec: str) -> HostMemory:
+    """A simulated node pretends to twice the RAM of its devices, for the weights of its sleepers are pretended too."""
+    total = 2 * sum(device.memory_bytes for device in parse(spec, node))
+    return HostMemory(total, max(total - sum(host_claims(directory, node).values()), 0))
+
+
+def host_claims(directory: Path | str, node: str) -> dict[int, int]:
+    """Bytes of host RAM that live engines pretend to hold, by pid."""
+    return _claims(Path(directory) / host_id(node))
 
 
 class Claim:
@@ -138,6 +155,10 @@ def _declared_size(uuid: str) -> int | None:
     match, spec = _INDEX.match(uuid), os.environ.get(GPUS, "")
     devices = parse(spec) if spec else []
     return devices[int(match[1])].memory_bytes if match and int(match[1]) < len(devices) else None
+
+
+def _slug(node: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]", "-", node)[:63]
 
 
 def _gib(size_bytes: int) -> str:

@@ -11,7 +11,7 @@ from typing import TypedDict, cast
 from django.conf import settings
 from redis import RedisError
 
-from gpus import devices, kvcached, processes
+from gpus import devices, kvcached
 from gpus.errors import TelemetryUnavailable
 from gpus.processes import EngineProcess
 from gpus.readings import DeviceReading
@@ -78,7 +78,7 @@ class Frame(TypedDict):
 def collect(readings: Iterable[DeviceReading], engines: Mapping[str, EngineProcess]) -> Frame:
     """What the devices and segments of this node hold now; `engines`, by marker, own their processes on a device."""
     owners = {pid: marker for marker, engine in engines.items() for pid in engine.pids}
-    host = processes.host_memory()
+    host = devices.host_memory()
     now = time.time()
     return Frame(
         seq=int(now * 1000),

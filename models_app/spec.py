@@ -53,13 +53,23 @@ class HeldMemory(TypedDict):
 
 
 class Profile(LoadFacts, total=False):
-    """What was measured of one replica; `waits_for` and `short_starts` end once it is ready."""
+    """What was measured of one replica; `waits_for` and `short_starts` end once it is ready.
+
+    An engine's first sleep at level 1 takes longer than all later ones, and so has seconds of its own: those of
+    generation `first_sleep_of`. `host_bytes` is what its processes held of the host's RAM before they ever slept, and
+    `host_asleep_bytes` what they hold asleep at level 1. A `rehearsal` is `under_way`, `done`, or `failed`.
+    """
 
     overhead_bytes: int
     held_bytes: dict[str, int]
     kv_limit_bytes: int
     load_seconds: float
     sleep_seconds: float
+    first_sleep_seconds: float
+    first_sleep_of: int
+    host_bytes: int
+    host_asleep_bytes: int
+    rehearsal: str
     wake_seconds: float
     waits_for: HeldMemory
     short_starts: int

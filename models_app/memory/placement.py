@@ -18,7 +18,7 @@ from gpus.errors import TelemetryUnavailable
 from gpus.models import GPU, Node
 from models_app.catalogue import sources
 from models_app.errors import HostMemoryShort, NeverFits, NoCapacity
-from models_app.memory import estimate, flags
+from models_app.memory import estimate, flags, host_ram, host_rows
 from models_app.models import Deployment, MemoryProfile, Replica, Reservation
 from models_app.states import Goal, State
 from models_app.traffic.callers import WAITS_FOR_ROOM
@@ -322,24 +322,15 @@ def release(replica: Replica) -> None:
 
 
 def check_host_memory(replica: Replica, *, level: int) -> None:
-    """Raise HostMemoryShort when the node's host RAM cannot take these weights. Locks the node's row."""
+    """Raise HostMemoryShort when the node's RAM cannot take one more sleeper of this level. Locks the node's row."""
     if level != 1:
         return
     node = Node.objects.select_for_update().get(pk=replica.gpu.node_id)
-    asleep = Replica.objects.filter(gpu__node=node, sleep_level=1).exclude(pk=replica.pk)
-    falling = asleep.filter(state__in=[State.READY, State.DRAINING], goal=Goal.SLEEPING)
-    sleepers = asleep.filter(state=State.SLEEPING) | falling
-    taken = sum(_host_bytes(sleeper) for sleeper in sleepers)
-    needed, free = _host_bytes(replica), max(node.sleep_budget_bytes - taken, 0)
-    if needed > free:
+    short = host_ram.shortage(host_rows.read(node, besides=replica), host_rows.copy_of(replica))
+    if short is not None:
         raise HostMemoryShort(
-            f"{sizes.needed(needed)} of host RAM are needed on {node.name}, and of what sleepers may hold there "
-            f"{sizes.free(free)} are free; sleep at level 2, stop a sleeper, or raise SARDEENZ_SLEEP_RAM",
-            needed_bytes=needed,
-            free_bytes=free,
+            f"{short.words(node.name)}; sleep at level 2, stop a sleeper, or raise SARDEENZ_SLEEP_RAM",
+            needed_bytes=short.needed_bytes,
+            free_bytes=max(short.free_bytes, 0),
             node=node.name,
         )
-
-
-def _host_bytes(replica: Replica) -> int:
-    return int(replica.spec.get("weights_bytes") or 0) * len(replica.spec.get("gpu_uuids") or [1])

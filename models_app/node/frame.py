@@ -13,7 +13,9 @@ from models_app.engines import metrics
 from models_app.engines.metrics import EngineMetrics
 from models_app.memory import ledger
 from models_app.memory.governor import Decision
+from models_app.memory.host_ram import HostLedger
 from models_app.memory.ledger import Ledger
+from models_app.node.host import HostReading
 from models_app.node.owners import Owners
 
 
@@ -38,12 +40,15 @@ class NodeFrame(Frame):
     engines: list[EngineFrame]
     ledgers: dict[str, Ledger]
     """By GPU UUID; a GPU whose processes the driver does not tell has none."""
+    host_ram: HostLedger | None
+    """None until it was read once."""
 
 
 def collect(
     readings: Iterable[DeviceReading] | None = None,
     owners: Owners | None = None,
     decisions: Mapping[str, Decision] | None = None,
+    host: HostReading | None = None,
 ) -> NodeFrame:
     """Look at everything on this node now. Raises NvmlUnavailable."""
     owners = owners or Owners()
@@ -51,6 +56,9 @@ def collect(
     engines = processes.find_all(installation_id())
     answers = metrics.scrape({marker: engine.url for marker, engine in engines.items() if engine.url})
     seen = telemetry.collect(found, engines)
+    asleep = {marker for marker in engines if _sleeps(marker, answers.get(marker), owners)}
+    if host is not None:
+        host.see_to(engines.values(), asleep)
     told = {reading.uuid for reading in found if reading.processes is not None}
     return NodeFrame(
         **seen,
@@ -61,7 +69,15 @@ def collect(
         ledgers={
             gpu["uuid"]: _ledger(gpu, seen["segments"], owners, answers) for gpu in seen["gpus"] if gpu["uuid"] in told
         },
+        host_ram=host.ledger(engines.keys(), asleep) if host is not None else None,
     )
+
+
+def _sleeps(marker: str, answer: EngineMetrics | None, owners: Owners) -> bool:
+    """As the engine says, else as its row."""
+    owner = owners.by_marker.get(marker)
+    told = answer["sleeping"] if answer is not None else None
+    return bool(owner and owner.asleep) if told is None else told
 
 
 def _ledger(

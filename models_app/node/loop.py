@@ -15,6 +15,7 @@ from gpus.readings import DeviceReading
 from models_app.node import frame
 from models_app.node.frame import NodeFrame
 from models_app.node.governing import Governing
+from models_app.node.host import HostReading
 from models_app.node.owners import Owners
 
 SEEN_SECONDS = 10.0
@@ -32,11 +33,12 @@ class NodeLoop:
         self._rows: threading.Thread | None = None
         self._owners = Owners()
         self.governing = Governing()
+        self._host = HostReading()
 
     def step(self) -> None:
         """Read the devices once, publish the frame, and see to the rows when they are due."""
         readings = devices.read_all()
-        now = frame.collect(readings, self._owners, self.governing.decisions)
+        now = frame.collect(readings, self._owners, self.governing.decisions, self._host)
         self.governing.seen = {engine["marker"]: engine for engine in now["engines"]}
         self._last = frame.add_rates(now, self._last)
         telemetry.publish(self._last)

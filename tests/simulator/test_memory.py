@@ -203,3 +203,21 @@ def _waits(engine: Engine, segments: Path) -> bool:
     if engine.gauge("num_requests_waiting") == 0:
         _ask(engine, "long " * 700, max_tokens=2)
     return engine.gauge("num_requests_waiting") > 0
+
+
+@pytest.mark.parametrize("flags", [(), ("--keep-host-copy",)])
+def test_a_level_1_sleeper_pretends_to_hold_its_weights_on_the_host(
+    start: Start, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    def on_host() -> int:
+        return sum(simulated.host_claims(tmp_path / "gpus", "lab").values())
+
+    with start("--enable-sleep-mode", *flags, SARDEENZ_NODE="lab") as engine, engine.client() as client:
+        assert on_host() == 0
+        client.post("/sleep?level=1&mode=wait")
+        assert on_host() == 4 * GIB
+        client.post("/wake_up")
+        assert on_host() == (4 * GIB if flags else 0)
+        client.post("/sleep?level=2&mode=wait")
+        assert on_host() == (4 * GIB if flags else 0)
+    assert on_host() == 0

@@ -164,6 +164,7 @@ export function frame(given: Partial<Frame> = {}): Frame {
     ],
     segments: [],
     ledgers: {},
+    host_ram: null,
     engines: [],
     ...given,
   };

@@ -123,6 +123,8 @@ class Engine:
             await asyncio.sleep(self.options.sleep_seconds)
             self.level = level
             self._resting = set(TAGS)
+            if level == 1 and self.options.sleep_mode:
+                self.devices.hold_on_host(self.options.weights_bytes)
             self._stale_weights = self._stale_weights or level >= 2
             self.cache.drop()
             if self.options.sleep_mode or self.cache.elastic:
@@ -143,6 +145,8 @@ class Engine:
                 resting = weights if "weights" in self._resting else 0
                 self.cache.restore(self.options.overhead_bytes + weights - resting)
                 self._resting.discard("kv_cache")
+            if "weights" in wanted and not self.options.keep_host_copy:
+                self.devices.hold_on_host(0)
             if not self._resting:
                 self._garbage = self._garbage or (self.level is not None and self.options.garbage_after_wake)
                 self.level = None

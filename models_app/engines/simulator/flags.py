@@ -60,6 +60,7 @@ class Options:
     ignore_sigterm: bool
     hang: frozenset[str]
     garbage_after_wake: bool
+    keep_host_copy: bool
     fail_load: str | None
     weights_bytes: int
     overhead_bytes: int
@@ -128,6 +129,7 @@ def parse(argv: list[str]) -> Options:
         ignore_sigterm=values.ignore_sigterm,
         hang=frozenset(values.hang),
         garbage_after_wake=values.garbage_after_wake,
+        keep_host_copy=values.keep_host_copy,
         fail_load=values.fail_load,
         weights_bytes=weights,
         overhead_bytes=values.overhead_bytes,
@@ -200,6 +202,7 @@ def _add_fault_switches(serve: argparse.ArgumentParser) -> None:
     group.add_argument("--ignore-sigterm", action="store_true")
     group.add_argument("--hang", action="append", default=[], choices=["health", "sleep", "wake", "generate"])
     group.add_argument("--garbage-after-wake", action="store_true")
+    group.add_argument("--keep-host-copy", action="store_true", help="the copy of a level-1 sleep stays after the wake")
     group.add_argument("--fail-load", choices=["oom", "missing", "arch"])
     group.add_argument("--weights-bytes", type=count, help="per GPU")
     group.add_argument("--overhead-bytes", type=count, default=GIB, help="per GPU; what sleep leaves")

@@ -27,7 +27,10 @@ class Devices:
         uuids = [uuid for uuid in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if uuid]
         self._claims = [simulated.Claim(directory, uuid) for uuid in uuids] if directory else []
         self._directory = Path(directory)
+        host = simulated.host_id(environment.get("SARDEENZ_NODE", "local"))
+        self._host = simulated.Claim(directory, host) if directory else None
         self.held_bytes = 0
+        self.host_bytes = 0
         sizes = [claim.memory_bytes for claim in self._claims if claim.memory_bytes is not None]
         self.total_bytes = min(sizes, default=_UNSIMULATED_TOTAL_BYTES)
         self.has_limit = bool(sizes)
@@ -56,10 +59,18 @@ class Devices:
                 raise OutOfMemory(size_bytes - before, error.free_bytes - before) from error
         self.held_bytes = size_bytes
 
+    def hold_on_host(self, size_bytes: int) -> None:
+        """Pretend to hold this much host RAM for each of the GPUs: where a sleep at level 1 keeps the weights."""
+        self.host_bytes = size_bytes * max(len(self._claims), 1)
+        if self._host is not None:
+            self._host.set(self.host_bytes)
+
     def release(self) -> None:
         """All claims of this process are closed, and the memory is free for other processes."""
         for claim in self._claims:
             claim.close()
+        if self._host is not None:
+            self._host.close()
         self.held_bytes = 0
 
 

@@ -1,0 +1,75 @@
+"""A node's RAM as rows and its latest frame tell it, for `host_ram`."""
+
+from typing import Any, cast
+
+from gpus import telemetry
+from gpus.errors import TelemetryUnavailable
+from gpus.models import Node
+from models_app.memory import host_ram
+from models_app.memory.host_ram import Copy, Holder, Host, HostLedger
+from models_app.models import Replica
+from models_app.states import LIVE, Goal, State
+
+DEEPENS = "demoted_to_level_2"
+"""The reason on a row that sleeps at level 1, wakes for lack of host RAM, and sleeps again at level 2."""
+RESTS = "demoted_to_stopped"
+"""The reason on a sleeper whose engine ends for lack of host RAM; it loads at its first request."""
+DEMOTED = (DEEPENS, RESTS)
+
+
+def read(node: Node, *, besides: Replica | None = None) -> Host:
+    """The node's RAM, `besides` left out: it is the one that is decided about."""
+    now = ledger(node.name)
+    rows = Replica.objects.filter(gpu__node=node, state__in=LIVE).select_related("deployment")
+    holders = [_holder(row, now) for row in rows.order_by("pk") if besides is None or row.pk != besides.pk]
+    if now is None:
+        return Host(node.name, node.sleep_budget_bytes, holders=tuple(holders))
+    return Host(node.name, node.sleep_budget_bytes, now["available_bytes"], now["margin_bytes"], holders=tuple(holders))
+
+
+def ledger(node: str) -> HostLedger | None:
+    """What the node's loop said last; None where it is silent, or has measured nothing yet."""
+    try:
+        frames = cast("list[dict[str, Any]]", telemetry.latest())
+    except TelemetryUnavailable:
+        return None
+    return next((frame.get("host_ram") for frame in frames if frame["node"] == node), None)
+
+
+def copy_of(row: Replica) -> Copy:
+    """What its sleep at level 1 takes."""
+    weights = row.weights_bytes * max(len(row.gpu_uuids), 1)
+    fresh, asleep = row.profile.get("host_bytes"), row.profile.get("host_asleep_bytes")
+    return host_ram.copy_of(weights, fresh_bytes=fresh, asleep_bytes=asleep)
+
+
+def held(row: Replica, now: HostLedger | None) -> int | None:
+    """What its engine was measured to hold since it is in its state; None where nobody has measured that."""
+    if now is None or now["measured_at"] <= row.state_at.timestamp():
+        return None
+    return next((one["held_bytes"] for one in now["holdings"] if one["marker"] == row.marker), None)
+
+
+def kept_bytes(row: Replica, now: HostLedger | None) -> int:
+    """Of copies of weights: what is measured beyond a fresh engine's bytes, else the expected copy of a sleeper.
+
+    An awake engine keeps one only where it slept before, and only what it is seen to keep.
+    """
+    measured, fresh = held(row, now), row.profile.get("host_bytes")
+    if row.state == State.SLEEPING and row.sleep_level == 1:
+        expected = copy_of(row).lasting_bytes
+        return expected if measured is None or fresh is None else max(measured - fresh, 0)
+    slept = row.profile.get("host_asleep_bytes") is not None
+    if not slept or measured is None or fresh is None:
+        return 0
+    return min(max(measured - fresh, 0), copy_of(row).lasting_bytes)
+
+
+def _holder(row: Replica, now: HostLedger | None) -> Holder:
+    name, kept = row.deployment.name, kept_bytes(row, now)
+    if row.state == State.SLEEPING and row.goal == Goal.SLEEPING and row.reason in DEMOTED:
+        return Holder(row.pk, name, leaving_bytes=kept)
+    if row.goal == Goal.SLEEPING and row.sleep_level == 1 and row.state in (State.READY, State.DRAINING):
+        copy = copy_of(row)
+        return Holder(row.pk, name, coming=Copy(max(copy.lasting_bytes - kept, 0), max(copy.moment_bytes - kept, 0)))
+    return Holder(row.pk, name, kept)
