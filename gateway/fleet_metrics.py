@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any, cast
 
 from gateway.exposition import head, line
 from gpus.errors import TelemetryUnavailable
@@ -12,6 +13,7 @@ from models_app.node import frame
 from models_app.node.frame import NodeFrame
 from models_app.states import State
 
+LEDGER_PARTS = ("free", "weights", "overhead", "kv_mapped", "kv_kept", "asleep", "orphan", "foreign", "unexplained")
 Sample = tuple[dict[str, str], float | None]
 """Labels and a value; an unknown value is left out, for it is not zero."""
 
@@ -23,7 +25,9 @@ def text() -> bytes:
     except TelemetryUnavailable:
         frames = []
     replicas = list(rows.replicas().select_related("gpu__node", "deployment"))
-    return ("\n".join([*_gpus(frames), *_replicas(replicas), *_engines(replicas, frames)]) + "\n").encode()
+    return (
+        "\n".join([*_gpus(frames), *_ledgers(frames), *_replicas(replicas), *_engines(replicas, frames)]) + "\n"
+    ).encode()
 
 
 def _gauge(name: str, about: str, samples: Iterable[Sample], kind: str = "gauge") -> Iterator[str]:
@@ -45,6 +49,19 @@ def _gpus(frames: list[NodeFrame]) -> Iterator[str]:
     yield from _gauge(
         "gpu_utilization_ratio", "How busy the device says it is.", ((at, gpu["utilization_ratio"]) for at, gpu in here)
     )
+
+
+def _ledgers(frames: list[NodeFrame]) -> Iterator[str]:
+    """A GPU whose driver tells no processes has none."""
+    places = {gpu.uuid: {"node": gpu.node.name, "gpu": str(gpu.index)} for gpu in rows.gpus().select_related("node")}
+    parts: list[Sample] = [
+        (places[uuid] | {"uuid": uuid, "part": part}, cast(dict[str, Any], ledger)[f"{part}_bytes"])
+        for frame in frames
+        for uuid, ledger in frame["ledgers"].items()
+        if uuid in places
+        for part in LEDGER_PARTS
+    ]
+    yield from _gauge("gpu_ledger_bytes", "Whose the GPU's memory is; all parts are all of it.", parts)
 
 
 def _replicas(replicas: list[Replica]) -> Iterator[str]:
@@ -76,6 +93,8 @@ def _engines(replicas: list[Replica], frames: list[NodeFrame]) -> Iterator[str]:
     yield from _gauge("engine_waiting", "Requests in the engine's own queue.", waiting)
     usage = ((labels, engine["kv_usage_ratio"]) for labels, engine in live)
     yield from _gauge("engine_kv_usage_ratio", "How full the engine's KV cache is.", usage)
+    asked = ((labels, engine["kv_limit_bytes"]) for labels, engine in live)
+    yield from _gauge("kv_limit_asked_bytes", "KV limit that is asked for; of one GPU.", asked)
     owners = {replica.ipc_name: _labels(replica) for replica in replicas if replica.ipc_name}
     segments = [segment for frame in frames for segment in frame["segments"] if segment["ipc_name"] in owners]
     for field, about in (("used", "KV memory that is mapped."), ("limit", "KV memory it may grow to.")):

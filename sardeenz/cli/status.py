@@ -12,6 +12,8 @@ from sardeenz.cli.http import Refusal
 from sardeenz.cli.output import Cell, emit, examples, painted, say, table
 
 WATCH_SECONDS = 2.0
+UNEXPLAINED_RATIO = 0.01
+"""Below this part of a GPU, what nobody accounts for is two readings of two instants."""
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
 _WAITS_UNTIL = {
@@ -65,6 +67,7 @@ class Now:
             frames = ask("GET", "telemetry")
         except Refusal as refusal:  # the rows are worth showing without them
             frames, self.missing = [], words(refusal)
+        self.ledgers = {uuid: ledger for frame in frames for uuid, ledger in frame["ledgers"].items()}
         self.gpus = {gpu["uuid"]: gpu for frame in frames for gpu in frame["gpus"]}
         self.engines = {engine["marker"]: engine for frame in frames for engine in frame["engines"]}
         self.segments: dict[str, Rows] = {}
@@ -84,12 +87,12 @@ def _page() -> str:
 
 def _gpu_table(fleet: dict[str, Any], now: Now) -> str:
     names = {node["id"]: node["name"] for node in fleet["nodes"]}
-    lines = []
+    lines: list[list[Cell]] = []
     for gpu in fleet["gpus"]:
         reading = now.gpus.get(gpu["uuid"], {})
         busy = reading.get("utilization_ratio")
         lines.append(
-            (
+            [
                 names[gpu["node"]],
                 str(gpu["index"]),
                 _device(gpu),
@@ -98,9 +101,27 @@ def _gpu_table(fleet: dict[str, Any], now: Now) -> str:
                 sizes.shown(gpu["memory_bytes"]),
                 "-" if busy is None else f"{busy:.0%}",
                 gpu["uuid"],
-            )
+            ]
         )
+        lines += [["", "", (what, "yellow"), size, "", "", "", ""] for what, size in _unowned(now, gpu["uuid"])]
     return table(_GPU_COLUMNS, lines, right=frozenset((3, 4, 5, 6)))
+
+
+def _unowned(now: Now, uuid: str) -> list[tuple[str, str]]:
+    """What no replica owns of a GPU's memory, each with its size; nothing while no frame tells."""
+    if uuid not in now.gpus:
+        return []
+    if (ledger := now.ledgers.get(uuid)) is None:
+        return [("the driver tells no processes", "")]
+    unowned = [
+        (f"{kind}: {process['name'] or 'name hidden'} (pid {process['pid']})", sizes.shown(process["memory_bytes"]))
+        for kind, processes in (("orphan", ledger["orphans"]), ("foreign", ledger["foreign"]))
+        for process in processes
+    ]
+    size = ledger["unexplained_bytes"]
+    if abs(size) > UNEXPLAINED_RATIO * ledger["total_bytes"]:
+        unowned.append((f"unexplained: processes hold {'less' if size > 0 else 'more'} by", sizes.shown(abs(size))))
+    return unowned
 
 
 def _device(gpu: dict[str, Any]) -> Cell:

@@ -7,7 +7,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import fleet_metrics
+from gateway.fleet_metrics import LEDGER_PARTS
 from gpus import telemetry
+from gpus.telemetry import GPUFrame, ProcessFrame
+from models_app.memory.ledger import Owner, ledger
 from models_app.models import Replica
 from models_app.states import State
 from tests import factories
@@ -27,13 +30,13 @@ def value(name: str, **labels: str) -> float | None:
     return found[0] if found else None
 
 
-def publish(replica: Replica) -> None:
+def publish(replica: Replica, ledgers: Any = None, asked: int | None = None) -> None:
     uuid, now = replica.gpu.uuid, datetime.now(UTC)
     gpu = {"uuid": uuid, "memory_used_bytes": 30 * GIB, "utilization_ratio": 0.25, "processes": []}
-    engine = {"marker": replica.marker, "running": 3, "waiting": None, "kv_usage_ratio": 0.5}
+    engine = {"marker": replica.marker, "running": 3, "waiting": None, "kv_usage_ratio": 0.5, "kv_limit_bytes": asked}
     segment = {"ipc_name": replica.ipc_name, "limit_bytes": 20 * GIB, "used_bytes": 5 * GIB, "prealloc_bytes": 0}
     frame: Any = {"seq": 1, "at": now.isoformat(), "node": replica.gpu.node.name}
-    telemetry.publish(frame | {"gpus": [gpu], "segments": [segment], "engines": [engine]})
+    telemetry.publish(frame | {"gpus": [gpu], "segments": [segment], "engines": [engine], "ledgers": ledgers or {}})
 
 
 def test_gpus_engines_and_kv_memory_are_told() -> None:
@@ -68,3 +71,42 @@ def test_what_is_not_known_is_missing() -> None:
     assert value("sardeenz_gpu_memory_used_bytes", gpu="7") is None
     publish(replica)
     assert value("sardeenz_engine_waiting", **of) is None
+    assert value("sardeenz_kv_limit_asked_bytes", **of) is None
+    assert value("sardeenz_gpu_ledger_bytes", part="free") is None
+
+
+def test_a_gpu_s_ledger_and_the_limit_asked_for_are_told_beside_the_one_in_force() -> None:
+    replica = factories.replica()
+    uuid = replica.gpu.uuid
+    device = GPUFrame(
+        uuid=uuid,
+        index=0,
+        name="",
+        parent_uuid="",
+        memory_total_bytes=80 * GIB,
+        memory_used_bytes=30 * GIB,
+        utilization_ratio=None,
+        temperature_celsius=None,
+        power_watts=None,
+        power_limit_watts=None,
+        processes=[
+            ProcessFrame(pid=7, marker=replica.marker, memory_bytes=18 * GIB),
+            ProcessFrame(pid=8, marker=None, memory_bytes=13 * GIB),
+        ],
+    )
+    owner = Owner(replica.marker, "chat", "", asleep=False, weights_bytes=16 * GIB)
+    publish(replica, {uuid: ledger(device, [], {replica.marker: owner}, {8: "top"})}, asked=12 * GIB)
+    parts = {part: value("sardeenz_gpu_ledger_bytes", uuid=uuid, gpu="0", part=part) for part in LEDGER_PARTS}
+    assert {part: size for part, size in parts.items() if size} == {
+        "free": 50 * GIB,
+        "weights": 16 * GIB,
+        "overhead": 2 * GIB,
+        "foreign": 13 * GIB,
+        "unexplained": -GIB,
+    }
+    assert sum(size or 0 for size in parts.values()) == 80 * GIB
+    of = {"replica": str(replica.pk)}
+    assert (value("sardeenz_kv_limit_asked_bytes", **of), value("sardeenz_kv_limit_bytes", **of)) == (
+        12 * GIB,
+        20 * GIB,
+    )

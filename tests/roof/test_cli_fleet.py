@@ -31,15 +31,16 @@ def run(live_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return invoke
 
 
-def publish(replica: Replica, **gauges: Any) -> None:
+def publish(replica: Replica, ledger: dict[str, Any] | None = None, **gauges: Any) -> None:
     """One frame in which the replica's engine lives."""
     uuid = replica.gpu.uuid
+    ledgers = {} if ledger is None else {uuid: ledger}
     device = {"uuid": uuid, "memory_used_bytes": 30 * GIB, "utilization_ratio": 0.42, "processes": []}
     engine = {"marker": replica.marker, "memory_bytes": {uuid: 28 * GIB}, "kv_usage_ratio": 0.5}
     segment = {"ipc_name": replica.ipc_name, "limit_bytes": 20 * GIB, "used_bytes": 5 * GIB, "prealloc_bytes": 0}
     now = datetime.now(UTC)
     frame: Any = {"seq": int(now.timestamp() * 1000), "at": now.isoformat(), "node": replica.gpu.node.name}
-    frame |= {"gpus": [device], "segments": [segment], "engines": [engine | gauges]}
+    frame |= {"gpus": [device], "segments": [segment], "engines": [engine | gauges], "ledgers": ledgers}
     telemetry.publish(frame)
 
 
@@ -55,6 +56,33 @@ def test_status_shows_what_is_used_and_done_now(run: Any) -> None:
     assert " ".join(row).endswith("0 ready ready 28 GiB 18 GiB 5 GiB of 20 GiB 3 2 1,234"), row
     gpu = " ".join(line_of(shown, replica.gpu.node.name))
     assert "30 GiB 18 GiB 80 GiB 42%" in gpu, gpu
+
+
+def below_gpu(run: Any, replica: Replica, ledger: dict[str, Any] | None) -> list[str]:
+    """The lines of `status` between its GPU and the replicas, as words."""
+    publish(replica, ledger)
+    lines = [" ".join(line.split()) for line in run("status").splitlines()]
+    (at,) = (number for number, line in enumerate(lines) if replica.gpu.uuid in line)
+    return lines[at + 1 : lines.index("", at)]
+
+
+def test_status_names_what_no_replica_owns_below_its_gpu(run: Any) -> None:
+    replica = factories.replica()
+    ledger = {
+        "total_bytes": 80 * GIB,
+        "unexplained_bytes": -2 * GIB,
+        "orphans": [{"pid": 7, "name": "vllm", "memory_bytes": 3 * GIB}],
+        "foreign": [{"pid": 8, "name": "", "memory_bytes": 12 * GIB}, {"pid": 9, "name": "top", "memory_bytes": None}],
+    }
+    assert below_gpu(run, replica, ledger) == [
+        "orphan: vllm (pid 7) 3 GiB",
+        "foreign: name hidden (pid 8) 12 GiB",
+        "foreign: top (pid 9) -",
+        "unexplained: processes hold more by 2 GiB",
+    ]
+    clean = {"total_bytes": 80 * GIB, "unexplained_bytes": GIB // 2, "orphans": [], "foreign": []}
+    assert below_gpu(run, replica, clean) == []
+    assert below_gpu(run, replica, None) == ["the driver tells no processes"]
 
 
 def test_status_says_who_waits_since_when_and_for_what() -> None:
