@@ -56,8 +56,13 @@ def test_an_operator_signs_in_sees_the_fleet_live_and_puts_a_model_to_sleep(page
     expect(page.get_by_text("Live", exact=True)).to_be_visible()
     code = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="code"))
     expect(code).to_contain_text("Ready", timeout=PATIENCE_MS)
+    bar = page.get_by_role("img", name=re.compile("code: weights, [0-9.]+ GiB; code: overhead, .*GiB free"))
+    expect(bar).to_have_count(1, timeout=PATIENCE_MS)
+    expect(page.get_by_text("KV memory: may use all it can address").first).to_be_visible(timeout=PATIENCE_MS)
     code.get_by_role("button", name="Sleep", exact=True).click()
     expect(code).to_contain_text("Sleeping", timeout=PATIENCE_MS)
+    asleep = page.get_by_role("img", name=re.compile("code: kept while asleep, [0-9.]+ GiB"))
+    expect(asleep).to_have_count(1, timeout=PATIENCE_MS)
     assert {row["deployment_name"]: row["state"] for row in up.replicas()}["code"] == "sleeping"
     assert problems == []
 

@@ -42,6 +42,13 @@ describe("the deploy form", () => {
     expect(made.extra_args).toEqual(row.extra_args);
   });
 
+  it("says the KV weight, one where nobody chose it", () => {
+    const row = deployment({ kv_weight: 7 });
+    expect(request(draft()).request.kv_weight).toBe(1);
+    expect(request({ ...draft(row), kv_weight: 9 }, row).request.kv_weight).toBe(9);
+    expect(request(draft(row), row).request.kv_weight).toBe(7);
+  });
+
   it("holds the queue: empty is as usual, zero is zero", () => {
     const row = deployment({ queue_limit: 0, queue_seconds: 0, max_concurrency: 32, prefix_affinity: true });
     expect(request(draft(row), row).request).toMatchObject({

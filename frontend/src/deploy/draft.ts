@@ -28,6 +28,7 @@ export interface Draft extends Record<Size | Optional, string> {
   replicas: number;
   tensor_parallel: number;
   priority: number;
+  kv_weight: number;
   /** "0" is said: then nobody waits. */
   queue_limit: string;
   queue_seconds: string;
@@ -52,6 +53,7 @@ export function draft(of?: DeploymentRow): Draft {
     replicas: of?.replicas ?? 1,
     tensor_parallel: of?.tensor_parallel ?? 1,
     priority: of?.priority ?? 0,
+    kv_weight: of?.kv_weight ?? 1,
     sleep_enabled: of?.sleep_enabled ?? true,
     pinned: of?.pinned ?? false,
     weights_bytes: size("weights_bytes"),
@@ -82,6 +84,7 @@ export function request(
     replicas: given.replicas,
     tensor_parallel: given.tensor_parallel,
     priority: given.priority,
+    kv_weight: given.kv_weight,
     prefix_affinity: given.prefix_affinity,
     sleep_enabled: given.sleep_enabled,
     pinned: given.pinned,

@@ -1,13 +1,21 @@
-/** Whose each byte of a GPU is, from the frame and the rows. Pure. What nobody told is absent, never zero. */
-import type { Frame, GPUFrame, GPURow, ReplicaRow } from "../api/types";
+/** What a card shows of a GPU's memory: the server's ledger, put in the order of the rows. Pure; decides nothing about bytes. */
+import type { Frame, GPURow, Ledger, ReplicaRow, Unowned } from "../api/types";
+import { bytes } from "./format";
+import { PARTS } from "./words";
 
-export type PartKind = "static" | "used" | "prealloc" | "asleep" | "foreign";
+/** Below this part of the GPU, what nobody accounts for is two readings of two instants. */
+const SHOWN_RATIO = 0.01;
+
+export type PartKind =
+  "weights" | "overhead" | "used" | "kept" | "asleep" | "orphan" | "foreign" | "unexplained" | "unknown";
 
 export interface Part {
   readonly key: string;
   readonly kind: PartKind;
   readonly bytes: number;
-  /** undefined for bytes of processes that are not ours. */
+  /** Whose it is and how much, as a tooltip says it. */
+  readonly words: string;
+  /** undefined for bytes of processes that are no replica's. */
   readonly replica: ReplicaRow | undefined;
 }
 
@@ -18,45 +26,57 @@ export interface GPUMemory {
   readonly freeBytes: number | undefined;
   readonly headroomBytes: number;
   readonly reservedBytes: number;
+  /** What has a width in the bar, left to right. */
   readonly parts: readonly Part[];
+  /** Orphans and foreign processes, and what nobody accounts for: a sentence each. */
+  readonly notes: readonly string[];
 }
 
 export interface ReplicaMemory {
   readonly heldBytes: number | undefined;
   readonly kvUsedBytes: number | undefined;
-  readonly kvPreallocBytes: number | undefined;
+  /** The limit in force. */
   readonly kvLimitBytes: number | undefined;
 }
 
 /** One replica on one GPU, as the last frame saw it. */
 export function replicaMemory(replica: ReplicaRow, uuid: string, frame: Frame | undefined): ReplicaMemory {
-  const engine = frame?.engines.find((found) => found.marker === replica.marker);
-  const segment = replica.ipc_name ? frame?.segments.find((found) => found.ipc_name === replica.ipc_name) : undefined;
+  const engine = frame?.engines.find((each) => each.marker === replica.marker);
+  const segment = replica.ipc_name ? frame?.segments.find((each) => each.ipc_name === replica.ipc_name) : undefined;
   return {
     heldBytes: engine?.memory_bytes[uuid] ?? undefined,
     kvUsedBytes: segment?.used_bytes,
-    kvPreallocBytes: segment?.prealloc_bytes,
     kvLimitBytes: segment?.limit_bytes,
   };
 }
 
 /** The whole GPU. Replicas come in the order given, so that their colours keep their places. */
 export function gpuMemory(gpu: GPURow, replicas: readonly ReplicaRow[], frame: Frame | undefined): GPUMemory {
-  const reading: GPUFrame | undefined = frame?.gpus.find((found) => found.uuid === gpu.uuid);
-  const own = replicas.flatMap((replica) => partsOf(replica, replicaMemory(replica, gpu.uuid, frame)));
-  const attributed = own.reduce((sum, part) => sum + part.bytes, 0);
-  const used = reading?.memory_used_bytes;
-  const foreign = used === undefined ? 0 : used - attributed;
-  const parts = foreign > 0 ? [...own, foreignPart(foreign)] : own;
-  const total = reading?.memory_total_bytes ?? gpu.memory_bytes;
-  return {
-    totalBytes: total,
-    usedBytes: used,
-    freeBytes: used === undefined ? undefined : Math.max(0, total - used),
+  const reading = frame?.gpus.find((each) => each.uuid === gpu.uuid);
+  const ledger = frame?.ledgers[gpu.uuid];
+  const about = {
     headroomBytes: gpu.headroom_bytes,
     reservedBytes: replicas.reduce((sum, replica) => sum + reservedOn(replica, gpu.id), 0),
-    parts,
   };
+  if (reading === undefined)
+    return {
+      ...about,
+      totalBytes: gpu.memory_bytes,
+      usedBytes: undefined,
+      freeBytes: undefined,
+      parts: [],
+      notes: [],
+    };
+  const { memory_total_bytes: totalBytes, memory_used_bytes: usedBytes } = reading;
+  const read = { ...about, totalBytes, usedBytes };
+  if (ledger === undefined)
+    return {
+      ...read,
+      freeBytes: totalBytes - usedBytes,
+      parts: nonEmpty([unowned("unknown", usedBytes)]),
+      notes: ["The driver does not tell which process holds how much of this GPU."],
+    };
+  return { ...read, freeBytes: ledger.free_bytes, parts: partsOf(ledger, replicas), notes: notesOf(ledger) };
 }
 
 /** Bytes of this GPU that are promised to the replica. */
@@ -69,27 +89,62 @@ export function isOn(replica: ReplicaRow, gpu: GPURow): boolean {
   return replica.gpu === gpu.id || replica.gpu_uuids.includes(gpu.uuid) || reservedOn(replica, gpu.id) > 0;
 }
 
-function partsOf(replica: ReplicaRow, memory: ReplicaMemory): Part[] {
-  const held = memory.heldBytes;
-  if (held === undefined) return [];
-  if (replica.state === "sleeping") return nonEmpty([part(replica, "asleep", held)]);
-  const used = Math.min(memory.kvUsedBytes ?? 0, held);
-  const prealloc = Math.min(memory.kvPreallocBytes ?? 0, held - used);
+function partsOf(ledger: Ledger, replicas: readonly ReplicaRow[]): Part[] {
+  const place = new Map(replicas.map((replica, index) => [replica.id, index]));
+  const at = (id: number) => place.get(id) ?? replicas.length;
+  const holdings = [...ledger.holdings].sort((a, b) => at(a.replica_id) - at(b.replica_id));
   return nonEmpty([
-    part(replica, "static", held - used - prealloc),
-    part(replica, "used", used),
-    part(replica, "prealloc", prealloc),
+    ...holdings.flatMap((holding) => partsOfOne(holding, replicas[at(holding.replica_id)])),
+    unowned("orphan", ledger.orphan_bytes),
+    unowned("foreign", ledger.foreign_bytes),
+    unowned("unexplained", counts(ledger) ? ledger.unexplained_bytes : 0),
   ]);
 }
 
-function part(replica: ReplicaRow, kind: PartKind, bytes: number): Part {
-  return { key: `${replica.id}:${kind}`, kind, bytes, replica };
+function partsOfOne(holding: Ledger["holdings"][number], replica: ReplicaRow | undefined): Part[] {
+  const whose = replica?.deployment_name ?? `replica ${holding.replica_id}`;
+  const guessed = holding.measured ? "" : ", estimated: the driver does not tell";
+  const part = (kind: PartKind, size: number): Part => ({
+    key: `${holding.marker}:${kind}`,
+    kind,
+    bytes: size,
+    words: `${whose}: ${PARTS[kind]}, ${bytes(size)}${guessed}`,
+    replica,
+  });
+  return [
+    part("weights", holding.weights_bytes),
+    part("overhead", holding.overhead_bytes),
+    part("used", holding.kv_mapped_bytes),
+    part("kept", holding.kv_kept_bytes),
+    part("asleep", holding.asleep_bytes),
+  ];
 }
 
-function foreignPart(bytes: number): Part {
-  return { key: "foreign", kind: "foreign", bytes, replica: undefined };
+function unowned(kind: PartKind, size: number): Part {
+  return { key: kind, kind, bytes: size, words: `${PARTS[kind]}, ${bytes(size)}`, replica: undefined };
 }
 
+function notesOf(ledger: Ledger): string[] {
+  const size = ledger.unexplained_bytes;
+  return [
+    ...ledger.orphans.map((process) => `Orphan, an engine that no replica owns: ${processWords(process)}`),
+    ...ledger.foreign.map((process) => `Not of Sardeenz: ${processWords(process)}`),
+    ...(counts(ledger)
+      ? [`Unexplained: processes hold ${bytes(Math.abs(size))} ${size > 0 ? "less" : "more"} than the device says`]
+      : []),
+  ];
+}
+
+function processWords(process: Unowned): string {
+  const size = process.memory_bytes === null ? "memory unknown" : bytes(process.memory_bytes);
+  return `${process.name || "a process whose name is hidden"} (pid ${process.pid}), ${size}`;
+}
+
+function counts(ledger: Ledger): boolean {
+  return Math.abs(ledger.unexplained_bytes) > SHOWN_RATIO * ledger.total_bytes;
+}
+
+/** What has a width. */
 function nonEmpty(parts: Part[]): Part[] {
   return parts.filter((one) => one.bytes > 0);
 }

@@ -16,12 +16,17 @@ export const STATES: Record<State, string> = {
   failed: "Failed",
 };
 
+/** What a memory bar is made of. */
 export const PARTS: Record<PartKind, string> = {
-  static: "weights and overhead",
+  weights: "weights",
+  overhead: "overhead",
   used: "KV cache in use",
-  prealloc: "KV cache kept in reserve",
+  kept: "KV cache kept mapped",
   asleep: "kept while asleep",
+  orphan: "orphans",
   foreign: "other processes",
+  unexplained: "unexplained",
+  unknown: "in use, by whom is not told",
 };
 
 export const CONNECTIONS: Record<Connection, { word: string; about: string }> = {
@@ -58,6 +63,18 @@ export function failures(replica: Pick<ReplicaRow, "restarts" | "ready_at">): st
 export function outdated(replica: Pick<ReplicaRow, "outdated">): string | undefined {
   if (replica.outdated.length === 0) return undefined;
   return `started before ${replica.outdated.join(", ")} changed; a restart applies that`;
+}
+
+/** What stands beside a replica's number. */
+export function replicaNotes(replica: ReplicaRow): string[] {
+  const others = replica.gpu_uuids.length - 1;
+  return [
+    replica.served_name === replica.deployment_name ? undefined : `served as ${replica.served_name}`,
+    replica.replaces === null ? undefined : `takes over from replica ${replica.replaces}`,
+    others > 0 ? `with ${plural(others, "more GPU")}` : undefined,
+    failures(replica),
+    outdated(replica),
+  ].filter((note) => note !== undefined);
 }
 
 /** What the replica is on its way to, when that is not where it is. */

@@ -1,5 +1,5 @@
 /** Rows and frames for tests: whatever is not said has a sensible value. */
-import type { DeploymentRow, EngineFrame, Frame, GPURow, NodeRow, ReplicaRow, Snapshot } from "../api/types";
+import type { DeploymentRow, EngineFrame, Frame, GPURow, Ledger, NodeRow, ReplicaRow, Snapshot } from "../api/types";
 
 export const GIB = 1024 ** 3;
 
@@ -136,6 +136,8 @@ export function engine(given: Partial<EngineFrame> = {}): EngineFrame {
     generation_tokens: null,
     tokens_per_second: null,
     sleeping: false,
+    kv_limit_bytes: null,
+    kv_limit_why: null,
     ...given,
   };
 }
@@ -166,6 +168,40 @@ export function frame(given: Partial<Frame> = {}): Frame {
     ledgers: {},
     host_ram: null,
     engines: [],
+    ...given,
+  };
+}
+
+/** Of an engine that holds nothing, for one to say what it does hold. */
+export function holding(given: Partial<Ledger["holdings"][number]> = {}): Ledger["holdings"][number] {
+  return {
+    marker: "1:1",
+    replica_id: 1,
+    measured: true,
+    weights_bytes: 0,
+    overhead_bytes: 0,
+    kv_mapped_bytes: 0,
+    kv_kept_bytes: 0,
+    asleep_bytes: 0,
+    ...given,
+  };
+}
+
+export function ledger(given: Partial<Ledger> = {}): Ledger {
+  return {
+    total_bytes: 80 * GIB,
+    free_bytes: 60 * GIB,
+    weights_bytes: 0,
+    overhead_bytes: 0,
+    kv_mapped_bytes: 0,
+    kv_kept_bytes: 0,
+    asleep_bytes: 0,
+    orphan_bytes: 0,
+    foreign_bytes: 0,
+    unexplained_bytes: 0,
+    holdings: [],
+    orphans: [],
+    foreign: [],
     ...given,
   };
 }
