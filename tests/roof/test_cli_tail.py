@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from models_app.models import Deployment
 from sardeenz.cli.main import app
 from tests import factories
-from tests.gateway.test_captures_api import captured, keep
+from tests.gateway.api.test_captures_api import captured, keep
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROOT = Path(__file__).resolve().parents[2]

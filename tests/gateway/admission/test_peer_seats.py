@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.admission.peers import EXCHANGE_SECONDS, SeatDemand
 from gateway.admission.seats import GRANULE_SECONDS
-from tests.gateway.processes import DEPLOYMENT, Hash, Process, exchanges
+from tests.gateway.admission.processes import DEPLOYMENT, Hash, Process, exchanges
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from gateway.admission.peers import EXCHANGE_SECONDS, Peers, SeatDemand
 from gateway.limits.limiter import Limiter
 from sardeenz.errors import LimitExceeded
-from tests.gateway.test_limits import NOON, Key
+from tests.gateway.limits.test_limits import NOON, Key
 
 DEPLOYMENT = 5
 

@@ -27,7 +27,7 @@ from models_app.states import State
 from models_app.traffic import activity
 from sardeenz.redis import client, key
 from tests import factories
-from tests.gateway.test_usage_rows import AT, record
+from tests.gateway.metering.test_usage_rows import AT, record
 
 pytestmark = pytest.mark.django_db
 

@@ -13,8 +13,8 @@ from gateway.limits.limiter import Charge, KnownTeam, Quota, Spent
 from gateway.outage import FAULTS
 from sardeenz import env
 from sardeenz.redis import async_client, client
-from tests.gateway.processes import Hash, Process, exchanges
-from tests.gateway.test_limits import NOON, Key, key
+from tests.gateway.admission.processes import Hash, Process, exchanges
+from tests.gateway.limits.test_limits import NOON, Key, key
 from tests.servers import Server
 
 
