@@ -29,7 +29,7 @@ from tests import factories
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 COMMITTED = ("run_and_clear_commit_hooks", "on_commit")
 """Django's names of what calls the functions given to `transaction.on_commit`."""
 PRODUCT = tuple(f"{ROOT / package}/" for package in ("models_app", "gpus", "sardeenz", "gateway"))

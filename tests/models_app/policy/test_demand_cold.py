@@ -14,7 +14,7 @@ from models_app.policy import demand
 from models_app.states import Goal, State
 from tests import factories
 from tests.factories import GIB
-from tests.models_app.test_demand import large, last, now, say, waits
+from tests.models_app.policy.test_demand import large, last, now, say, waits
 
 pytestmark = pytest.mark.django_db
 

@@ -14,7 +14,7 @@ from models_app.lifecycle.next_step import Effect, Seen, Step, next_step
 from models_app.models import Replica
 from models_app.states import Goal, State
 from tests import factories
-from tests.models_app.sights import sight
+from tests.models_app.lifecycle.sights import sight
 
 pytestmark = pytest.mark.django_db
 SLEEP = Step(None, Effect.SLEEP, "drained")

@@ -19,7 +19,7 @@ from models_app.models import Replica, Transition
 from models_app.policy import demand
 from tests import factories
 from tests.factories import GIB
-from tests.models_app.test_demand import say, waits
+from tests.models_app.policy.test_demand import say, waits
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 LOADS = ["--load-seconds", "0.2", "--enforce-eager"]

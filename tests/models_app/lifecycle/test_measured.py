@@ -14,7 +14,7 @@ from models_app.memory import placement
 from models_app.models import MemoryProfile, Replica
 from models_app.states import State
 from tests import factories
-from tests.models_app.sights import sight
+from tests.models_app.lifecycle.sights import sight
 
 GIB = 2**30
 pytestmark = pytest.mark.django_db

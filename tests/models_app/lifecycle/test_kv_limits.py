@@ -22,8 +22,8 @@ from models_app.policy import demand
 from models_app.states import Goal, State
 from tests import factories
 from tests.factories import GIB
-from tests.models_app.sights import sight
-from tests.models_app.test_demand import last, now, say, waits
+from tests.models_app.lifecycle.sights import sight
+from tests.models_app.policy.test_demand import last, now, say, waits
 
 pytestmark = pytest.mark.django_db
 OUT_OF_MEMORY = Diagnosis("gpu_out_of_memory", "The GPU ran out of memory.", "Look at its memory bar.")

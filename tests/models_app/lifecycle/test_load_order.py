@@ -20,7 +20,7 @@ from models_app.models import Replica
 from models_app.states import Goal, State
 from tests import factories
 from tests.factories import GIB
-from tests.models_app.sights import sight
+from tests.models_app.lifecycle.sights import sight
 
 NOW = 1_000_000.0
 HERE, THERE = frozenset({"GPU-0"}), frozenset({"GPU-1"})

@@ -24,7 +24,7 @@ from models_app.lifecycle.observe import Remembered, World
 from models_app.models import Replica
 from models_app.states import State
 from tests import factories
-from tests.models_app.sights import sight
+from tests.models_app.lifecycle.sights import sight
 
 pytestmark = pytest.mark.django_db
 

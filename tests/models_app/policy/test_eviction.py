@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models_app.policy import eviction
 from models_app.policy.eviction import Resident, Rules, Scene, Sleeper, Verdict, Why
 from models_app.traffic.callers import Waiting
-from tests.models_app.turns import ASK_SECONDS, GPU, TICK_SECONDS, Engine, Request, World
+from tests.models_app.policy.turns import ASK_SECONDS, GPU, TICK_SECONDS, Engine, Request, World
 
 RULES = Rules(15.0, {-1: 5.0, 0: 30.0, 1: 120.0})
 NOW = 1000.0
