@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from sardeenz.cli import main
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 HEAVY = {
     "django",
     "celery",

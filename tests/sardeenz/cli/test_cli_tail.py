@@ -20,7 +20,7 @@ from tests import factories
 from tests.gateway.api.test_captures_api import captured, keep
 
 pytestmark = pytest.mark.django_db(transaction=True)
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
