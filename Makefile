@@ -13,7 +13,7 @@ API_SOURCES = $(shell find gpus models_app gateway sardeenz -name '*.py' -not -p
 PAGE_SOURCES = $(shell find frontend -type f -not -path '*/node_modules/*' -not -path 'frontend/dist/*' \
 	-not -name openapi.json -not -name schema.d.ts 2>/dev/null)
 
-.PHONY: help up demo install frontend test test-vllm test-clients lint format bench bench-gateway bench-footprint bench-estimator lock clean
+.PHONY: help up demo install frontend test test-vllm test-clients lint format bench bench-gateway bench-footprint bench-contention bench-estimator lock clean
 .DELETE_ON_ERROR:
 
 help:  ## show what there is
@@ -63,6 +63,9 @@ bench-footprint: $(STAMP)  ## measure what an idle installation costs; BENCH_ARG
 bench-estimator: $(STAMP)  ## print KV memory of published models beside hf-mem's and the naive figure: docs/memory-estimates.md
 	-@test -d $(HF_MEM) || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(HF_MEM) hf-mem==0.5.6
 	$(BIN)/python -m tests.bench.estimator --hf-mem $(HF_MEM) $(BENCH_ARGS)
+
+bench-contention: $(STAMP)  ## replay a trace for three models of which two fit; BENCH_ARGS="--trace FILE --against DIR"
+	$(BIN)/python -m tests.bench.contention $(BENCH_ARGS)
 
 lock: $(STAMP)  ## resolve requirements.lock again
 	$(BIN)/python -m pip install --quiet uv

@@ -28,16 +28,18 @@ _CLOCK = os.sysconf("SC_CLK_TCK")
 class Up:
     """One `sardeenz up` of a checkout, with its own data directory."""
 
-    def __init__(self, tree: Path, data_dir: Path, gpus: int) -> None:
+    def __init__(self, tree: Path, data_dir: Path, gpus: int, *, gpu: str = "") -> None:
         module = "sardeenz.cli.main" if (tree / "sardeenz" / "cli").is_dir() else "sardeenz.cli"
+        bench = {name.removeprefix("BENCH_"): value for name, value in os.environ.items() if "BENCH_SARDEENZ_" in name}
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SARDEENZ_")}
         environment |= {
             "SARDEENZ_DATA_DIR": str(data_dir),
-            "SARDEENZ_GPUS": f"simulated:{gpus}x80GiB",
+            "SARDEENZ_GPUS": gpu or f"simulated:{gpus}x80GiB",
             "SARDEENZ_WEB_PORT": str(free_port()),
             "SARDEENZ_GATEWAY_PORT": str(free_port()),
             "SARDEENZ_GATEWAY_PROCESSES": "2",
-        }
+        } | bench
+        self.environment = environment
         began = time.monotonic()
         self._output = data_dir / "up.out"
         with self._output.open("wb") as out:
