@@ -119,6 +119,8 @@ class Hold:
     def __init__(self) -> None:
         self.waiters: dict[int, tuple[float, int]] = {}
         self.done: asyncio.Future[SardeenzError | None] = asyncio.get_running_loop().create_future()
+        self.again: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Ends the pause before the next question."""
         self.driver: asyncio.Task[None]
 
     def settle(self, error: SardeenzError | None) -> None:
@@ -204,13 +206,26 @@ class Holds:
         """Ask for a ready replica, and again while anybody waits: what is wanted is a level, not an edge."""
         try:
             while hold.waiters and not hold.done.done():
+                hold.again = asyncio.get_running_loop().create_future()
                 with self.waking.watch():
                     await self._ask(deployment_id, hold)
-                await asyncio.wait((hold.done,), timeout=ASK_SECONDS)
+                news = (hold.done, hold.again)
+                await asyncio.wait(news, timeout=ASK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
             if self._holds.get(deployment_id) is hold:
                 del self._holds[deployment_id]
             hold.settle(None)
+
+    @property
+    def any(self) -> bool:
+        """Whether a call waits for a model."""
+        return bool(self._holds)
+
+    def ask_again(self) -> None:
+        """Something changed that may let a model be made ready: ask now, not at the next interval."""
+        for hold in self._holds.values():
+            if not hold.again.done():
+                hold.again.set_result(None)
 
     async def _ask(self, deployment_id: int, hold: Hold) -> None:
         try:

@@ -1,6 +1,7 @@
 """This process's word to the rest of Sardeenz: which replicas it may use, what it has in flight, what was used."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from gateway.admission.holds import Holds
@@ -10,6 +11,8 @@ from gateway.routing.replicas import RoutedReplica
 from gateway.routing.table import Router
 
 REPORT_SECONDS = 1.0
+IDLED_SECONDS = 0.25
+"""Between two words about replicas that idle: short calls end by the hundred."""
 
 WaitingCalls = Mapping[int, Mapping[str, float | None]]
 Report = Callable[[str, Iterable[str], Mapping[str, int], WaitingCalls, float], Awaitable[None]]
@@ -37,6 +40,8 @@ class Reporter:
         self._touch = touch
         self._used: set[int] = set()
         self._now = asyncio.Event()
+        self._idled = False
+        self._idled_at = -IDLED_SECONDS
         self._lock = asyncio.Lock()
         self.queued: Callable[[], WaitingCalls] = dict
         """Who stands in the queues, set by whoever has them."""
@@ -46,9 +51,13 @@ class Reporter:
         self._now.set()
 
     def returned(self, replica: RoutedReplica, *, routable: bool) -> None:
-        """A lease ended: an operator may be waiting for the last one of a replica that is no longer routed."""
+        """A lease ended: for the last one of a replica an operator may wait, or a model that lacks its memory."""
         self._used.add(replica.deployment_id)
         if not routable:
+            self._now.set()
+        elif replica.in_flight == 0 and self._holds.any and time.monotonic() - self._idled_at >= IDLED_SECONDS:
+            self._idled_at = time.monotonic()
+            self._idled = True
             self._now.set()
 
     def waiting(self) -> dict[int, dict[str, float | None]]:
@@ -77,7 +86,10 @@ class Reporter:
         """Once a second, and at once when asked."""
         while True:
             self._now.clear()
+            idled, self._idled = self._idled, False
             await self.tell()
+            if idled:  # who decides reads what was just told
+                self._holds.ask_again()
             await self._tell_use()
             try:
                 async with asyncio.timeout(REPORT_SECONDS):

@@ -159,7 +159,6 @@ async def _ask(client: httpx2.AsyncClient, installation: Installation, call: Cal
         "model": call.model,
         "prompt": "word " * call.prompt_tokens,
         "max_tokens": call.max_tokens,
-        "ignore_eos": True,
         "stream": True,
     }
     headers = {"Authorization": f"Bearer {installation.keys.get(call.priority, installation.keys['mid'])}"}

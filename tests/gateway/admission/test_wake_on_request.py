@@ -53,6 +53,21 @@ async def test_the_wake_is_asked_for_again_while_anybody_waits(
     assert (await waiter).status_code == 200
 
 
+async def test_the_wake_is_asked_for_at_once_when_a_neighbour_idles(
+    world: World, run, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holds, "ASK_SECONDS", 3600.0)
+    world.serve("m")
+    world.serve("neighbour", engine)
+    gateway = await run()
+    waiter = asyncio.create_task(gateway.chat("m"))
+    await until(lambda: len(world.wakes) == 1)
+    assert (await gateway.chat("neighbour")).status_code == 200
+    await until(lambda: len(world.wakes) == 2)
+    world.change("m", engine)
+    assert (await waiter).status_code == 200
+
+
 async def test_an_error_of_the_wake_goes_to_every_waiter(world: World, run) -> None:
     world.refusal = NoCapacity("no GPU has room", needed_bytes=2, free_bytes=1)
     world.serve("m", eta_seconds=40.0)
