@@ -13,7 +13,7 @@ from models_app.lifecycle import queues, scale
 from models_app.lifecycle.reconcile import Reconciler
 from models_app.lifecycle.setbacks import Setbacks
 from models_app.models import Transition
-from models_app.policy import idle
+from models_app.policy import consent, idle
 from models_app.traffic import waiting
 from sardeenz import heartbeats
 
@@ -40,6 +40,7 @@ def tick() -> None:
     for uuid in GPU.objects.filter(present=True).values_list("uuid", flat=True):
         queues.poke(uuid)
     scale.bring_about(_setbacks)
+    consent.settle()
     waiting.publish()
     idle.sleep_idle()
     _shown.tell()

@@ -10,10 +10,11 @@ from rest_framework.response import Response
 from models_app import rows, snapshot
 from models_app.api import edits
 from models_app.api.intent import IntentSerializer
-from models_app.api.serializers import DeploymentRowSerializer, PlaceSerializer, SleepSerializer
-from models_app.api.views import actor
+from models_app.api.serializers import DeploymentRowSerializer, DeploySerializer, EvictSerializer, SleepSerializer
+from models_app.api.views import actor, evicts
 from models_app.lifecycle import fleet, queues, verbs
 from models_app.models import Deployment
+from models_app.policy import consent
 from models_app.traffic import waiting
 
 
@@ -65,7 +66,7 @@ class DeploymentViewSet(viewsets.GenericViewSet[Deployment]):
             edits.record(written, before, actor=actor(self.request))
         snapshot.publish_deployment(written.pk, written.seq)
         if given.deploys:
-            fleet.deploy(written, actor=actor(self.request), gpu=given.lead)
+            consent.deploy(written, actor=actor(self.request), gpu=given.lead, evict=given.evicts)
             written.refresh_from_db()
         transaction.on_commit(queues.poke_control)
         return Response(rows.deployment_row(written, waiting.by_deployment()), status=status)
@@ -82,24 +83,24 @@ class DeploymentViewSet(viewsets.GenericViewSet[Deployment]):
         self.queryset = rows.deployments()
         return Response(rows.deployment_row(self.get_object(), waiting.by_deployment()), status=status)
 
-    @extend_schema(request=PlaceSerializer, responses={202: DeploymentRowSerializer})
+    @extend_schema(request=DeploySerializer, responses={202: DeploymentRowSerializer})
     @action(detail=True, methods=["post"])
     def deploy(self, request: Request, pk: str) -> Response:
         """Bring the deployment to its number of replicas and keep it there, on `gpu` if one is given.
 
         Stopped and failed replicas start. What finds no room waits for it, and the row's `message` says so; where a
-        `gpu` is given it is refused, as is what could never fit.
+        `gpu` is given it is refused, as is what could never fit. With `evict` others make room.
         """
-        given = PlaceSerializer(data=request.data)
+        given = DeploySerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        fleet.deploy(self.get_object(), actor=actor(request), gpu=given.validated_data.get("gpu"))
+        consent.deploy(self.get_object(), actor=actor(request), **given.validated_data)
         return self._acted()
 
-    @extend_schema(request=None, responses={202: DeploymentRowSerializer})
+    @extend_schema(request=EvictSerializer, responses={202: DeploymentRowSerializer})
     @action(detail=True, methods=["post"])
     def start(self, request: Request, pk: str) -> Response:
         """As deploy, and replicas that sleep are woken."""
-        fleet.start(self.get_object(), actor=actor(request))
+        consent.start_all(self.get_object(), actor=actor(request), evict=evicts(request))
         return self._acted()
 
     @extend_schema(request=None, responses={202: DeploymentRowSerializer})
@@ -118,11 +119,11 @@ class DeploymentViewSet(viewsets.GenericViewSet[Deployment]):
         fleet.sleep(self.get_object(), actor=actor(request), level=given.validated_data["level"])
         return self._acted()
 
-    @extend_schema(request=None, responses={202: DeploymentRowSerializer})
+    @extend_schema(request=EvictSerializer, responses={202: DeploymentRowSerializer})
     @action(detail=True, methods=["post"])
     def wake(self, request: Request, pk: str) -> Response:
         """Wake every replica that sleeps."""
-        fleet.wake(self.get_object(), actor=actor(request))
+        consent.wake_all(self.get_object(), actor=actor(request), evict=evicts(request))
         return self._acted()
 
     def _acted(self) -> Response:

@@ -13,6 +13,7 @@ from models_app.api.serializers import NamedField, PlaceSerializer, RowSerialize
 from models_app.catalogue import sources
 from models_app.memory import fit
 from models_app.models import Deployment, EngineRuntime, Model, Replica
+from models_app.policy import consent
 
 _TOLD = ("extra_args", "max_model_len", "tensor_parallel", "weights_bytes", "overhead_bytes", "kv_floor_bytes")
 
@@ -73,7 +74,8 @@ class DeploymentFitView(APIView):
         given = DraftSerializer(data=request.query_params)
         given.is_valid(raise_exception=True)
         told = given.validated_data
-        return Response(fit.of_deployment(drafted(told), replicas=told["replicas"], gpu=told.get("gpu")))
+        draft, gpu = drafted(told), told.get("gpu")
+        return Response(consent.of_deployment(fit.of_deployment(draft, replicas=told["replicas"], gpu=gpu), draft, gpu))
 
 
 class MoveFitView(APIView):
@@ -85,4 +87,4 @@ class MoveFitView(APIView):
         found = Replica.objects.select_related("deployment__model", "deployment__runtime").filter(pk=pk).first()
         if found is None:
             raise Http404(f"there is no replica {pk}")
-        return Response(fit.of_move(found))
+        return Response(consent.of_move(fit.of_move(found), found))

@@ -26,9 +26,10 @@ class IntentSerializer(DeploymentSerializer):
     )
     deploy = serializers.BooleanField(default=False, write_only=True, help_text="place its replicas in the same step")
     gpu = GPUField(required=False, allow_null=True, write_only=True, help_text="with deploy: where to place them")
+    evict = serializers.BooleanField(default=False, write_only=True, help_text="with deploy: others make room for it")
 
     class Meta(DeploymentSerializer.Meta):
-        fields = (*DeploymentSerializer.Meta.fields, "source", "revision", "deploy", "gpu")  # type: ignore[assignment]
+        fields = (*DeploymentSerializer.Meta.fields, "source", "revision", "deploy", "gpu", "evict")  # type: ignore[assignment]
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """With the model that `source` stands for."""
@@ -39,6 +40,7 @@ class IntentSerializer(DeploymentSerializer):
             raise serializers.ValidationError({"model": "name a model, or give the source of a new one"})
         self.deploys: bool = attrs.pop("deploy", False)
         self.lead: GPU | None = attrs.pop("gpu", None)
+        self.evicts: bool = attrs.pop("evict", False)
         return super().validate(attrs)
 
 

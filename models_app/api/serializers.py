@@ -348,13 +348,23 @@ def _check_kv(instance: Deployment | None, attrs: dict[str, Any]) -> None:
         raise serializers.ValidationError({"kv_cap_bytes": "must not be below the KV floor"})
 
 
+class EvictSerializer(serializers.Serializer[Any]):
+    """Whether others may make room; a refusal's `evictable` says who would have to."""
+
+    evict = serializers.BooleanField(default=False, help_text="others make room, as far as the rules allow")
+
+
 class PlaceSerializer(serializers.Serializer[Any]):
     """Where to place; without a GPU the one with the most room is taken."""
 
     gpu = GPUField(required=False, allow_null=True)
 
 
-class MoveSerializer(serializers.Serializer[Any]):
+class DeploySerializer(PlaceSerializer, EvictSerializer):
+    """Where to place, and whether others may make room there."""
+
+
+class MoveSerializer(EvictSerializer):
     """The body names the GPU on which the copy of the replica is placed."""
 
     gpu = GPUField()

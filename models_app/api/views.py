@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 
 from models_app import rows, snapshot
 from models_app.api.serializers import (
+    EvictSerializer,
     LogQuerySerializer,
     LogSerializer,
     ModelSerializer,
@@ -28,6 +29,7 @@ from models_app.engines import logs
 from models_app.errors import InUse
 from models_app.lifecycle import verbs
 from models_app.models import EngineRuntime, Model, Replica, Transition
+from models_app.policy import consent
 from sardeenz.errors import InvalidSpec
 
 
@@ -93,11 +95,11 @@ class ReplicaViewSet(viewsets.GenericViewSet[Replica]):
     def _accepted(self) -> Response:
         return Response(self._row(), status=202)
 
-    @extend_schema(request=None, responses={202: ReplicaRowSerializer})
+    @extend_schema(request=EvictSerializer, responses={202: ReplicaRowSerializer})
     @action(detail=True, methods=["post"])
     def start(self, request: Request, pk: str) -> Response:
         """The replica heads for ready: a stopped or failed replica is started, a sleeping one is woken."""
-        verbs.start(self.get_object(), actor=actor(request))
+        consent.start(self.get_object(), actor=actor(request), evict=evicts(request))
         return self._accepted()
 
     @extend_schema(request=None, responses={202: ReplicaRowSerializer})
@@ -123,11 +125,11 @@ class ReplicaViewSet(viewsets.GenericViewSet[Replica]):
         verbs.sleep(self.get_object(), actor=actor(request), level=given.validated_data["level"])
         return self._accepted()
 
-    @extend_schema(request=None, responses={202: ReplicaRowSerializer})
+    @extend_schema(request=EvictSerializer, responses={202: ReplicaRowSerializer})
     @action(detail=True, methods=["post"])
     def wake(self, request: Request, pk: str) -> Response:
         """Head for ready from sleep."""
-        verbs.wake(self.get_object(), actor=actor(request))
+        consent.wake(self.get_object(), actor=actor(request), evict=evicts(request))
         return self._accepted()
 
     @extend_schema(request=None, responses={202: ReplicaRowSerializer})
@@ -143,7 +145,7 @@ class ReplicaViewSet(viewsets.GenericViewSet[Replica]):
         """Start a copy on another GPU, then let go of this one. Answers with the copy."""
         given = MoveSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        target = verbs.move(self.get_object(), given.validated_data["gpu"], actor=actor(request))
+        target = consent.move(self.get_object(), actor=actor(request), **given.validated_data)
         return Response(rows.replica_row(target), status=202)
 
     @extend_schema(parameters=[LogQuerySerializer], responses=LogSerializer)
@@ -191,6 +193,13 @@ class SnapshotView(APIView):
 def actor(request: Request) -> str:
     """Who acts, as history shows it: a user's name or `key:<prefix>`."""
     return request.user.get_username()
+
+
+def evicts(request: Request) -> bool:
+    """Whether whoever acts agrees that others make room."""
+    given = EvictSerializer(data=request.data)
+    given.is_valid(raise_exception=True)
+    return bool(given.validated_data["evict"])
 
 
 def _number(request: Request, name: str) -> int | None:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from gpus import kvcached, processes
 from models_app.engines import logs
 from models_app.engines.diagnose import OUT_OF_MEMORY, Diagnosis, diagnose
-from models_app.lifecycle import kv_limits, launch, observe
+from models_app.lifecycle import kv_limits, launch, observe, waits
 from models_app.lifecycle.next_step import Effect, Step
 from models_app.lifecycle.observe import START_INTERRUPTED, Sight
 from models_app.lifecycle.transition import WORKER, note, set_goal, transition
@@ -159,9 +159,5 @@ def retire(sight: Sight, step: Step) -> bool:
 
 def abandon(sight: Sight, step: Step) -> bool:
     """A move's target failed: it goes, its source serves on and says why."""
-    replica, source = sight.replica, sight.replica.replaces
-    message = f"the move failed: {replica.message or replica.reason}"
-    set_goal(replica, Goal.STOPPED, reason="move_failed", actor="move", message=replica.message, disposable=True)
-    if source is not None:
-        note(source, message=message)
+    waits.abandon(sight.replica, sight.replica.message or sight.replica.reason)
     return True

@@ -10,25 +10,28 @@ from models_app import snapshot
 from models_app.catalogue import sources
 from models_app.errors import IllegalTransition
 from models_app.lifecycle import verbs
+from models_app.lifecycle.placing import Placing, place
 from models_app.models import Deployment, Replica
 from models_app.states import Goal
 
+Verb = Callable[..., Replica]
+
 
 @transaction.atomic
-def deploy(deployment: Deployment, *, actor: str, gpu: GPU | None = None) -> None:
+def deploy(deployment: Deployment, *, actor: str, gpu: GPU | None = None, placing: Placing = place) -> None:
     """Bring the deployment to its number of replicas, and keep it there; what finds no room waits for it."""
     _look_at_the_files(deployment)
-    verbs.deploy(deployment, actor=actor, gpu=gpu)
+    verbs.deploy(deployment, actor=actor, gpu=gpu, placing=placing)
     snapshot.publish_deployment(deployment.pk, deployment.seq)
 
 
 @transaction.atomic
-def start(deployment: Deployment, *, actor: str) -> None:
+def start(deployment: Deployment, *, actor: str, placing: Placing = place, waking: Verb = verbs.wake) -> None:
     """As deploy, and replicas that sleep are woken."""
     _look_at_the_files(deployment)
-    for replica in verbs.deploy(deployment, actor=actor):
+    for replica in verbs.deploy(deployment, actor=actor, placing=placing):
         if replica.goal == Goal.SLEEPING:
-            verbs.wake(replica, actor=actor)
+            waking(replica, actor=actor)
     snapshot.publish_deployment(deployment.pk, deployment.seq)
 
 
@@ -47,9 +50,9 @@ def sleep(deployment: Deployment, *, actor: str, level: int = 1) -> None:
     _each(deployment, (Goal.READY, Goal.SLEEPING), Goal.SLEEPING, verbs.sleep, actor=actor, level=level)
 
 
-def wake(deployment: Deployment, *, actor: str) -> None:
+def wake(deployment: Deployment, *, actor: str, waking: Verb = verbs.wake) -> None:
     """Wake every replica that sleeps."""
-    _each(deployment, (Goal.SLEEPING,), Goal.READY, verbs.wake, actor=actor)
+    _each(deployment, (Goal.SLEEPING,), Goal.READY, waking, actor=actor)
 
 
 def delete(deployment: Deployment, *, actor: str) -> None:
@@ -66,7 +69,7 @@ def _look_at_the_files(deployment: Deployment) -> None:
 
 
 @transaction.atomic
-def _each(deployment: Deployment, headed: tuple[Goal, ...], to: Goal, verb: Callable[..., Replica], **how: Any) -> None:
+def _each(deployment: Deployment, headed: tuple[Goal, ...], to: Goal, verb: Verb, **how: Any) -> None:
     """The verb for every replica headed for one of `headed`. Raises IllegalTransition when none is, nor at `to`."""
     locked = verbs.lock_deployment(deployment.pk)
     verbs.refuse_deleting(locked)

@@ -14,11 +14,13 @@ from models_app import snapshot
 from models_app.errors import DeploymentDeleting, NeverFits, NoCapacity
 from models_app.lifecycle import verbs
 from models_app.lifecycle.setbacks import Setbacks
+from models_app.memory import placement
 from models_app.models import Deployment, counted
 from models_app.states import Goal, State
 from sardeenz.errors import InvalidSpec
 
 ACTOR = "control"
+_WAITS = (NoCapacity.code, placement.CONSENTED)
 
 
 def bring_about(setbacks: Setbacks) -> None:
@@ -31,7 +33,7 @@ def bring_about(setbacks: Setbacks) -> None:
 
 def _amiss() -> list[int]:
     wanted = Deployment.objects.filter(goal=Goal.READY, deleting=False).order_by("-priority", "pk")
-    waits = Q(placed__state=State.STOPPED, placed__goal=Goal.READY, placed__reason=NoCapacity.code)
+    waits = Q(placed__state=State.STOPPED, placed__goal=Goal.READY, placed__reason__in=_WAITS)
     deployments = wanted.annotate(
         there=Count("placed", filter=counted("placed__")), waiting=Count("placed", filter=counted("placed__") & waits)
     )

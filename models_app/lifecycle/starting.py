@@ -35,13 +35,18 @@ PROGRESS_SECONDS = 0.5
 def again(sight: Sight, step: Step) -> bool:
     """To `pending`, with its bytes reserved. Whether there is room for it; without, it is put off."""
     replica = sight.replica
-    if replica.state == State.STOPPED:
-        verbs.start(replica, actor=WORKER)
-        return True
     try:
+        if replica.state == State.STOPPED and replica.reason == placement.CLAIMED:
+            with database.atomic():  # whoever makes room for it may not have gone yet
+                placement.check_room(replica)
+        if replica.state == State.STOPPED and replica.replaces is None:
+            verbs.start(replica, actor=WORKER)
+            return True
         with database.atomic():
             placement.hold_awake(replica)
             fresh: dict[str, Any] = {"generation": replica.generation + 1, "restart_at": None}
+            if replica.state == State.STOPPED and replica.replaces is not None:  # the copy ends where its source does
+                fresh["goal"] = replica.replaces.goal
             transition(replica, State.PENDING, reason=step.reason, actor=WORKER, **fresh)
     except NoCapacity as error:
         waits.for_room(replica, error)

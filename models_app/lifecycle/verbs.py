@@ -23,12 +23,12 @@ from models_app.errors import (
     SleepDisabled,
 )
 from models_app.lifecycle import launch
+from models_app.lifecycle.placing import Placing, place
 from models_app.lifecycle.transition import (
     announce,
     begin_sleep,
     deadline_seconds,
     note,
-    record,
     set_goal,
     sleep_began,
     transition,
@@ -90,7 +90,7 @@ def say(deployment: Deployment, reason: str, message: str, **changes: Any) -> No
 
 
 @transaction.atomic
-def deploy(deployment: Deployment, *, actor: str, gpu: GPU | None = None) -> list[Replica]:
+def deploy(deployment: Deployment, *, actor: str, gpu: GPU | None = None, placing: Placing = place) -> list[Replica]:
     """Want it, and bring it to its number of replicas, all headed for ready; too many of them are stopped.
 
     What finds no room waits for it, and the deployment says so. Raises NeverFits where no room would be enough, and
@@ -102,10 +102,12 @@ def deploy(deployment: Deployment, *, actor: str, gpu: GPU | None = None) -> lis
     for replica in kept(deployment)[: deployment.replicas]:
         if replica.goal == Goal.STOPPED or replica.state == State.FAILED:
             start(replica, actor=actor)
-    return bring_to_number(deployment, actor=actor, gpu=gpu)
+    return bring_to_number(deployment, actor=actor, gpu=gpu, placing=placing)
 
 
-def bring_to_number(deployment: Deployment, *, actor: str, gpu: GPU | None = None) -> list[Replica]:
+def bring_to_number(
+    deployment: Deployment, *, actor: str, gpu: GPU | None = None, placing: Placing = place
+) -> list[Replica]:
     """Place what is missing of a locked deployment, and stop what is too much. Raises as `deploy` does."""
     placed = kept(deployment)
     for replica in placed[deployment.replicas :]:
@@ -115,7 +117,7 @@ def bring_to_number(deployment: Deployment, *, actor: str, gpu: GPU | None = Non
     try:
         for _ in range(missing):
             with transaction.atomic():
-                staying.append(_place(deployment, actor=actor, gpu=gpu))
+                staying.append(placing(deployment, actor=actor, gpu=gpu))
     except NoCapacity as error:
         if gpu is not None:
             raise
@@ -139,47 +141,19 @@ def _elsewhere(deployment: Deployment, replica: Replica, actor: str) -> Replica:
 def _in_its_stead(deployment: Deployment, replica: Replica, actor: str) -> Replica:
     """Another replica, and this one goes. Raises NoCapacity and NeverFits; nothing is changed then."""
     _head_for_stop(_locked(replica), reason="placed_elsewhere", actor=actor, disposable=True)
-    return _place(deployment, actor=actor)
+    return place(deployment, actor=actor)
 
 
 def waits_for_room(replica: Replica) -> bool:
     """Whether it has no engine and is tried again when there is room."""
-    return (replica.state, replica.goal, replica.reason) == (State.STOPPED, Goal.READY, NoCapacity.code)
+    waits = (replica.state, replica.goal) == (State.STOPPED, Goal.READY)
+    return waits and replica.reason in (NoCapacity.code, placement.CONSENTED)
 
 
 def kept(deployment: Deployment) -> list[Replica]:
     """The replicas that count, those that serve or shall serve first."""
     replicas = deployment.placed.filter(counted()).select_related("gpu", "deployment").order_by("id")
     return sorted(replicas, key=lambda row: row.goal == Goal.STOPPED or row.state == State.FAILED)
-
-
-def _place(
-    deployment: Deployment,
-    *,
-    actor: str,
-    gpu: GPU | None = None,
-    replaces: Replica | None = None,
-) -> Replica:
-    """Choose GPUs, reserve the bytes, and make the row. A move keeps the launch specification of its source."""
-    wanted = placement.need(deployment) if replaces is None else placement.need_again(replaces, deployment)
-    chosen = placement.choose(deployment, wanted, gpu=gpu)
-    spec = replaces.spec if replaces is not None else launch.specification(deployment, wanted)
-    now = timezone.now()
-    replica = Replica.objects.create(
-        deployment=deployment,
-        gpu=chosen[0],
-        goal=Goal.SLEEPING if replaces is not None and replaces.goal == Goal.SLEEPING else Goal.READY,
-        sleep_level=replaces.sleep_level if replaces is not None else 1,
-        replaces=replaces,
-        spec=spec | {"gpu_uuids": [candidate.uuid for candidate in chosen]},
-        address=chosen[0].node.address,
-        deadline_at=now + timedelta(seconds=deadline_seconds(State.PENDING)),
-        state_at=now,
-        reason="placed",
-    )
-    placement.reserve(replica, chosen, wanted)
-    record(replica, "", "move" if replaces is not None else "deploy", actor)
-    return replica
 
 
 @transaction.atomic
@@ -234,7 +208,9 @@ def put_off(replica: Replica, error: NoCapacity, *, actor: str) -> None:
     """It waits for room without an engine, and without a claim to it. One entry in the history per wait."""
     message, later = f"It waits for room: {error.message}", timezone.now() + NO_ROOM_PAUSE
     changes: dict[str, Any] = {"message": message, "restart_at": later}
-    if replica.goal == Goal.READY and replica.reason == error.code:
+    if replica.goal == Goal.READY and replica.reason == placement.CONSENTED:
+        note(replica, restart_at=later)  # what it waits for is said already
+    elif replica.goal == Goal.READY and replica.reason == error.code:
         note(replica, **changes)
     else:
         set_goal(replica, Goal.READY, reason=error.code, actor=actor, restarting=False, **changes)
@@ -321,7 +297,7 @@ def restart(replica: Replica, *, actor: str) -> Replica:
 
 
 @transaction.atomic
-def move(replica: Replica, gpu: GPU, *, actor: str) -> Replica:
+def move(replica: Replica, gpu: GPU, *, actor: str, placing: Placing = place) -> Replica:
     """Blue-green: start a copy on `gpu`, and when every gateway knows it, drain and stop the source.
 
     Returns the target. Raises NoCapacity when both copies do not fit; the source is untouched then.
@@ -336,7 +312,7 @@ def move(replica: Replica, gpu: GPU, *, actor: str) -> Replica:
         raise IllegalTransition(
             f"{replica} is on GPU {gpu.index} of {gpu.node} already", state=replica.state, wanted="move"
         )
-    target = _place(deployment, actor=actor, gpu=gpu, replaces=replica)
+    target = placing(deployment, actor=actor, gpu=gpu, replaces=replica)
     note(replica)  # its page and its verbs change with it
     return target
 
@@ -356,7 +332,7 @@ def cancel(replica: Replica, *, actor: str) -> Replica:
         return replica
     if _is_target(replica) or replica.state in (State.PENDING, State.STARTING):
         return _head_for_stop(replica, reason="cancelled", actor=actor, disposable=_is_target(replica))
-    waits = replica.state == State.SLEEPING and replica.goal == Goal.READY
+    waits = replica.state == State.SLEEPING and (replica.goal == Goal.READY or replica.reason == placement.CONSENTED)
     if waits or replica.state in (State.DRAINING, State.WAKING):
         goal = Goal.READY if replica.state == State.DRAINING else Goal.SLEEPING
         set_goal(replica, goal, reason="cancelled", actor=actor, restarting=False)

@@ -10,24 +10,58 @@ from models_app.lifecycle import queues, verbs
 from models_app.lifecycle.observe import Sight
 from models_app.lifecycle.transition import WORKER, note, set_goal
 from models_app.memory import placement
-from models_app.models import Replica
+from models_app.models import Replica, Transition
 from models_app.spec import HeldMemory
 from models_app.states import Goal, State
 
 TELL_SECONDS = 1.0
+ON_REQUEST = "gateway"
+"""The actor of what calls that wait bring about."""
 WAITS_FOR_TURN = "waits_for_turn"
 
 
 def for_room(replica: Replica, error: NoCapacity) -> None:
     """Who is asked for waits for those who make room, else sleeps on; a restart is put off, and no failure."""
+    if replica.reason == placement.CONSENTED:  # what it waits for is said already
+        note(replica, restart_at=timezone.now() + verbs.NO_ROOM_PAUSE)
+        return
     asked_for = replica.state == State.SLEEPING or replica.reason == placement.CLAIMED
     if asked_for and placement.room_comes(replica):
         return
-    if asked_for and replica.state != State.FAILED:
-        set_goal(replica, Goal.SLEEPING, reason=error.code, actor=WORKER, message=error.message)
+    later = timezone.now() + verbs.NO_ROOM_PAUSE
+    claim = _claim(replica) if asked_for else None
+    message = f"{error.message}{_who_stays(claim)}"
+    if replica.state == State.STOPPED and replica.replaces is not None:
+        abandon(replica, message)
+    elif asked_for and replica.state == State.STOPPED and claim is not None and claim.actor != ON_REQUEST:
+        changes: dict[str, Any] = {"message": f"It waits for room: {message}", "restart_at": later}
+        set_goal(replica, Goal.READY, reason=error.code, actor=WORKER, **changes)
+    elif asked_for and replica.state != State.FAILED:
+        set_goal(replica, Goal.SLEEPING, reason=error.code, actor=WORKER, message=message)
     else:
-        later = timezone.now() + verbs.NO_ROOM_PAUSE
-        note(replica, reason=error.code, message=error.message, restart_at=later)
+        note(replica, reason=error.code, message=message, restart_at=later)
+
+
+def abandon(target: Replica, message: str) -> None:
+    """A move's target that cannot come to be goes, and its source, which serves on, says why."""
+    source = target.replaces
+    set_goal(target, Goal.STOPPED, reason="move_failed", actor="move", message=message, disposable=True)
+    if source is not None:
+        note(source, message=f"the move failed: {message}")
+
+
+def _claim(replica: Replica) -> Transition | None:
+    """When and for whom it last claimed its place."""
+    return replica.transitions.filter(reason=placement.CLAIMED).first()
+
+
+def _who_stays(claim: Transition | None) -> str:
+    """Those who were to make room and did not go after all, with what they say about it."""
+    if claim is None or claim.fields.get("verdict") != "evict":
+        return ""
+    stayed = Replica.objects.filter(pk__in=claim.fields["concerns"], goal=Goal.READY).select_related("deployment")
+    names = [f"`{row.deployment.name}` did not go" + (f": {row.message}" if row.message else "") for row in stayed]
+    return "".join(f"; {name}" for name in names)
 
 
 def for_memory(sight: Sight, shortage: MemoryHeld) -> None:

@@ -16,8 +16,23 @@ Refusal = NoCapacity | NeverFits
 _LENGTH: Final = 4096  # where neither the deployment nor the model's files say how long a sequence may get
 
 
+class Evictable(TypedDict):
+    """A replica that would have to go to make room, and what that takes: `seconds` as last measured, else None;
+    `free_at` is when the rules let it go, None where nobody knows. `why` is for people.
+    """
+
+    replica: int
+    name: str
+    freed_bytes: int
+    means: str
+    seconds: float | None
+    free_at: str | None
+    why: str
+
+
 class GPUFit(TypedDict):
-    """One GPU as the first of a replica. `code` and `why` are empty where the replica fits. `concurrency` is how many
+    """One GPU as the first of a replica. `evictable` are those who would have to go for it, none where it fits or
+    where no eviction would do. `code` and `why` are empty where the replica fits. `concurrency` is how many
     sequences of the greatest length its free memory holds at once beside the weights; None where that is unknown.
     """
 
@@ -28,6 +43,7 @@ class GPUFit(TypedDict):
     fits: bool
     code: str
     why: str
+    evictable: list[Evictable]
 
 
 class KVNeed(TypedDict):
@@ -45,7 +61,9 @@ class KVNeed(TypedDict):
 
 
 class Fit(TypedDict):
-    """What one replica needs on each of its GPUs, and whether as many as are wanted fit now. `why` is for people."""
+    """What one replica needs on each of its GPUs, and whether as many as are wanted fit now. `why` is for people;
+    `evictable` are those who would have to go for the next one that does not fit.
+    """
 
     needed_bytes: int
     weights_bytes: int
@@ -57,6 +75,7 @@ class Fit(TypedDict):
     code: str
     why: str
     gpus: list[GPUFit]
+    evictable: list[Evictable]
 
 
 def of_deployment(deployment: Deployment, *, replicas: int, gpu: GPU | None = None) -> Fit:
@@ -107,6 +126,7 @@ def _of_gpu(gpu: GPU, among: Choice, wanted: Need, width: int, *, here: int | No
         "fits": not code,
         "code": code,
         "why": why,
+        "evictable": [],
     }
 
 
@@ -190,4 +210,5 @@ def _answer(wanted: Need, replicas: int, looked: list[GPUFit], refused: Refusal 
         "code": refused.code if refused else "",
         "why": refused.message if refused else "",
         "gpus": looked,
+        "evictable": [],
     }

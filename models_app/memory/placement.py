@@ -29,7 +29,10 @@ _MEASURED = ("weights_bytes", "overhead_bytes")
 CLAIMED = "wake"
 """The reason on a row for which room was sought: a failed one with it has claimed its place."""
 
-FOR_WANT_OF_ROOM = (NoCapacity.code, WAITS_FOR_ROOM)
+CONSENTED = "waits_to_evict"
+"""The reason on a row whose operator agreed to evictions that the rules do not allow yet."""
+
+FOR_WANT_OF_ROOM = (NoCapacity.code, WAITS_FOR_ROOM, CONSENTED)
 """The reasons on a row without an engine that found no room: it is tried again, and claims nothing meanwhile."""
 
 _COLD = Q(replica__state=State.FAILED, replica__reason=CLAIMED)
@@ -138,9 +141,14 @@ def choose(deployment: Deployment, wanted: Need, *, gpu: GPU | None = None) -> l
 
     A given `gpu` is the lead. Raises NoCapacity with the arithmetic of the best that was found.
     """
-    open_gpus = GPU.objects.filter(enabled=True, present=True).select_related("node").order_by("uuid")
-    locked = list(open_gpus.select_for_update(of=("self",)))
+    locked = lock_open()
     return pick(Choice(locked, free_bytes(locked), copies(deployment)), wanted, deployment.tensor_parallel, gpu=gpu)
+
+
+def lock_open() -> list[GPU]:
+    """Every GPU that takes new replicas, ours until the transaction ends."""
+    open_gpus = GPU.objects.filter(enabled=True, present=True).select_related("node").order_by("uuid")
+    return list(open_gpus.select_for_update(of=("self",)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,15 +264,15 @@ def _never(needed: int, gpus: list[GPU], leads: list[GPU], width: int) -> NeverF
     return NeverFits(f"it can never fit: {words}", **facts)
 
 
-def reserve(replica: Replica, gpus: Iterable[GPU], wanted: Need) -> None:
-    """Count the bytes against the GPUs that `choose` has locked in this transaction."""
+def reserve(replica: Replica, gpus: Iterable[GPU], wanted: Need, *, held: bool = True) -> None:
+    """Count the bytes against GPUs that are locked in this transaction; unless `held`, once the replica claims them."""
     Reservation.objects.bulk_create(
         Reservation(
             replica=replica,
             gpu=gpu,
             awake_bytes=wanted.awake_bytes,
             asleep_bytes=wanted.asleep_bytes,
-            held_bytes=wanted.awake_bytes,
+            held_bytes=wanted.awake_bytes if held else 0,
         )
         for gpu in gpus
     )

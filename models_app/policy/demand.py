@@ -1,13 +1,7 @@
-"""A request waits for a model: see to it that one of its replicas heads for ready, and who makes room for it.
-
-Locks: first the GPUs, in uuid order, so that no two decisions about a GPU cross; then, without waiting, the rows that
-change, because verbs lock a replica first and its GPUs second.
-"""
+"""A request waits for a model: see to it that one of its replicas heads for ready, and who makes room for it."""
 
 import logging
 import math
-from datetime import UTC, datetime
-from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -16,22 +10,17 @@ from models_app.errors import (
     CrashLoop,
     DeploymentDeleting,
     DeploymentStopped,
-    HostMemoryShort,
     MemoryHeld,
     NoCapacity,
-    ReplicaMoved,
 )
-from models_app.lifecycle import verbs
 from models_app.memory import placement
 from models_app.models import Deployment, Replica
 from models_app.policy import eviction
-from models_app.policy.eviction import Decision, Scene, Verdict
-from models_app.policy.scene import LockedGPUs, headed_for_ready, put_off, read_traffic, sleepers
+from models_app.policy.eviction import Decision, Verdict
+from models_app.policy.scene import LockedGPUs, headed_for_ready, read_traffic, sleepers
+from models_app.policy.verdicts import carry_out, evict
 from models_app.states import Goal, State
-from models_app.traffic.callers import WAITS_FOR_ROOM
 
-WAITS = WAITS_FOR_ROOM
-EVICTED = "evicted"
 RECLAIM_SECONDS = 5.0
 REFUSED_SECONDS = 30.0
 
@@ -91,7 +80,7 @@ def _seek_room(deployment_id: int, actor: str) -> None:
         choices = [(eviction.decide(seen), row, seen) for row, seen in scenes]
         if choices:
             decision, row, seen = min(choices, key=lambda choice: _rank(choice[0], choice[1]))
-            _carry_out(decision, row, seen, here.rows, actor)
+            carry_out(decision, row, seen, here.rows, actor)
 
 
 def _seek_memory(placed: list[Replica], actor: str) -> None:
@@ -115,7 +104,7 @@ def _seek_memory(placed: list[Replica], actor: str) -> None:
             stay = eviction.kept(decision.residents)
             raise NoCapacity(f"{row.message}; to stay: {stay}", retry_after_seconds=REFUSED_SECONDS)
         if decision.verdict is Verdict.EVICT:
-            _evict(decision, seen, here.rows, actor)
+            evict(decision, seen, here.rows, actor)
 
 
 def _waits_for(row: Replica) -> float:
@@ -127,77 +116,3 @@ def _waits_for(row: Replica) -> float:
 def _rank(decision: Decision, row: Replica) -> tuple[int, bool, float]:
     until = math.inf if decision.until is None else decision.until
     return list(Verdict).index(decision.verdict), row.down, until
-
-
-def _carry_out(decision: Decision, row: Replica, seen: Scene, rows: list[Replica], actor: str) -> None:
-    """Change what the decision names, and tell why."""
-    message = eviction.words(seen, decision)
-    if decision.verdict is Verdict.REFUSE:
-        raise _no_capacity(seen, message)
-    without_room = put_off(row)
-    if decision.verdict is Verdict.WAKE and row.goal == Goal.READY and not without_room:
-        return  # it failed, and its worker starts it again when its back-off is over
-    expected = eviction.expected_at(seen, decision)
-    changes: dict[str, Any] = {
-        "message": message,
-        "expected_at": datetime.fromtimestamp(expected, UTC) if expected is not None else None,
-    }
-    if decision.verdict is Verdict.WAIT:
-        _wait(row, changes, eviction.explain(seen, decision), actor)
-        return
-    _lock([row])
-    fields = eviction.explain(seen, decision)
-    _evict(decision, seen, rows, actor)  # a wake concerns nobody else
-    if without_room:
-        changes["restart_at"] = timezone.now()
-    verbs.head_for_ready(row, actor=actor, fields=fields, **changes)
-
-
-def _evict(decision: Decision, seen: Scene, rows: list[Replica], actor: str) -> None:
-    """Send those to sleep whom the decision names."""
-    reasons = {one.id: eviction.why_evicted(seen, one) for one in decision.residents}
-    evicted = [other for other in rows if other.pk in reasons]
-    _lock(evicted)
-    fields = eviction.explain(seen, decision)
-    for resident in evicted:
-        _send_to_sleep(resident, reasons[resident.pk], fields, actor)
-
-
-def _wait(row: Replica, changes: dict[str, Any], fields: dict[str, Any], actor: str) -> None:
-    """One entry in the history per wait; afterwards the row alone says how it stands."""
-    if row.reason != WAITS:
-        _lock([row])
-        verbs.set_goal(row, Goal(row.goal), reason=WAITS, actor=actor, fields=fields, **changes)
-    elif row.message != changes["message"]:
-        _lock([row])
-        verbs.note(row, **changes)
-
-
-def _send_to_sleep(resident: Replica, message: str, fields: dict[str, Any], actor: str) -> None:
-    """Drain, then sleep: at level 1 while host memory lasts, else at level 2."""
-    try:
-        placement.check_host_memory(resident, level=1)
-        level = 1
-    except HostMemoryShort:
-        level = 2
-    verbs.set_goal(
-        resident,
-        Goal.SLEEPING,
-        reason=EVICTED,
-        actor=actor,
-        message=message,
-        fields=fields | {"sleep_level": level},
-        sleep_level=level,
-    )
-
-
-def _lock(rows: list[Replica]) -> None:
-    """Lock the rows that are about to change. Raises ReplicaMoved rather than wait for somebody who may wait for us."""
-    unlocked = Replica.objects.select_for_update(skip_locked=True).filter(pk__in=[row.pk for row in rows])
-    if len(unlocked.values_list("pk", flat=True)) != len(rows):
-        raise ReplicaMoved("somebody else changes these replicas right now; look again", replica=rows[0].pk)
-
-
-def _no_capacity(seen: Scene, message: str) -> NoCapacity:
-    uuid, needed = max(seen.wanted.needs.items(), key=lambda need: need[1] - seen.free[need[0]])
-    return NoCapacity(message, needed_bytes=needed, free_bytes=max(seen.free[uuid], 0), gpu=uuid)

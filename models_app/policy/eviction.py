@@ -73,6 +73,8 @@ class Resident:
     """Its deployment's: higher is kept longer."""
     pinned: bool = False
     sleep_enabled: bool = True
+    copy: bool = False
+    """Whether it serves the model that room is sought for: no copy takes the place of another."""
     ready_at: float | None = None
     """Unix time since when it serves; None while it loads, wakes or moves."""
     in_flight: int | None = None
@@ -85,7 +87,7 @@ class Resident:
     @property
     def movable(self) -> bool:
         """Whether it may ever be evicted."""
-        return self.sleep_enabled and not self.pinned
+        return self.sleep_enabled and not self.pinned and not self.copy
 
     @property
     def busy(self) -> bool:
@@ -225,11 +227,26 @@ def _without_the_dearest(candidates: list[Resident], lacking: Mapping[str, int],
     return tuple(chosen)
 
 
+def cost(seen: Scene, decision: Decision) -> tuple[float, float]:
+    """What the decision's evictions cost, to compare GPUs by: the highest priority that goes, then as in `_cost`."""
+    priority = max((one.priority for one in decision.residents), default=-math.inf)
+    return priority, sum(_cost(one, seen.now) for one in decision.residents)
+
+
+def free_at(seen: Scene, resident: Resident) -> float | None:
+    """Unix time from when on it may be evicted for the wanted one; None where nobody knows."""
+    moment = max(_free_at(seen, seen.wanted, resident), seen.now)
+    return moment if moment < math.inf else None
+
+
 def _cost(resident: Resident, now: float) -> float:
     """Seconds of sleeping and waking per second of idleness: who was asked for lately will be asked for again soon."""
     seconds = UNMEASURED_SECONDS if resident.sleep_and_wake_seconds is None else resident.sleep_and_wake_seconds
-    quiet_since = max(resident.used_at or 0.0, resident.ready_at or 0.0)
-    return seconds / (1.0 if resident.busy else max(now - quiet_since, 1.0))
+    return seconds / (1.0 if resident.busy else max(now - _quiet_since(resident), 1.0))
+
+
+def _quiet_since(resident: Resident) -> float:
+    return max(resident.used_at or 0.0, resident.ready_at or 0.0)
 
 
 def expected_at(seen: Scene, decision: Decision) -> float | None:
@@ -285,8 +302,24 @@ def _refusal(seen: Scene, decision: Decision) -> str:
 
 def kept(residents: Iterable[Resident]) -> str:
     """Who is never evicted, and why."""
-    named = (f"`{one.name}` ({'pinned' if one.pinned else 'no sleep mode'})" for one in residents)
+    named = (f"`{one.name}` ({_why_kept(one)})" for one in residents)
     return ", ".join(named) or "nobody"
+
+
+def _why_kept(resident: Resident) -> str:
+    if resident.copy:
+        return "another replica of the same model"
+    return "pinned" if resident.pinned else "no sleep mode"
+
+
+def why_it_may_go(seen: Scene, resident: Resident) -> str:
+    """Why this resident would go, and from when on, in a sentence."""
+    moment = free_at(seen, resident)
+    if moment is None:
+        return "it is not ready yet" if resident.ready_at is None else "what it has in flight is not known"
+    use = "in use" if resident.busy else f"idle for {seen.now - _quiet_since(resident):.0f} s"
+    until = "" if moment <= seen.now else f"; it may stay until {datetime.fromtimestamp(moment, UTC):%H:%M:%S} UTC"
+    return f"{use}, priority {resident.priority}{until}"
 
 
 def why_evicted(seen: Scene, resident: Resident) -> str:

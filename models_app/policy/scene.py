@@ -12,7 +12,7 @@ from redis import RedisError
 
 from gpus.models import GPU
 from models_app.memory import placement
-from models_app.models import Replica
+from models_app.models import Deployment, Replica, Transition
 from models_app.policy import eviction
 from models_app.policy.eviction import Resident, Scene, Sleeper
 from models_app.states import Goal, State
@@ -77,7 +77,7 @@ class LockedGPUs:
         self.rules = eviction.Rules(settings.MIN_RESIDENT_SECONDS, settings.EVICT_WAIT_SECONDS)
         free = placement.free_later(gpus)
         self.free = {gpu.uuid: free[gpu.pk] for gpu in gpus}
-        here = Q(reservations__gpu__in=gpus) | Q(deployment__in=traffic.waiting)
+        here = Q(reservations__gpu__in=gpus) | Q(deployment__in=traffic.waiting) | Q(reason=placement.CONSENTED)
         rows = Replica.objects.filter(here).select_related("deployment").distinct().order_by("pk")
         self.rows = list(rows.prefetch_related("reservations__gpu", "replacements"))
         by_deployment: dict[int, list[Replica]] = defaultdict(list)
@@ -86,26 +86,37 @@ class LockedGPUs:
                 by_deployment[row.deployment_id].append(row)
         asked_for = [placed for pk, placed in by_deployment.items() if pk in traffic.waiting]
         self.asleep = [row for placed in asked_for if not headed_for_ready(placed) for row in sleepers(placed)]
+        self.agreed = _agreed([row for row in self.rows if consented(row)])
+        asked = {row.pk for row in self.asleep}
+        self.asleep += [row for row in self.rows if row.pk in self.agreed and row.pk not in asked]
+        self.by_gpu: dict[str, list[Replica]] = defaultdict(list)
+        for row in self.rows:
+            for reservation in row.reservations.all():
+                self.by_gpu[reservation.gpu.uuid].append(row)
 
     def scene(self, row: Replica) -> Scene:
         """What a decision for this sleeper is made of."""
         wanted = self._sleeper(row)
         others = [self._sleeper(other) for other in self.asleep if other.deployment_id != row.deployment_id]
-        return Scene(
-            now=self.now,
-            rules=self.rules,
-            free={uuid: self.free[uuid] for uuid in wanted.needs},
-            wanted=wanted,
-            residents=tuple(self._residents(row, wanted)),
-            rivals=tuple(rival for rival in others if rival.needs.keys() <= wanted.needs.keys()),
-        )
+        rivals = tuple(rival for rival in others if rival.needs.keys() <= wanted.needs.keys())
+        return replace(self._scene(wanted, row.deployment_id), rivals=rivals)
+
+    def arrival(self, deployment: Deployment, uuids: Iterable[str], needed_bytes: int) -> Scene:
+        """The same for a replica that is to come to these GPUs, as if nobody else were asked for."""
+        waiting = Waiting(1, self.now, 0)
+        wanted = Sleeper(0, deployment.name, dict.fromkeys(uuids, needed_bytes), waiting, cold=True)
+        return self._scene(wanted, deployment.pk)
+
+    def _scene(self, wanted: Sleeper, deployment_id: int) -> Scene:
+        free = {uuid: self.free[uuid] for uuid in wanted.needs}
+        return Scene(self.now, self.rules, free, wanted, tuple(self._residents(wanted, deployment_id)))
 
     def short_of_memory(self, row: Replica) -> Scene:
         """The same where the rows have room: of the bytes that lack, and who holds more than is reserved for him."""
         waits_for = row.profile.get("waits_for")
         wanted = replace(self._sleeper(row), needs=waits_for["short"] if waits_for else {})
         excess = {int(pk): size for pk, size in waits_for["excess"].items()} if waits_for else {}
-        holders = [resident for resident in self._residents(row, wanted) if resident.id in excess]
+        holders = [one for one in self._residents(wanted, row.deployment_id) if one.id in excess]
         frees = [{uuid: size + excess[one.id] for uuid, size in one.frees.items()} for one in holders]
         return Scene(
             now=self.now,
@@ -117,16 +128,17 @@ class LockedGPUs:
 
     def _sleeper(self, row: Replica) -> Sleeper:
         unheard = Waiting(1, self.now, 0)  # its gateway's first call may come before its first report
-        waiting = self.traffic.waiting.get(row.deployment_id, unheard)
+        calls, agreed = self.traffic.waiting.get(row.deployment_id), self.agreed.get(row.pk)
+        waiting = calls + agreed if calls and agreed else calls or agreed or unheard
         seconds = row.profile.get("load_seconds") if row.down else row.profile.get("wake_seconds")
         return Sleeper(row.pk, row.deployment.name, _difference(row), waiting, seconds, row.down)
 
-    def _residents(self, wanted: Replica, sleeper: Sleeper) -> Iterable[Resident]:
-        for row in self.rows:
-            awake = _claims(row) or row.restarting
-            frees = {uuid: size for uuid, size in _difference(row).items() if uuid in sleeper.needs}
-            if awake and frees and row.pk != wanted.pk:
-                yield self._resident(row, frees)
+    def _residents(self, wanted: Sleeper, deployment_id: int) -> Iterable[Resident]:
+        here = {row.pk: row for uuid in wanted.needs for row in self.by_gpu[uuid]}
+        for pk, row in sorted(here.items()):
+            if pk != wanted.id and (_claims(row) or row.restarting):
+                frees = {uuid: size for uuid, size in _difference(row).items() if uuid in wanted.needs}
+                yield replace(self._resident(row, frees), copy=row.deployment_id == deployment_id)
 
     def _resident(self, row: Replica, frees: dict[str, int]) -> Resident:
         moves = row.replaces_id is not None or bool(row.replacements.all())
@@ -146,6 +158,20 @@ class LockedGPUs:
             sleep_seconds=row.profile.get("sleep_seconds"),
             wake_seconds=row.profile.get("wake_seconds"),
         )
+
+
+def consented(row: Replica) -> bool:
+    """Whether an operator agreed that others go for it, and it waits until the rules allow it."""
+    return row.reason == placement.CONSENTED and row.goal != Goal.STOPPED and not row.disposable
+
+
+def _agreed(rows: list[Replica]) -> dict[int, Waiting]:
+    """Since when each waits on its operator's word, as one request of common priority would."""
+    if not rows:
+        return {}
+    told = Transition.objects.filter(replica__in=rows, reason=placement.CONSENTED).order_by("id")
+    since = {pk: at.timestamp() for pk, at in told.values_list("replica", "at")}  # the latest stays
+    return {row.pk: Waiting(1, since.get(row.pk, row.state_at.timestamp()), 0) for row in rows}
 
 
 def _difference(row: Replica) -> dict[str, int]:

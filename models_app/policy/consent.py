@@ -1,0 +1,301 @@
+"""An operator needs room: what would have to go for it, and that it goes once the operator agrees.
+
+The rules are those of models that take turns. What they do not allow yet is waited for, as a request of common priority
+would wait, and decided anew at every tick. Whatever was shown before, only what the rules allow under the locks goes.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import combinations, groupby, islice
+
+from django.db import transaction
+
+from gpus.models import GPU
+from models_app.errors import NoCapacity, ReplicaMoved
+from models_app.lifecycle import fleet, verbs, waits
+from models_app.lifecycle.placing import needed, place, place_to_wait
+from models_app.memory import placement
+from models_app.memory.fit import Evictable, Fit
+from models_app.models import Deployment, Replica
+from models_app.policy import eviction, verdicts
+from models_app.policy.eviction import Decision, Scene, Verdict
+from models_app.policy.scene import LockedGPUs, Traffic, consented, read_traffic
+from models_app.states import Goal, State
+
+MOST_SETS = 200
+"""So many sets of GPUs of one node are compared for a replica on several."""
+
+
+def deploy(deployment: Deployment, *, actor: str, gpu: GPU | None = None, evict: bool = False) -> None:
+    """As `fleet.deploy`; with `evict` others make room, without it a refusal says who would have to."""
+    room = _room(evict)
+    with transaction.atomic():
+        fleet.deploy(deployment, actor=actor, gpu=gpu, placing=room.place)
+        room.for_waiting(deployment, actor)
+
+
+def start_all(deployment: Deployment, *, actor: str, evict: bool = False) -> None:
+    """As `fleet.start`, likewise."""
+    room = _room(evict)
+    with transaction.atomic():
+        fleet.start(deployment, actor=actor, placing=room.place, waking=room.wake)
+        room.for_waiting(deployment, actor)
+
+
+def wake_all(deployment: Deployment, *, actor: str, evict: bool = False) -> None:
+    """As `fleet.wake`, likewise."""
+    fleet.wake(deployment, actor=actor, waking=_room(evict).wake)
+
+
+def wake(replica: Replica, *, actor: str, evict: bool = False) -> Replica:
+    """As `verbs.wake`, likewise."""
+    with transaction.atomic():
+        return _room(evict).wake(replica, actor=actor)
+
+
+def start(replica: Replica, *, actor: str, evict: bool = False) -> Replica:
+    """As `verbs.start`, likewise."""
+    room = _room(evict)
+    with transaction.atomic():
+        if evict and replica.state == State.SLEEPING:
+            return room.wake(replica, actor=actor)
+        return room.agree_if_it_waits(verbs.start(replica, actor=actor), actor)
+
+
+def move(replica: Replica, gpu: GPU, *, actor: str, evict: bool = False) -> Replica:
+    """As `verbs.move`, likewise."""
+    return verbs.move(replica, gpu, actor=actor, placing=_room(evict).place)
+
+
+def settle() -> None:
+    """Decide anew for all that wait although their operator agreed; the control worker calls it at every tick."""
+    rows = Replica.objects.filter(reason=placement.CONSENTED).select_related("deployment", "gpu", "replaces")
+    waiting = [row for row in rows.order_by("pk") if consented(row)]
+    if not waiting:
+        return
+    traffic = read_traffic()
+    for row in waiting:
+        with suppress(ReplicaMoved):  # somebody changes it right now; the next tick looks again
+            try:
+                _seek(row, traffic, _who_agreed(row))
+            except NoCapacity as error:
+                _withdraw(row, error)
+
+
+def of_deployment(fit: Fit, deployment: Deployment, gpu: GPU | None = None) -> Fit:
+    """The same answer, with those who would have to go: on each GPU, and for the next replica that does not fit."""
+    return _with_offers(fit, deployment, [gpu] if gpu is not None else None)
+
+
+def of_move(fit: Fit, replica: Replica) -> Fit:
+    """The same answer, likewise, for a copy of the replica."""
+    return _with_offers(fit, replica.deployment, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """GPUs for a replica that has no room there yet, and what the rules say about them; the lead GPU first."""
+
+    gpus: list[GPU]
+    seen: Scene
+    decision: Decision
+
+    @property
+    def rank(self) -> tuple[int, tuple[float, float], float]:
+        """The best way comes first: now rather than later, then at the lowest cost."""
+        until = self.decision.until if self.decision.until is not None else math.inf
+        return list(Verdict).index(self.decision.verdict), eviction.cost(self.seen, self.decision), until
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """How one verb comes to room: with the operator's word that others may be evicted, or without."""
+
+    evict: bool
+    traffic: Traffic
+
+    def place(
+        self, deployment: Deployment, *, actor: str, gpu: GPU | None = None, replaces: Replica | None = None
+    ) -> Replica:
+        """As `placing.place`, or on GPUs where others make room for it."""
+        try:
+            with transaction.atomic():
+                return place(deployment, actor=actor, gpu=gpu, replaces=replaces)
+        except NoCapacity as error:
+            if not self.evict and gpu is None:
+                raise  # it waits, and whoever asks where it fits is told who would have to go
+            gpus, size = placement.lock_open(), needed(deployment, replaces).awake_bytes
+            here = LockedGPUs(gpus, self.traffic)
+            best = min(_ways(here, gpus, deployment, size, gpu), key=lambda way: way.rank, default=None)
+            if not self.evict:
+                raise _with_offer(error, best, here.rows) from error
+            if best is None:
+                raise
+            if best.decision.verdict is Verdict.REFUSE:
+                raise verdicts.no_capacity(best.seen, eviction.words(best.seen, best.decision)) from error
+        target = place_to_wait(deployment, best.gpus, actor=actor, replaces=replaces)
+        self._try(target, actor)
+        return target
+
+    def wake(self, replica: Replica, *, actor: str) -> Replica:
+        """As `verbs.wake`, or once others made room."""
+        try:
+            return verbs.wake(replica, actor=actor)
+        except NoCapacity as error:
+            if not self.evict:
+                seen, rows = _seen(replica, self.traffic)
+                raise _with_offer(error, _Way([], seen, eviction.decide(seen)), rows) from error
+        replica.refresh_from_db()
+        if replica.goal != Goal.SLEEPING:
+            raise ReplicaMoved(f"{replica} was changed meanwhile; look again", replica=replica.pk)
+        return self._agree(replica, actor)
+
+    def agree_if_it_waits(self, replica: Replica, actor: str) -> Replica:
+        """One without an engine that found no room: others make it, where that was agreed to."""
+        fits_the_reservation = len(replica.gpu_uuids) == replica.deployment.tensor_parallel
+        if not (self.evict and fits_the_reservation and _lacks_room(replica)):
+            return replica
+        return self._agree(replica, actor)
+
+    def for_waiting(self, deployment: Deployment, actor: str) -> None:
+        """The same for every replica of a deployment."""
+        for replica in verbs.kept(deployment) if self.evict else ():
+            self.agree_if_it_waits(replica, actor)
+
+    def _agree(self, replica: Replica, actor: str) -> Replica:
+        verbs.set_goal(replica, Goal(replica.goal), reason=placement.CONSENTED, actor=actor)
+        self._try(replica, actor)
+        return replica
+
+    def _try(self, replica: Replica, actor: str) -> None:
+        with suppress(ReplicaMoved):  # somebody changes one of those rows right now: the tick tries again
+            _seek(replica, self.traffic, actor)
+        replica.refresh_from_db()
+
+
+def _lacks_room(replica: Replica) -> bool:
+    if not (replica.down and replica.goal == Goal.READY and replica.port is None):
+        return False
+    if replica.reason in (placement.CLAIMED, placement.CONSENTED):
+        return False  # room is being made for it, or waited for, already
+    try:
+        with transaction.atomic():
+            placement.check_room(replica)
+    except NoCapacity:
+        return True
+    return False
+
+
+def _room(evict: bool) -> _Room:
+    return _Room(evict, read_traffic())  # before any lock: Redis may take its time
+
+
+def _seek(replica: Replica, traffic: Traffic, actor: str) -> None:
+    """Decide for one whose operator agreed, and do it. Raises NoCapacity where the rules never let enough go."""
+    with transaction.atomic():
+        here = LockedGPUs(placement.lock([replica]), traffic)
+        row = next((row for row in here.rows if row.pk == replica.pk), None)
+        if row is not None and consented(row):
+            seen = here.scene(row)
+            verdicts.carry_out(eviction.decide(seen), row, seen, here.rows, actor)
+
+
+def _who_agreed(replica: Replica) -> str:
+    entry = replica.transitions.filter(reason=placement.CONSENTED).first()
+    return entry.actor if entry is not None else "operator"
+
+
+def _withdraw(replica: Replica, error: NoCapacity) -> None:
+    """What was agreed to cannot come about any more: it waits or sleeps as without, and says why."""
+    if replica.replaces is not None:
+        waits.abandon(replica, error.message)
+        return
+    message = error.message if replica.goal == Goal.SLEEPING else f"It waits for room: {error.message}"
+    verbs.set_goal(replica, Goal(replica.goal), reason=error.code, actor="policy:evict", message=message)
+
+
+def _seen(replica: Replica, traffic: Traffic) -> tuple[Scene, list[Replica]]:
+    """What a decision for this replica would be made of, only to tell."""
+    here = LockedGPUs(list(GPU.objects.filter(reservations__replica=replica)), traffic)
+    row = Replica.objects.select_related("deployment").prefetch_related("reservations__gpu").get(pk=replica.pk)
+    return here.scene(row), here.rows
+
+
+def _ways(
+    here: LockedGPUs, gpus: list[GPU], deployment: Deployment, needed_bytes: int, lead: GPU | None
+) -> Iterator[_Way]:
+    for chosen in _sets(here, gpus, deployment.tensor_parallel, lead):
+        seen = here.arrival(deployment, [gpu.uuid for gpu in chosen], needed_bytes)
+        yield _Way(chosen, seen, eviction.decide(seen))
+
+
+def _sets(here: LockedGPUs, gpus: list[GPU], width: int, lead: GPU | None) -> Iterator[list[GPU]]:
+    ranked = sorted(gpus, key=lambda gpu: (gpu.node_id, -here.free[gpu.uuid], gpu.uuid))
+    for _, group in groupby(ranked, key=lambda gpu: gpu.node_id):
+        node = list(group)
+        if lead is None:
+            yield from (list(some) for some in islice(combinations(node, width), MOST_SETS))
+        elif lead in node:
+            others = combinations([gpu for gpu in node if gpu != lead], width - 1)
+            yield from ([lead, *some] for some in islice(others, MOST_SETS))
+
+
+def _offer(seen: Scene, decision: Decision, rows: Iterable[Replica]) -> list[Evictable]:
+    """Those whom a decision would evict, now or once the rules let them go."""
+    if decision.verdict not in (Verdict.EVICT, Verdict.WAIT):
+        return []
+    by_id = {row.pk: row for row in rows}
+    offered: list[Evictable] = []
+    for one in decision.residents:
+        with transaction.atomic():
+            level = verdicts.sleep_level(by_id[one.id])
+        moment = eviction.free_at(seen, one)
+        offered.append(
+            {
+                "replica": one.id,
+                "name": one.name,
+                "freed_bytes": sum(one.frees.values()),
+                "means": f"sleep_{level}",
+                "seconds": one.sleep_seconds,
+                "free_at": datetime.fromtimestamp(moment, UTC).isoformat() if moment is not None else None,
+                "why": eviction.why_it_may_go(seen, one),
+            }
+        )
+    return offered
+
+
+def _with_offer(error: NoCapacity, way: _Way | None, rows: Iterable[Replica]) -> NoCapacity:
+    """The refusal, with who would have to go and may, or why nobody may."""
+    offered = _offer(way.seen, way.decision, rows) if way is not None else []
+    names = " and ".join(f"`{one['name']}`" for one in offered)
+    if names:
+        more = f"it fits once {names} made room, which takes your word (evict)"
+    elif way is not None and way.decision.verdict is Verdict.REFUSE:
+        more = f"what has to stay: {eviction.kept(way.decision.residents)}"
+    else:
+        more = ""
+    message = f"{error.message}; {more}" if more else error.message
+    return NoCapacity(message, **error.fields | {"evictable": offered})
+
+
+def _with_offers(fit: Fit, deployment: Deployment, leads: list[GPU] | None) -> Fit:
+    short = {one["gpu"] for one in fit["gpus"] if one["code"] == NoCapacity.code}
+    if not short:
+        return fit
+    open_gpus = list(GPU.objects.filter(enabled=True, present=True).select_related("node").order_by("uuid"))
+    here = LockedGPUs(open_gpus, read_traffic())
+    best: list[_Way] = []
+    for one in fit["gpus"]:
+        lead = next((gpu for gpu in open_gpus if gpu.pk == one["gpu"] and one["gpu"] in short), None)
+        ways = _ways(here, open_gpus, deployment, fit["needed_bytes"], lead) if lead is not None else iter(())
+        way = min(ways, key=lambda way: way.rank, default=None)
+        if way is not None:
+            one["evictable"] = _offer(way.seen, way.decision, here.rows)
+            best += [way] if one["evictable"] and (leads is None or lead in leads) else []
+    if not fit["fits"] and best:
+        first = min(best, key=lambda way: way.rank)
+        fit["evictable"] = _offer(first.seen, first.decision, here.rows)
+    return fit

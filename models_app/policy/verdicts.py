@@ -1,0 +1,102 @@
+"""What a decision about room changes in rows, whoever it is for.
+
+Locks: first the GPUs, in uuid order, so that no two decisions about a GPU cross; then, without waiting, the rows that
+change, because verbs lock a replica first and its GPUs second.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.utils import timezone
+
+from models_app.errors import HostMemoryShort, NoCapacity, ReplicaMoved
+from models_app.lifecycle import verbs
+from models_app.memory import placement
+from models_app.models import Replica
+from models_app.policy import eviction
+from models_app.policy.eviction import Decision, Scene, Verdict
+from models_app.policy.scene import put_off
+from models_app.states import Goal
+from models_app.traffic.callers import WAITS_FOR_ROOM
+
+EVICTED = "evicted"
+
+
+def carry_out(decision: Decision, row: Replica, seen: Scene, rows: list[Replica], actor: str) -> None:
+    """Change what the decision names, and tell why."""
+    message = eviction.words(seen, decision)
+    if decision.verdict is Verdict.REFUSE:
+        raise no_capacity(seen, message)
+    without_room = put_off(row)
+    if decision.verdict is Verdict.WAKE and row.goal == Goal.READY and not without_room:
+        return  # it failed, and its worker starts it again when its back-off is over
+    expected = eviction.expected_at(seen, decision)
+    changes: dict[str, Any] = {
+        "message": message,
+        "expected_at": datetime.fromtimestamp(expected, UTC) if expected is not None else None,
+    }
+    if decision.verdict is Verdict.WAIT:
+        _wait(row, changes, eviction.explain(seen, decision), actor)
+        return
+    _lock([row])
+    fields = eviction.explain(seen, decision)
+    evict(decision, seen, rows, actor)  # a wake concerns nobody else
+    if without_room:
+        changes["restart_at"] = timezone.now()
+    verbs.head_for_ready(row, actor=actor, fields=fields, **changes)
+
+
+def evict(decision: Decision, seen: Scene, rows: list[Replica], actor: str) -> None:
+    """Send those to sleep whom the decision names; each history keeps why, with all inputs, and on whose word."""
+    reasons = {one.id: eviction.why_evicted(seen, one) for one in decision.residents}
+    evicted = [other for other in rows if other.pk in reasons]
+    _lock(evicted)
+    fields = eviction.explain(seen, decision)
+    for resident in evicted:
+        _send_to_sleep(resident, reasons[resident.pk], fields, actor)
+
+
+def _wait(row: Replica, changes: dict[str, Any], fields: dict[str, Any], actor: str) -> None:
+    """One entry in the history per wait; afterwards the row alone says how it stands."""
+    reason = placement.CONSENTED if row.reason == placement.CONSENTED else WAITS_FOR_ROOM
+    if row.reason != reason or (reason == placement.CONSENTED and not row.message):
+        _lock([row])
+        verbs.set_goal(row, Goal(row.goal), reason=reason, actor=actor, fields=fields, **changes)
+    elif row.message != changes["message"]:
+        _lock([row])
+        verbs.note(row, **changes)
+
+
+def sleep_level(resident: Replica) -> int:
+    """At which it would sleep: 1 while host memory lasts, else 2."""
+    try:
+        placement.check_host_memory(resident, level=1)
+    except HostMemoryShort:
+        return 2
+    return 1
+
+
+def _send_to_sleep(resident: Replica, message: str, fields: dict[str, Any], actor: str) -> None:
+    """Drain, then sleep."""
+    level = sleep_level(resident)
+    verbs.set_goal(
+        resident,
+        Goal.SLEEPING,
+        reason=EVICTED,
+        actor=actor,
+        message=message,
+        fields=fields | {"sleep_level": level},
+        sleep_level=level,
+    )
+
+
+def _lock(rows: list[Replica]) -> None:
+    """Lock the rows that are about to change. Raises ReplicaMoved rather than wait for somebody who may wait for us."""
+    unlocked = Replica.objects.select_for_update(skip_locked=True).filter(pk__in=[row.pk for row in rows])
+    if len(unlocked.values_list("pk", flat=True)) != len(rows):
+        raise ReplicaMoved("somebody else changes these replicas right now; look again", replica=rows[0].pk)
+
+
+def no_capacity(seen: Scene, message: str) -> NoCapacity:
+    uuid, needed = max(seen.wanted.needs.items(), key=lambda need: need[1] - seen.free[need[0]])
+    return NoCapacity(message, needed_bytes=needed, free_bytes=max(seen.free[uuid], 0), gpu=uuid)
