@@ -272,7 +272,7 @@ def _with_offer(error: NoCapacity, way: _Way | None, rows: Iterable[Replica]) ->
     offered = _offer(way.seen, way.decision, rows) if way is not None else []
     names = " and ".join(f"`{one['name']}`" for one in offered)
     if names:
-        more = f"it fits once {names} made room, which takes your word (evict)"
+        more = f"{names} can make room: ask again with evict"
     elif way is not None and way.decision.verdict is Verdict.REFUSE:
         more = f"what has to stay: {eviction.kept(way.decision.residents)}"
     else:

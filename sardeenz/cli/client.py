@@ -5,6 +5,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from sardeenz import sizes
 from sardeenz.cli import http
 from sardeenz.cli.config import current
 from sardeenz.cli.output import fail
@@ -49,7 +50,16 @@ def words(refusal: http.Refusal) -> str:
     body = refusal.body
     if not isinstance(body, dict):
         return f"the API answered {refusal.status}"
-    return f"{body.get('message') or body} ({body.get('code', refusal.status)})"
+    said = f"{body.get('message') or body} ({body.get('code', refusal.status)})"
+    offered = (body.get("fields") or {}).get("evictable") or []
+    return "\n".join([said, *(_offer(one) for one in offered)])
+
+
+def _offer(one: dict[str, Any]) -> str:
+    """One replica that could make room, what that frees, and how long it takes."""
+    seconds = "not measured yet" if one["seconds"] is None else f"about {one['seconds']:.0f} s"
+    means = one["means"].replace("sleep_", "sleeps at level ")
+    return f"  {one['name']}/{one['replica']} {means}, frees {sizes.shown(one['freed_bytes'])}, {seconds}: {one['why']}"
 
 
 def _way(path: str) -> tuple[str, str]:

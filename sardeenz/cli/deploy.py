@@ -10,7 +10,7 @@ from sardeenz.cli.client import call, rows
 from sardeenz.cli.output import examples, fail, say
 from sardeenz.cli.progress import DEFAULT_SECONDS, Timeout, Wait
 from sardeenz.cli.times import ahead
-from sardeenz.cli.verbs import tell
+from sardeenz.cli.verbs import Evict, tell
 
 app = typer.Typer()
 NONE = "none"
@@ -91,6 +91,7 @@ Variables = Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the en
         "sardeenz deploy chat --replicas 2",
         "sardeenz deploy code --model qwen-32b --gpu 1 --kv-cap 20GiB --idle-sleep 600",
         "sardeenz deploy code --kv-cap none",
+        "sardeenz deploy code --evict",
     )
 )
 def deploy(
@@ -120,6 +121,7 @@ def deploy(
     capture_until: Capture = None,
     extra_args: Args = None,
     env: Variables = None,
+    evict: Evict = False,
     wait: Wait = False,
     timeout: Timeout = DEFAULT_SECONDS,
 ) -> None:
@@ -127,23 +129,25 @@ def deploy(
     found = rows("deployments", name=name)
     if not found and not source:
         fail("--model is needed for a new deployment: its name, a folder of the models directory, or an id as org/name")
-    said = _said(ctx.params) | {"deploy": True}
+    said = _said(ctx.params) | {"deploy": True, "evict": evict}
     if found:
         row = call("PATCH", f"deployments/{found[0]['id']}", json=said)
     else:
         row = call("POST", "deployments", json={"name": name} | said)
-    if found and len(said) > 1:
+    if found and len(said) > 2:
         say(
             f"{name} is changed: traffic at once, the rest at each replica's next start, as by: sardeenz restart {name}"
         )
     say(f"{row['name']}: {row['placed']} of {row['replicas']} replicas placed")
     tell(row)
+    if row["reason"] == "no_capacity" and not evict:
+        say(f"where others may make room for it: sardeenz deploy {name} --evict")
     if wait:
         done, find = progress.arrived("ready", row["replicas"]), progress.of(row["id"])
         progress.until(done, find, name, seconds=timeout)
 
 
-_NOT_FIELDS = {"name", "env", "wait", "timeout"}
+_NOT_FIELDS = {"name", "env", "evict", "wait", "timeout"}
 
 
 def _said(params: dict[str, Any]) -> dict[str, Any]:

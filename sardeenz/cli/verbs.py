@@ -10,15 +10,16 @@ from sardeenz.cli.output import examples, fail, say
 from sardeenz.cli.progress import DEFAULT_SECONDS, Timeout, Wait, describe
 
 app = typer.Typer()
+Evict = Annotated[bool, typer.Option("--evict", help="others make room, as far as the rules allow")]
 Name = Annotated[
     str, typer.Argument(help="a deployment's name, a replica's id, or name/id", autocompletion=completion.replicas)
 ]
 
 
-@app.command(epilog=examples("sardeenz start chat", "sardeenz start chat --wait"))
-def start(name: Name, wait: Wait = False, timeout: Timeout = DEFAULT_SECONDS) -> None:
+@app.command(epilog=examples("sardeenz start chat", "sardeenz start chat --evict --wait"))
+def start(name: Name, evict: Evict = False, wait: Wait = False, timeout: Timeout = DEFAULT_SECONDS) -> None:
     """Head for ready: place what is missing, start what is stopped, wake what sleeps."""
-    _act(name, "start", "ready", wait=wait, timeout=timeout)
+    _act(name, "start", "ready", {"evict": evict}, wait=wait, timeout=timeout)
 
 
 @app.command(epilog=examples("sardeenz stop chat", "sardeenz stop chat/7 --wait"))
@@ -38,10 +39,10 @@ def sleep(
     _act(name, "sleep", "sleeping", {"level": level}, wait=wait, timeout=timeout)
 
 
-@app.command(epilog=examples("sardeenz wake chat", "sardeenz wake chat --wait"))
-def wake(name: Name, wait: Wait = False, timeout: Timeout = DEFAULT_SECONDS) -> None:
+@app.command(epilog=examples("sardeenz wake chat", "sardeenz wake chat --evict --wait"))
+def wake(name: Name, evict: Evict = False, wait: Wait = False, timeout: Timeout = DEFAULT_SECONDS) -> None:
     """Wake a replica, or every replica of a deployment, from sleep."""
-    _act(name, "wake", "ready", wait=wait, timeout=timeout)
+    _act(name, "wake", "ready", {"evict": evict}, wait=wait, timeout=timeout)
 
 
 @app.command(epilog=examples("sardeenz restart chat", "sardeenz restart chat/7 --wait"))
@@ -70,11 +71,12 @@ def move(
             autocompletion=completion.gpus,
         ),
     ],
+    evict: Evict = False,
     wait: Wait = False,
     timeout: Timeout = DEFAULT_SECONDS,
 ) -> None:
     """Start a copy on another GPU, then let go of this one; no request fails."""
-    row = call("POST", f"replicas/{replica_id(name)}/move", json={"gpu": gpu})
+    row = call("POST", f"replicas/{replica_id(name)}/move", json={"gpu": gpu, "evict": evict})
     say(describe(row))
     if wait:
         copy = f"{row['deployment_name']}/{row['id']}"

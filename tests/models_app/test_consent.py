@@ -74,7 +74,7 @@ def test_a_deploy_onto_a_full_gpu_is_refused_with_what_would_have_to_go(operator
     wish = factories.deployment(weights_bytes=60 * GIB)
     status, body = post(operator, f"deployments/{wish.pk}/deploy", gpu=idle.gpu.uuid)
     assert (status, body["code"]) == (503, "no_capacity")
-    assert f"it fits once `{idle.deployment.name}` made room" in body["message"]
+    assert f"`{idle.deployment.name}` can make room: ask again with evict" in body["message"]
     [offered] = body["fields"]["evictable"]
     assert (offered["replica"], offered["name"], offered["freed_bytes"]) == (idle.pk, idle.deployment.name, 61 * GIB)
     assert (offered["means"], offered["seconds"]) == ("sleep_1", 1.5)

@@ -284,3 +284,55 @@ def test_whatever_is_asked_for_is_served_in_time_and_nobody_is_evicted_early(dat
     world = World(79, engines(count, sleep_and_wake_seconds), RULES, requests)
     world.run(200 + 120 + 5 * 80)
     check_turns(world)
+
+
+# --- no wait without a bound ------------------------------------------------------------------------------------------
+RESIDENTS = st.builds(
+    dict,
+    frees=st.integers(1, 60).map(lambda size: {GPU: size}),
+    priority=st.integers(-1, 2),
+    pinned=st.booleans(),
+    sleep_enabled=st.booleans(),
+    copy=st.booleans(),
+    ready_at=st.floats(NOW - 200, NOW),
+    in_flight=st.integers(0, 2),
+    sleep_seconds=st.sampled_from([None, 1.0, 30.0]),
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(RESIDENTS, max_size=6),
+    st.integers(1, 200),
+    st.floats(0, 200),
+    st.sampled_from([-1, 0, 1]),
+    st.lists(st.floats(0, 200), max_size=2),
+)
+def test_no_wait_is_longer_than_its_bound_however_busy_everybody_stays(
+    given: list[dict[str, object]], need: int, since: float, priority: int, rivals: list[float]
+) -> None:
+    residents = tuple(resident(number, **fields) for number, fields in enumerate(given, 2))
+    others = tuple(
+        sleeper(id=50 + number, name=f"rival-{number}", waiting=Waiting(1, NOW - waited, 0))
+        for number, waited in enumerate(rivals)
+    )
+    wanted = sleeper(needs={GPU: need}, waiting=Waiting(1, NOW - since, priority))
+    scene = Scene(NOW, RULES, {GPU: 0}, wanted, residents, others)
+    bound = max(
+        [NOW, NOW - since + RULES.max_wait(priority), *(one.ready_at + RULES.residency(one) for one in residents)]
+    )
+    decision = eviction.decide(scene)
+    assert decision.until is None or NOW < decision.until <= bound
+    assert all(one.movable for one in decision.residents) or decision.verdict is Verdict.REFUSE
+    late = replace(scene, now=bound)
+    final = eviction.decide(late)
+    if decision.verdict is Verdict.REFUSE:
+        assert sum(one.frees[GPU] for one in residents if one.movable) < need
+    elif final.verdict is Verdict.WAIT:  # only for one that is due before: it goes, and then nobody is in between
+        assert final.why is Why.TURN
+        first = next(other for other in others if other.name == final.first)
+        ahead = replace(late, wanted=first, rivals=tuple(one for one in (*others, wanted) if one is not first))
+        assert eviction.decide(ahead).verdict is Verdict.EVICT
+        assert first.waiting.since + 30 <= wanted.waiting.since + RULES.max_wait(priority)
+    else:
+        assert final.verdict is Verdict.EVICT

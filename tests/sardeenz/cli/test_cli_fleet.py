@@ -1,7 +1,7 @@
 """Status, deploy and the verbs of the command line against the real API over HTTP."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from models_app.states import State
 from sardeenz.cli import completion, status
 from sardeenz.cli.main import app
 from tests import factories
+from tests.models_app.test_demand import say
 
 pytestmark = pytest.mark.django_db(transaction=True)
 GIB = factories.GIB
@@ -214,3 +215,19 @@ def test_the_shell_is_offered_nothing_where_nobody_answers(monkeypatch: pytest.M
     monkeypatch.setenv("SARDEENZ_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("SARDEENZ_TOKEN", "x")
     assert completion.deployments("") == []
+
+
+def test_a_full_gpu_is_cleared_when_told_so(run: Any) -> None:
+    idle = factories.replica(
+        deployment=factories.deployment(weights_bytes=60 * GIB), state_at=datetime.now(UTC) - timedelta(seconds=60)
+    )
+    wanted = factories.replica(State.SLEEPING, deployment=factories.deployment(weights_bytes=60 * GIB))
+    say()
+    shown = run("wake", f"{wanted.deployment.name}/{wanted.pk}", code=1)
+    assert f"{idle.deployment.name}/{idle.pk} sleeps at level 1, frees 61 GiB, not measured yet: idle for" in shown
+    assert "wakes once" in run("wake", f"{wanted.deployment.name}/{wanted.pk}", "--evict")
+    idle.refresh_from_db()
+    assert idle.goal == "sleeping"
+    words = ("--model", "sample/more", "--weights", "60GiB", "--runtime", "simulator")
+    assert "sardeenz deploy more --evict" in run("deploy", "more", *words)
+    assert "1 of 1 replicas placed" in run("deploy", "more", "--evict")
