@@ -26,7 +26,7 @@ class IntentSerializer(DeploymentSerializer):
     )
     deploy = serializers.BooleanField(default=False, write_only=True, help_text="place its replicas in the same step")
     gpu = GPUField(required=False, allow_null=True, write_only=True, help_text="with deploy: where to place them")
-    evict = serializers.BooleanField(default=False, write_only=True, help_text="with deploy: others make room for it")
+    evict = serializers.BooleanField(required=False, write_only=True, help_text="with deploy: others make room for it")
 
     class Meta(DeploymentSerializer.Meta):
         fields = (*DeploymentSerializer.Meta.fields, "source", "revision", "deploy", "gpu", "evict")  # type: ignore[assignment]

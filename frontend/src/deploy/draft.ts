@@ -35,6 +35,8 @@ export interface Draft extends Record<Size | Optional, string> {
   prefix_affinity: boolean;
   sleep_enabled: boolean;
   pinned: boolean;
+  /** Others may be put to sleep for it. */
+  evict: boolean;
 }
 
 /** An empty form, or the deployment as it is. */
@@ -56,6 +58,7 @@ export function draft(of?: DeploymentRow): Draft {
     kv_weight: of?.kv_weight ?? 1,
     sleep_enabled: of?.sleep_enabled ?? true,
     pinned: of?.pinned ?? false,
+    evict: false,
     weights_bytes: size("weights_bytes"),
     overhead_bytes: size("overhead_bytes"),
     kv_floor_bytes: size("kv_floor_bytes"),
@@ -122,9 +125,9 @@ function modelOf(
 }
 
 /** A new deployment is placed at once; so is one whose number of replicas changes. */
-function placing(given: Draft, of?: DeploymentRow): Pick<DeploymentRequest, "deploy" | "gpu"> {
+function placing(given: Draft, of?: DeploymentRow): Pick<DeploymentRequest, "deploy" | "gpu" | "evict"> {
   if (of !== undefined) return { deploy: given.replicas !== of.replicas };
-  return given.gpu ? { deploy: true, gpu: given.gpu } : { deploy: true };
+  return { deploy: true, ...(given.gpu ? { gpu: given.gpu } : {}), ...(given.evict ? { evict: true } : {}) };
 }
 
 function queue(given: Draft, wrong: Record<string, string>): Pick<DeploymentRequest, "queue_limit" | "queue_seconds"> {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Fit, GPUFit } from "../api/types";
 import { GIB } from "../live/rows.fake";
-import { choiceWords, fitWords, kvWords, needWords, sourceWords } from "./fit";
+import { choiceWords, evictWords, fitWords, kvWords, needWords, sourceWords } from "./fit";
 
 const one = (given: Partial<GPUFit> = {}): GPUFit => ({
   gpu: 1,
@@ -11,6 +11,7 @@ const one = (given: Partial<GPUFit> = {}): GPUFit => ({
   fits: true,
   code: "",
   why: "",
+  evictable: [],
   ...given,
 });
 const kv = (given: Partial<Fit["kv"]> = {}): Fit["kv"] => ({
@@ -38,11 +39,21 @@ const fit = (given: Partial<Fit> = {}): Fit => ({
     one({ gpu: 2 }),
     one({ gpu: 3, fits: false, code: "no_capacity", why: "needs 18.1 GiB", free_bytes: 18 * GIB }),
   ],
+  evictable: [],
   ...given,
 });
 const name = (gpu: number) => `GPU ${gpu}`;
 
 describe("an answer where something fits", () => {
+  it("names who would make room, and says when they may not go yet", () => {
+    const chat = { replica: 3, name: "chat", freed_bytes: GIB, means: "sleep_1", seconds: 2, why: "idle for 90 s" };
+    const now = { ...chat, free_at: new Date(0).toISOString() };
+    expect(evictWords(one())).toBeUndefined();
+    expect(evictWords(one({ evictable: [now, { ...now, name: "code" }] }))).toBe("puts chat and code to sleep");
+    expect(evictWords(one({ evictable: [{ ...chat, free_at: null }] }))).toBe(
+      "puts chat to sleep, once the rules allow it",
+    );
+  });
   it("says what a replica needs, rounded up", () => {
     expect(needWords(fit(), 1)).toBe(
       "A replica needs 18.1 GiB: 16.1 GiB of weights, 1 GiB of overhead, 1 GiB of KV memory at least.",

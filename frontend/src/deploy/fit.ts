@@ -48,5 +48,14 @@ export function fitWords(fit: Fit, nameOf: (gpu: number) => string): string | un
 
 /** What a choice of this GPU says behind its name. */
 export function choiceWords(one: GPUFit): string {
-  return `${freeBytes(one.free_bytes)} free${one.fits ? "" : `, ${one.why}`}`;
+  const room = evictWords(one);
+  return `${freeBytes(one.free_bytes)} free${one.fits ? "" : `, ${one.why}`}${room ? `; ${room}` : ""}`;
+}
+
+/** Who would go to sleep to make room; undefined where nobody has to, or nobody may. */
+export function evictWords({ evictable }: Pick<GPUFit, "evictable">): string | undefined {
+  if (!evictable.length) return undefined;
+  const later = evictable.some((one) => one.free_at === null || Date.parse(one.free_at) > Date.now() + 1000);
+  const names = evictable.map((one) => one.name).join(" and ");
+  return `puts ${names} to sleep${later ? ", once the rules allow it" : ""}`;
 }

@@ -151,14 +151,15 @@ def test_what_can_never_fit_is_told_so_and_leaves_nothing_behind(operator: Clien
 
 def test_what_finds_no_room_is_accepted_and_says_that_it_waits(operator: Client) -> None:
     gpu = factories.gpu()
-    factories.replica(gpu=gpu, deployment=factories.deployment(weights_bytes=70 * GIB))
+    large = factories.replica(gpu=gpu, deployment=factories.deployment(weights_bytes=70 * GIB))
     deployment = factories.deployment()
     status, row = send(operator, "post", f"/{deployment.pk}/deploy")
     assert (status, row["goal"], row["reason"], row["placed"]) == (202, "ready", "no_capacity", 0)
     where = f"18 GiB are needed, GPU 0 of {gpu.node.name} has 7 GiB free"
     assert row["message"] == f"It waits for room: {where}"
     status, body = send(operator, "post", f"/{deployment.pk}/deploy", gpu=gpu.uuid)
-    assert (status, body["code"], body["message"]) == (503, "no_capacity", where)
+    who = f"`{large.deployment.name}` can make room: ask again with evict"
+    assert (status, body["code"], body["message"]) == (503, "no_capacity", f"{where}; {who}")
     status, row = send(operator, "post", f"/{deployment.pk}/stop")
     assert (status, row["goal"], row["message"]) == (202, "stopped", "")
 
