@@ -13,7 +13,7 @@ from models_app.lifecycle import queues, scale
 from models_app.lifecycle.reconcile import Reconciler
 from models_app.lifecycle.setbacks import Setbacks
 from models_app.models import Transition
-from models_app.policy import consent, idle
+from models_app.policy import consent, host_memory, idle
 from models_app.traffic import waiting
 from sardeenz import heartbeats
 
@@ -43,6 +43,7 @@ def tick() -> None:
     consent.settle()
     waiting.publish()
     idle.sleep_idle()
+    host_memory.relieve()
     _shown.tell()
 
 

@@ -57,6 +57,8 @@ class Scene:
     host_free_bytes: int
     loads: tuple[Load, ...] = ()
     candidates: tuple[Candidate, ...] = ()
+    sleepers_bytes: int = 0
+    """Host RAM that models asleep hold and may be made to give back."""
 
     @property
     def moving(self) -> list[Load]:
@@ -75,7 +77,17 @@ class Hold:
 
 def hold(scene: Scene, wanted: Candidate, gpu_name: str = "its GPU") -> Hold | None:
     """What the wanted one has to wait for; None when it may load now."""
-    return _held_by_load(scene, wanted, gpu_name) or _held_by_order(scene, wanted, gpu_name)
+    by_loads = _held_by_load(scene, wanted, gpu_name) or _held_by_order(scene, wanted, gpu_name)
+    return by_loads or _held_by_sleepers(scene, wanted)
+
+
+def _held_by_sleepers(scene: Scene, wanted: Candidate) -> Hold | None:
+    """It waits for sleepers that give way, for a while; where nobody could, what is free has to do."""
+    patient = scene.now - wanted.since < scene.patience_seconds
+    if not (patient and scene.sleepers_bytes and wanted.host_bytes > scene.host_free_bytes):
+        return None
+    needed, free = sizes.needed(wanted.host_bytes), sizes.free(scene.host_free_bytes)
+    return Hold("", f"waits for host RAM: {needed} are needed and {free} are free; models asleep give way")
 
 
 def _held_by_load(scene: Scene, wanted: Candidate, gpu_name: str) -> Hold | None:

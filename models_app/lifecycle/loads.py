@@ -6,18 +6,20 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
-from gpus import processes
-from gpus.models import GPU
+from gpus import devices, processes
+from gpus.models import GPU, Node
 from models_app.engines import command
 from models_app.errors import MemoryHeld
 from models_app.lifecycle import load_order
 from models_app.lifecycle.load_order import Candidate, Hold, Load, Scene
+from models_app.memory import host_rows
 from models_app.models import Replica
 from models_app.states import Goal, State
 
 GIB = 2**30
 RECOVERY_SECONDS = 5.0
 """One that served and starts again so soon is waited for like one that could start now."""
+_GIVES_WAY = Q(state=State.SLEEPING, goal=Goal.SLEEPING, deployment__pinned=False, replaces=None)
 _ENGINE_BYTES = 4 * GIB  # of host RAM: a vLLM's processes, before weights
 _SHARD_BYTES = 5 * GIB  # the largest file of weights that is commonly written
 
@@ -26,21 +28,22 @@ def hold(replica: Replica) -> Hold | None:
     """What a pending replica has to wait for before it may load; None when it may now."""
     shared = set(replica.gpu_uuids)
     names = [f"GPU {index}" for index in GPU.objects.filter(uuid__in=shared).values_list("index", flat=True)]
-    return load_order.hold(_scene(replica.gpu.node_id), _candidate(replica), " and ".join(names) or "its GPU")
+    return load_order.hold(_scene(replica.gpu.node), _candidate(replica), " and ".join(names) or "its GPU")
 
 
-def _scene(node_id: int) -> Scene:
-    now = timezone.now()
+def _scene(node: Node) -> Scene:
+    now, ram = timezone.now(), host_rows.ledger(node.name)
     soon = now + timedelta(seconds=RECOVERY_SECONDS)
     recovers = Q(state=State.FAILED, goal=Goal.READY, ready_at__isnull=False, restart_at__lte=soon)
-    here = Replica.objects.filter(gpu__node=node_id).select_related("deployment")
+    here = Replica.objects.filter(gpu__node=node).select_related("deployment")
     waiting = here.filter(recovers | Q(state=State.PENDING) & ~Q(goal=Goal.STOPPED))
     return Scene(
         now=now.timestamp(),
         patience_seconds=settings.TURN_SECONDS,
-        host_free_bytes=processes.host_memory().available_bytes,
+        host_free_bytes=min(processes.host_memory().available_bytes, devices.host_memory().available_bytes),
         loads=tuple(_load(row) for row in here.filter(state=State.STARTING)),
         candidates=tuple(_candidate(row) for row in waiting),
+        sleepers_bytes=sum(host_rows.held(row, ram) or 0 for row in here.filter(_GIVES_WAY)),
     )
 
 

@@ -42,6 +42,8 @@ class Seen:
     terminated: bool = False  # this worker has sent its TERM already
     sleep_began: bool = False  # the drain is over and the engine was told to sleep
     orphaned: bool = False  # its server process is gone, others of its processes live on
+    deepens: bool = False  # it sleeps at level 1 and is to sleep at level 2
+    rests: bool = False  # its engine is to end while it sleeps
     dead: str = ""  # the evidence that it serves nobody although its server process runs
 
     @property
@@ -120,7 +122,11 @@ def _sleeping(goal: Goal, seen: Seen) -> Step:
         return Step(None, Effect.RETIRE, "moved")
     if goal == Goal.READY:
         return Step(State.WAKING, Effect.WAKE, "wake")
-    return Step(None, Effect.SLEEP, "found_awake") if seen.asleep is False else WAIT
+    if seen.asleep is False:
+        return Step(None, Effect.SLEEP, "found_awake")
+    if seen.rests:
+        return Step(State.STOPPING, Effect.TERMINATE, "demoted_to_stopped")
+    return Step(State.WAKING, Effect.WAKE, "demoted_to_level_2") if seen.deepens else WAIT
 
 
 def _waking(goal: Goal, seen: Seen) -> Step:

@@ -25,6 +25,7 @@ from models_app.lifecycle import loads
 from models_app.lifecycle.load_order import Hold
 from models_app.lifecycle.next_step import Seen
 from models_app.lifecycle.transition import sleep_began
+from models_app.memory import host_rows
 from models_app.models import Replica
 from models_app.states import Goal, State
 from models_app.traffic import activity
@@ -149,6 +150,8 @@ def look(replica: Replica, around: World, remembered: Remembered) -> Sight:
         terminated=sight.marker in remembered.terminated,
         orphaned=process is not None and not process.led,
         dead=engine.dead,
+        deepens=replica.reason == host_rows.DEEPENS,
+        rests=replica.reason == host_rows.RESTS,
         sleep_began=overdue and sleep_began(replica),
     )
     return sight

@@ -5,21 +5,26 @@ Every step claims first and acts then. Whatever is lost in between is seen by th
 
 import logging
 import time
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction as database
 
 from models_app.engines.diagnose import OUT_OF_MEMORY, diagnose
-from models_app.errors import EngineRefused, EngineTimeout, MemoryHeld, NoCapacity
+from models_app.errors import EngineRefused, EngineTimeout, HostMemoryShort, MemoryHeld, NoCapacity
 from models_app.lifecycle import ending, kv_limits, starting, waits
 from models_app.lifecycle.next_step import Effect, Step
 from models_app.lifecycle.observe import Sight
-from models_app.lifecycle.transition import WORKER, begin_sleep, note, set_goal, transition
-from models_app.memory import placement, reclaim
+from models_app.lifecycle.transition import WORKER, begin_sleep, note, set_goal, sleep_began, transition
+from models_app.memory import host_rows, placement, reclaim
 from models_app.models import Replica
+from models_app.spec import Profile
 from models_app.states import Goal, State
 
 VERB_SECONDS = 10.0
+GIVE_WAY_TIME = timedelta(seconds=10)
+"""So long one that drained waits for other sleepers to give host RAM back."""
 _STAYS_AWAKE = {
     "drain_timeout": "requests were still running when the drain's time was over; it stays awake",
     "sleep_timeout": "the engine did not fall asleep in time (SARDEENZ_SLEEP_SECONDS); it stays awake",
@@ -40,11 +45,11 @@ def sleep(sight: Sight, step: Step) -> bool:
     An engine that refuses to sleep stays awake and says why.
     """
     replica = sight.replica
+    if not _admitted(replica, sight.around.now):
+        return False
     begin_sleep(replica)
-    began = time.monotonic()
     try:
         sight.engine.sleep(replica.sleep_level, mode="wait", timeout_seconds=VERB_SECONDS)
-        note(replica, profile=replica.profile | {"sleep_seconds": time.monotonic() - began})
     except EngineTimeout:
         logger.info("sleep goes on: replica=%s", replica.pk)
     except EngineRefused as error:
@@ -52,12 +57,39 @@ def sleep(sight: Sight, step: Step) -> bool:
     return True
 
 
+def _admitted(replica: Replica, now: datetime) -> bool:
+    """Whether the host has the RAM for it; it waits a little for those who give way, and goes to level 2 then."""
+    if replica.sleep_level != 1 or replica.state != State.DRAINING or sleep_began(replica):
+        return True
+    try:
+        with database.atomic():
+            placement.check_host_memory(replica, level=1, begun=True)
+    except HostMemoryShort as short:
+        if now - replica.state_at < GIVE_WAY_TIME:
+            return False
+        message = f"it sleeps at level 2: {short.message}"
+        changes: dict[str, Any] = {"message": message, "fields": short.fields, "sleep_level": 2}
+        set_goal(replica, Goal.SLEEPING, reason=short.code, actor=WORKER, **changes)
+    return True
+
+
 def asleep(sight: Sight, step: Step) -> bool:
-    """It counts with what it is seen to hold."""
+    """It counts with what it is seen to hold, and how long it took is kept."""
     with database.atomic():
         placement.hold_asleep(sight.replica, sight.own_bytes)
-        transition(sight.replica, State.SLEEPING, reason=step.reason, actor=WORKER)
+        profile = _with_sleep(sight.replica, sight.around.now)
+        transition(sight.replica, State.SLEEPING, reason=step.reason, actor=WORKER, profile=profile)
     return True
+
+
+def _with_sleep(replica: Replica, now: datetime) -> Profile:
+    """Its profile with the seconds since the engine was told; those of an engine's first sleep at level 1 apart."""
+    if not sleep_began(replica) or replica.deadline_at is None:
+        return replica.profile
+    seconds = (now - replica.deadline_at).total_seconds() + settings.SLEEP_SECONDS
+    if replica.sleep_level == 1 and replica.profile.get("first_sleep_of") != replica.generation:
+        return replica.profile | {"first_sleep_seconds": seconds, "first_sleep_of": replica.generation}
+    return replica.profile | {"sleep_seconds": seconds}
 
 
 def stay_awake(sight: Sight, step: Step) -> bool:
@@ -84,14 +116,24 @@ def wake(sight: Sight, step: Step) -> bool:
                 placement.hold_awake(replica)
                 kv_limits.require(replica, sight.around)
                 transition(replica, State.WAKING, reason=step.reason, actor=WORKER)
-    except MemoryHeld as shortage:
-        waits.for_memory(sight, shortage)
-        return False
     except NoCapacity as error:
-        waits.for_room(replica, error)
-        return False
+        return _wait_for_room(sight, step, error)
     _wake(sight)
     return True
+
+
+def _wait_for_room(sight: Sight, step: Step, error: NoCapacity) -> bool:
+    """It waits for memory or for room; one that was to wake only to sleep at level 2 ends instead."""
+    replica = sight.replica
+    if step.reason == host_rows.DEEPENS:
+        message = f"{replica.message}; its GPU has no room for the wake that this takes, so its engine ends instead"
+        set_goal(replica, Goal.SLEEPING, reason=host_rows.RESTS, actor=WORKER, message=message)
+        return True
+    if isinstance(error, MemoryHeld):
+        waits.for_memory(sight, error)
+    else:
+        waits.for_room(replica, error)
+    return False
 
 
 def _wake(sight: Sight) -> None:

@@ -253,7 +253,7 @@ def sleep(replica: Replica, *, actor: str, level: int = 1) -> Replica:
     if replica.state not in (State.READY, State.DRAINING, State.WAKING) or replica.goal == Goal.STOPPED:
         raise IllegalTransition(f"a {replica.state} replica cannot sleep", state=replica.state, wanted="sleeping")
     _refuse_mid_move(replica)
-    placement.check_host_memory(replica, level=level)
+    placement.check_host_budget(replica, level=level)
     set_goal(replica, Goal.SLEEPING, reason="sleep", actor=actor, sleep_level=level)
     return replica
 

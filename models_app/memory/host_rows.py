@@ -1,6 +1,9 @@
 """A node's RAM as rows and its latest frame tell it, for `host_ram`."""
 
+from datetime import timedelta
 from typing import Any, cast
+
+from django.conf import settings
 
 from gpus import telemetry
 from gpus.errors import TelemetryUnavailable
@@ -17,11 +20,15 @@ RESTS = "demoted_to_stopped"
 DEMOTED = (DEEPENS, RESTS)
 
 
-def read(node: Node, *, besides: Replica | None = None) -> Host:
-    """The node's RAM, `besides` left out: it is the one that is decided about."""
+def read(node: Node, *, besides: Replica | None = None, begun: bool = False) -> Host:
+    """The node's RAM, `besides` left out: it is the one that is decided about.
+
+    With `begun`, those on their way to sleep count only where their drain is over.
+    """
     now = ledger(node.name)
     rows = Replica.objects.filter(gpu__node=node, state__in=LIVE).select_related("deployment")
-    holders = [_holder(row, now) for row in rows.order_by("pk") if besides is None or row.pk != besides.pk]
+    others = [row for row in rows.order_by("pk") if besides is None or row.pk != besides.pk]
+    holders = [_holder(row, now) for row in others if not begun or not _drains(row)]
     if now is None:
         return Host(node.name, node.sleep_budget_bytes, holders=tuple(holders))
     return Host(node.name, node.sleep_budget_bytes, now["available_bytes"], now["margin_bytes"], holders=tuple(holders))
@@ -63,6 +70,12 @@ def kept_bytes(row: Replica, now: HostLedger | None) -> int:
     if not slept or measured is None or fresh is None:
         return 0
     return min(max(measured - fresh, 0), copy_of(row).lasting_bytes)
+
+
+def _drains(row: Replica) -> bool:
+    """Whether it is on its way to sleep and its engine was not told yet."""
+    told = row.deadline_at and row.deadline_at - row.state_at != timedelta(seconds=settings.DRAIN_SECONDS)
+    return row.goal == Goal.SLEEPING and row.state in (State.READY, State.DRAINING) and not told
 
 
 def _holder(row: Replica, now: HostLedger | None) -> Holder:

@@ -19,6 +19,7 @@ from gpus.models import GPU, Node
 from models_app.catalogue import sources
 from models_app.errors import HostMemoryShort, NeverFits, NoCapacity
 from models_app.memory import estimate, flags, host_ram, host_rows
+from models_app.memory.host_ram import Host, Shortage
 from models_app.models import Deployment, MemoryProfile, Replica, Reservation
 from models_app.states import Goal, State
 from models_app.traffic.callers import WAITS_FOR_ROOM
@@ -329,16 +330,34 @@ def release(replica: Replica) -> None:
     replica.reservations.update(held_bytes=0)
 
 
-def check_host_memory(replica: Replica, *, level: int) -> None:
-    """Raise HostMemoryShort when the node's RAM cannot take one more sleeper of this level. Locks the node's row."""
+def check_host_budget(replica: Replica, *, level: int) -> None:
+    """Raise HostMemoryShort where its node could not take it at level 1 even if no other model slept there.
+
+    Else it may go to sleep: others give way if they are worth less, or it sleeps at level 2 itself.
+    """
+    node = replica.gpu.node
+    alone = Host(node.name, node.sleep_budget_bytes)
+    if level == 1 and (short := host_ram.shortage(alone, host_rows.copy_of(replica))):
+        raise _host_memory_short(short, node)
+
+
+def check_host_memory(replica: Replica, *, level: int, begun: bool = False) -> None:
+    """Raise HostMemoryShort when the node's RAM cannot take one more sleeper of this level. Locks the node's row.
+
+    With `begun`, others on their way to sleep count only once their engine was told to.
+    """
     if level != 1:
         return
     node = Node.objects.select_for_update().get(pk=replica.gpu.node_id)
-    short = host_ram.shortage(host_rows.read(node, besides=replica), host_rows.copy_of(replica))
+    short = host_ram.shortage(host_rows.read(node, besides=replica, begun=begun), host_rows.copy_of(replica))
     if short is not None:
-        raise HostMemoryShort(
-            f"{short.words(node.name)}; sleep at level 2, stop a sleeper, or raise SARDEENZ_SLEEP_RAM",
-            needed_bytes=short.needed_bytes,
-            free_bytes=max(short.free_bytes, 0),
-            node=node.name,
-        )
+        raise _host_memory_short(short, node)
+
+
+def _host_memory_short(short: Shortage, node: Node) -> HostMemoryShort:
+    return HostMemoryShort(
+        f"{short.words(node.name)}; sleep at level 2, stop a sleeper, or raise SARDEENZ_SLEEP_RAM",
+        needed_bytes=short.needed_bytes,
+        free_bytes=max(short.free_bytes, 0),
+        node=node.name,
+    )
