@@ -20,8 +20,8 @@ from models_app.node import frame
 from models_app.policy import host_memory
 from models_app.states import Goal, State
 from tests import factories
-from tests.models_app.sights import sight
-from tests.models_app.test_demand import say
+from tests.models_app.lifecycle.sights import sight
+from tests.models_app.policy.test_demand import say
 
 pytestmark = pytest.mark.django_db
 GIB = 2**30
