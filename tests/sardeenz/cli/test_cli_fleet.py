@@ -13,7 +13,7 @@ from models_app.states import State
 from sardeenz.cli import completion, status
 from sardeenz.cli.main import app
 from tests import factories
-from tests.models_app.test_demand import say
+from tests.models_app.policy.test_demand import say
 
 pytestmark = pytest.mark.django_db(transaction=True)
 GIB = factories.GIB

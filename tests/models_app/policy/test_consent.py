@@ -24,7 +24,7 @@ from models_app.states import Goal, State
 from sardeenz.errors import SardeenzError
 from tests import factories
 from tests.factories import GIB
-from tests.models_app.test_demand import last, now, say, waits
+from tests.models_app.policy.test_demand import last, meet, now, say, waits
 
 pytestmark = pytest.mark.django_db
 
@@ -253,6 +253,18 @@ def test_an_engine_that_dies_while_it_makes_room_has_made_it(operator: Client) -
     idle.reservations.update(held_bytes=0)
     look(come)
     assert come.state == State.PENDING
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_operators_at_once_one_gets_the_room_and_the_other_waits() -> None:
+    idle = large()
+    say()
+    wishes = [factories.deployment(weights_bytes=60 * GIB) for _ in range(2)]
+    meet(*[lambda wish=wish: consent.deploy(wish, actor=wish.name, gpu=idle.gpu, evict=True) for wish in wishes])
+    assert now(idle) == (Goal.SLEEPING, "evicted")
+    come = [row for wish in wishes for row in wish.placed.all()]
+    assert sorted(row.reason for row in come) == [placement.CONSENTED, placement.CLAIMED]
+    assert placement.free_later([idle.gpu])[idle.gpu.pk] >= 0
 
 
 def test_a_busy_model_may_finish_and_the_wish_waits_its_bound(operator: Client) -> None:
