@@ -13,7 +13,7 @@ from models_app.lifecycle import queues, scale
 from models_app.lifecycle.reconcile import Reconciler
 from models_app.lifecycle.setbacks import Setbacks
 from models_app.models import Transition
-from models_app.policy import consent, host_memory, idle
+from models_app.policy import consent, host_memory, idle, rehearsal
 from models_app.traffic import waiting
 from sardeenz import heartbeats
 
@@ -44,6 +44,7 @@ def tick() -> None:
     waiting.publish()
     idle.sleep_idle()
     host_memory.relieve()
+    rehearsal.begin()
     _shown.tell()
 
 

@@ -23,6 +23,8 @@ from models_app.spec import Profile
 from models_app.states import Goal, State
 
 VERB_SECONDS = 10.0
+UNDER_WAY = "under_way"
+"""The mark in the profile of one that sleeps only to wake again."""
 GIVE_WAY_TIME = timedelta(seconds=10)
 """So long one that drained waits for other sleepers to give host RAM back."""
 _STAYS_AWAKE = {
@@ -65,6 +67,9 @@ def _admitted(replica: Replica, now: datetime) -> bool:
         with database.atomic():
             placement.check_host_memory(replica, level=1, begun=True)
     except HostMemoryShort as short:
+        if _rehearses(replica):
+            _give_up(replica, short.message)
+            return False
         if now - replica.state_at < GIVE_WAY_TIME:
             return False
         message = f"it sleeps at level 2: {short.message}"
@@ -79,7 +84,23 @@ def asleep(sight: Sight, step: Step) -> bool:
         placement.hold_asleep(sight.replica, sight.own_bytes)
         profile = _with_sleep(sight.replica, sight.around.now)
         transition(sight.replica, State.SLEEPING, reason=step.reason, actor=WORKER, profile=profile)
+    if _rehearses(sight.replica) and sight.replica.goal == Goal.SLEEPING:
+        _end_rehearsal(sight.replica)
     return True
+
+
+def _rehearses(replica: Replica) -> bool:
+    return replica.profile.get("rehearsal") == UNDER_WAY
+
+
+def _end_rehearsal(replica: Replica) -> None:
+    """It wakes again, unless somebody else was given its place meanwhile."""
+    try:
+        with database.atomic():
+            placement.check_room(replica)
+            set_goal(replica, Goal.READY, reason=placement.CLAIMED, actor=WORKER, message="it wakes from its rehearsal")
+    except NoCapacity:
+        note(replica, profile=replica.profile | {"rehearsal": "done"})
 
 
 def _with_sleep(replica: Replica, now: datetime) -> Profile:
@@ -94,14 +115,21 @@ def _with_sleep(replica: Replica, now: datetime) -> Profile:
 
 def stay_awake(sight: Sight, step: Step) -> bool:
     """Back to its requests: they asked for it, ran longer than the drain may last, or it did not fall asleep."""
-    transition(sight.replica, State.READY, reason=step.reason, actor=WORKER)
+    replica, called = sight.replica, step.effect is not Effect.GIVE_UP
+    profile = {**replica.profile}
+    if _rehearses(replica) and called:  # somebody wanted it: another time
+        profile.pop("rehearsal")
+    transition(replica, State.READY, reason=step.reason, actor=WORKER, profile=profile)
     if step.effect is Effect.GIVE_UP:
         _give_up(sight.replica, _STAYS_AWAKE[step.reason])
     return True
 
 
 def _give_up(replica: Replica, message: str) -> None:
-    set_goal(replica, Goal.READY, reason="sleep_given_up", actor=WORKER, message=message)
+    changes: dict[str, Any] = {"message": message}
+    if _rehearses(replica):
+        changes = {"message": f"its rehearsal failed: {message}", "profile": replica.profile | {"rehearsal": "failed"}}
+    set_goal(replica, Goal.READY, reason="sleep_given_up", actor=WORKER, **changes)
 
 
 def wake(sight: Sight, step: Step) -> bool:
@@ -164,5 +192,8 @@ def _refused_to_wake(sight: Sight, error: EngineRefused) -> None:
 
 def awake(sight: Sight, step: Step) -> bool:
     """It serves again."""
-    transition(sight.replica, State.READY, reason=step.reason, actor=WORKER, **starting.came_up(sight))
+    changes = starting.came_up(sight)
+    if _rehearses(sight.replica):
+        changes["profile"] |= {"rehearsal": "done"}
+    transition(sight.replica, State.READY, reason=step.reason, actor=WORKER, **changes)
     return True
