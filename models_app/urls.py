@@ -6,7 +6,6 @@ from rest_framework.routers import SimpleRouter
 from models_app.api.deployment_views import DeploymentViewSet
 from models_app.api.fit_views import DeploymentFitView, MoveFitView
 from models_app.api.presence_views import ServicesView
-from models_app.api.session import LoginView, LogoutView, MeView
 from models_app.api.telemetry import TelemetryView
 from models_app.api.views import ModelViewSet, ReplicaViewSet, RuntimeViewSet, SnapshotView, TransitionViewSet
 
@@ -24,7 +23,4 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("snapshot", SnapshotView.as_view()),
     path("telemetry", TelemetryView.as_view()),
     path("services", ServicesView.as_view()),
-    path("me", MeView.as_view()),
-    path("login", LoginView.as_view()),
-    path("logout", LogoutView.as_view()),
 ]

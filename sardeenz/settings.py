@@ -110,7 +110,7 @@ REST_FRAMEWORK = {
         "gateway.access.authentication.KeyAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["sardeenz.rest.base.ReadOrOperate"],
+    "DEFAULT_PERMISSION_CLASSES": ["sardeenz.access.permissions.ReadOrOperate"],
     "DEFAULT_PAGINATION_CLASS": "sardeenz.rest.base.Pagination",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
@@ -123,7 +123,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Nodes, GPUs, models, deployments, replicas and their verbs.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_PERMISSIONS": ["sardeenz.rest.base.ReadOrOperate"],
+    "SERVE_PERMISSIONS": ["sardeenz.access.permissions.ReadOrOperate"],
     "COMPONENT_SPLIT_REQUEST": True,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -25,8 +25,8 @@ from gateway.capture.ring import Entry
 from gateway.errors import CapturesUnavailable
 from gateway.models import ApiKey, Team
 from models_app.models import Deployment
+from sardeenz.access.permissions import Operate
 from sardeenz.errors import NotFound
-from sardeenz.rest.base import Operate
 
 
 @contextmanager

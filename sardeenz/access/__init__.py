@@ -1,0 +1,1 @@
+"""Who may do what: signing in with a session, and the rights that sessions and keys have."""
