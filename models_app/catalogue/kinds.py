@@ -75,6 +75,8 @@ def of(facts: Facts) -> Kinds:
     notes = [f"layers of the kind {word!r} are not known: they count as full attention" for word in strange]
     if facts.get("read_as") == "gemma4" and kinds and kinds[-1] == Kind.WINDOW:
         kinds[-1] = Kind.FULL  # its code says so, whatever the config
+    if facts.get("read_as") == "recurrentgemma":  # what it calls attention sees a window
+        kinds = [Kind.WINDOW if kind == Kind.FULL else kind for kind in kinds]
     shared = min(facts.get("num_kv_shared_layers") or 0, count)
     if shared:
         kinds[count - shared :] = [Kind.NOTHING] * shared

@@ -133,9 +133,16 @@ class Wants:
     worked_at: dict[int, float] = field(default_factory=dict)
     pressed_at: dict[int, float] = field(default_factory=dict)
 
-    def bytes(self, one: Neighbour, *, running: int, waiting: int, now: float) -> int:
-        """One that has requests waiting, or fills its limit, wants all it can address; one that idles, nothing."""
-        if running or waiting:
+    def bytes(self, one: Neighbour, *, running: int | None, waiting: int | None, now: float) -> int:
+        """One that has requests waiting, or fills its limit, wants all it can address; one that idles, nothing.
+
+        One that does not answer (a long prefill keeps it busy) wants what it last wanted, until it does.
+        """
+        if running is None or waiting is None:
+            for remembered in (self.worked_at, self.pressed_at):
+                if now - remembered.get(one.id, now - BUSY_SECONDS) < BUSY_SECONDS:
+                    remembered[one.id] = now
+        elif running or waiting:
             self.worked_at[one.id] = now
             if waiting or one.mapped_bytes >= PRESSED_RATIO * one.limit_bytes:
                 self.pressed_at[one.id] = now

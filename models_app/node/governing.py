@@ -84,7 +84,7 @@ class Governing:
 
     def _wish(self, row: Replica, one: Neighbour) -> Wish:
         seen = self.seen.get(row.marker)
-        running, waiting = (seen["running"] or 0, seen["waiting"] or 0) if seen is not None else (0, 0)
+        running, waiting = (seen["running"], seen["waiting"]) if seen is not None else (None, None)
         wanted = self._wants.bytes(one, running=running, waiting=waiting, now=time.monotonic())
         return Wish(wanted, row.deployment.kv_weight, row.deployment.priority)
 

@@ -97,6 +97,7 @@ LFM_2 = {
     "conv_L_cache": 3,
     "conv_bias": False,
     "conv_dim": 256,
+    "block_dim": 256,
     "norm_eps": 1e-5,
     "layer_types": ["conv", "conv", "full_attention", "conv"],
     "block_ff_dim": 512,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from models_app.catalogue import config
+from models_app.catalogue import config, layers
 from models_app.memory import estimate
 from tests.models_app.catalogue.folders import LLAMA
 
@@ -171,3 +171,23 @@ def test_the_language_model_is_found_under_any_name(name: str) -> None:
 )
 def test_fields_have_other_names_in_other_families(old: dict[str, Any]) -> None:
     assert estimate.kv_bytes_per_token(old) == 131_072
+
+
+def test_what_recurrent_gemma_calls_attention_sees_a_window() -> None:
+    told = {
+        "architectures": ["RecurrentGemmaForCausalLM"],
+        "model_type": "recurrent_gemma",
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 1,
+        "head_dim": 64,
+        "hidden_size": 256,
+        "attention_window_size": 2048,
+        "block_types": ["recurrent", "recurrent", "attention"],
+    }
+    shape = layers.of(config.facts(told))
+    assert [[store.window for store in layer if isinstance(store, layers.Store)] for layer in shape.layers] == [
+        [],
+        [],
+        [2048],
+    ]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models_app.memory import governor, reclaim
-from models_app.memory.governor import Decision, Why, Wish
+from models_app.memory.governor import Decision, Wants, Why, Wish
 from models_app.memory.reclaim import PAGES_BYTES, Claimant, Device, Neighbour, Scene
 from tests.models_app.memory.test_reclaim import GIB, GPU, OTHER, claimant, device, gib, neighbour, scene
 
@@ -184,3 +184,12 @@ def _shrunk(seen: Scene, given_back: dict[int, int]) -> Scene:
         for uuid, device in seen.devices.items()
     }
     return Scene(free, seen.claimants, others)
+
+
+def test_an_engine_that_does_not_answer_wants_what_it_last_wanted() -> None:
+    wants, one = Wants(), neighbour(7, mapped=10)
+    assert wants.bytes(one, running=None, waiting=None, now=0.0) == 0
+    assert wants.bytes(one, running=3, waiting=2, now=1.0) == one.first_limit_bytes
+    for second in range(2, 60):
+        assert wants.bytes(one, running=None, waiting=None, now=float(second)) == one.first_limit_bytes
+    assert wants.bytes(one, running=0, waiting=0, now=69.5) == 0
