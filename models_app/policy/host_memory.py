@@ -70,7 +70,7 @@ def relieve() -> None:
 
 def _relieve(node: Node) -> None:
     lacking, why = _lacking(node)
-    if not lacking or _under_way(node):
+    if not lacking or _under_way(node) or (_ram_lacking(node, host_rows.read(node)) and not _measured(node)):
         return
     traffic = read_traffic()  # before any lock: Redis may take its time
     with transaction.atomic():
@@ -107,12 +107,16 @@ def _ram_lacking(node: Node, host: Host) -> int:
 
 
 def _under_way(node: Node) -> bool:
-    """Whether somebody is being demoted, or what came of it has not been measured yet."""
+    """Whether somebody is being demoted."""
     here = Replica.objects.filter(gpu__node=node, goal=Goal.SLEEPING)
-    if here.filter(Q(reason__in=host_rows.DEMOTED) & ~Q(state=State.STOPPED) | _DEMOTION).exists():
-        return True
-    now, newest = host_rows.ledger(node.name), here.order_by("-state_at").filter(state=State.SLEEPING).first()
-    return now is not None and newest is not None and now["measured_at"] <= newest.state_at.timestamp()
+    return here.filter(Q(reason__in=host_rows.DEMOTED) & ~Q(state=State.STOPPED) | _DEMOTION).exists()
+
+
+def _measured(node: Node) -> bool:
+    """Whether what came of the last sleep was measured: the budget is arithmetic of rows, RAM itself is a reading."""
+    here = Replica.objects.filter(gpu__node=node, goal=Goal.SLEEPING, state=State.SLEEPING)
+    now, newest = host_rows.ledger(node.name), here.order_by("-state_at").first()
+    return now is None or newest is None or now["measured_at"] > newest.state_at.timestamp()
 
 
 def _steps(node: Node) -> dict[int, Step]:

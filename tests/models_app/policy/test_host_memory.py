@@ -75,6 +75,14 @@ def test_ten_sleepers_on_a_node_with_room_for_four_are_demoted_by_value(roomy: G
     assert levels() == before  # what is under way is waited for
 
 
+def test_a_second_round_for_the_budget_waits_for_no_reading(roomy: GPU) -> None:
+    rows = [sleeper(roomy, priority=place) for place in range(5)]
+    measure({row.marker: 18 * GIB for row in rows}, available=100 * GIB, at=time.time() - 9)
+    Replica.objects.filter(pk=rows[4].pk).update(state_at=timezone.now() - timedelta(seconds=1))
+    host_memory.relieve()
+    assert [levels()[row.pk][0] in host_rows.DEMOTED for row in rows] == [True, False, False, False, False]
+
+
 def test_nothing_moves_while_the_budget_holds(roomy: GPU) -> None:
     for _ in range(4):
         sleeper(roomy)
