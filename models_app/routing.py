@@ -1,4 +1,4 @@
-"""The websockets."""
+"""Which consumer serves which websocket."""
 
 from django.urls import URLPattern, path
 

@@ -124,7 +124,7 @@ def _by_name(facts: Facts, count: int) -> list[Any]:
 
 
 def _by_repeats(facts: Facts, count: int) -> list[Any]:
-    """GPT-Neo: `[[["global", "local"], 12]]`."""
+    """GPT-Neo tells a pattern and how often it repeats: `[[["global", "local"], 12]]`."""
     told = facts.get("attention_types")
     found: list[Any] = []
     for part in told if isinstance(told, list) else []:

@@ -19,7 +19,7 @@ _ENCODERS: Final = ("bert", "roberta", "xlmroberta", "modernbert", "nomicbert", 
 
 
 class Role(Enum):
-    """What an entry is."""
+    """What an entry of a layer's cache stands for."""
 
     HEADS = "heads"  # key and value of each head
     LATENT = "latent"  # one vector for all heads: MLA

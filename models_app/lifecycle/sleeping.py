@@ -191,7 +191,7 @@ def _refused_to_wake(sight: Sight, error: EngineRefused) -> None:
 
 
 def awake(sight: Sight, step: Step) -> bool:
-    """It serves again."""
+    """The wake is over: it serves again, and what the wake took is learned."""
     changes = starting.came_up(sight)
     if _rehearses(sight.replica):
         changes["profile"] |= {"rehearsal": "done"}

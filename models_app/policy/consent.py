@@ -38,7 +38,7 @@ def deploy(deployment: Deployment, *, actor: str, gpu: GPU | None = None, evict:
 
 
 def start_all(deployment: Deployment, *, actor: str, evict: bool = False) -> None:
-    """As `fleet.start`, likewise."""
+    """As `fleet.start` does, for every replica of a deployment, making room where that is allowed."""
     room = _room(evict)
     with transaction.atomic():
         fleet.start(deployment, actor=actor, placing=room.place, waking=room.wake)
@@ -46,18 +46,18 @@ def start_all(deployment: Deployment, *, actor: str, evict: bool = False) -> Non
 
 
 def wake_all(deployment: Deployment, *, actor: str, evict: bool = False) -> None:
-    """As `fleet.wake`, likewise."""
+    """As `fleet.wake` does, for every replica of a deployment, making room where that is allowed."""
     fleet.wake(deployment, actor=actor, waking=_room(evict).wake)
 
 
 def wake(replica: Replica, *, actor: str, evict: bool = False) -> Replica:
-    """As `verbs.wake`, likewise."""
+    """As `verbs.wake` does, making room where that is allowed."""
     with transaction.atomic():
         return _room(evict).wake(replica, actor=actor)
 
 
 def start(replica: Replica, *, actor: str, evict: bool = False) -> Replica:
-    """As `verbs.start`, likewise."""
+    """As `verbs.start` does, making room where that is allowed."""
     room = _room(evict)
     with transaction.atomic():
         if evict and replica.state == State.SLEEPING:
@@ -66,7 +66,7 @@ def start(replica: Replica, *, actor: str, evict: bool = False) -> Replica:
 
 
 def move(replica: Replica, gpu: GPU, *, actor: str, evict: bool = False) -> Replica:
-    """As `verbs.move`, likewise."""
+    """As `verbs.move` does, making room on the target where that is allowed."""
     return verbs.move(replica, gpu, actor=actor, placing=_room(evict).place)
 
 

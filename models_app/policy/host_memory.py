@@ -48,7 +48,7 @@ class Step:
 
     @property
     def words(self) -> str:
-        """What becomes of it."""
+        """What becomes of the sleeper, in a clause for its row."""
         gives = f"it gives back {sizes.shown(self.gives_bytes)} of host RAM"
         match self.reason:
             case host_rows.DEEPENS:

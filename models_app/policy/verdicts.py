@@ -77,7 +77,7 @@ def sleep_level(resident: Replica) -> int:
 
 
 def _send_to_sleep(resident: Replica, message: str, fields: dict[str, Any], actor: str) -> None:
-    """Drain, then sleep."""
+    """The resident drains and then sleeps."""
     level = sleep_level(resident)
     verbs.set_goal(
         resident,
