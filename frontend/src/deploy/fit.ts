@@ -1,6 +1,6 @@
 /** The server's answer where something fits, in words. Pure; the browser itself decides nothing. */
 import type { ErrorCode, Fit, GPUFit } from "../api/types";
-import { freeBytes, neededBytes, plural } from "../lib/format";
+import { count, freeBytes, neededBytes, plural } from "../lib/format";
 
 const NEVER_FITS: ErrorCode = "never_fits";
 
@@ -21,7 +21,7 @@ export function kvWords({ kv }: Fit): string {
   const held = kv.fixed_bytes ? ` and ${neededBytes(kv.fixed_bytes)} for each sequence` : "";
   const grows = kv.grow_bytes ? `${neededBytes(kv.grow_bytes)} for each token` : "nothing for each token";
   const open = kv.fixed_bytes === null ? `; what a sequence holds besides is unknown, because ${kv.unknown}` : "";
-  const length = kv.length.toLocaleString("en");
+  const length = count(kv.length);
   const many =
     kv.concurrency === null ? "" : ` At ${length} tokens each, ${plural(kv.concurrency, "sequence")} fit at once.`;
   return `KV memory: ${grows}${held}${open}.${many}`;
