@@ -4,6 +4,7 @@ The environment is set while this file is imported, which is before Django reads
 """
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ from tests.servers import Server
 
 _POSTGRES = "SARDEENZ_TEST_POSTGRES"
 _running: list[Server] = []
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A run that was begun in the background ignores Ctrl-C, and so would every program that a test sends one to.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _start_servers() -> Path:
