@@ -69,13 +69,16 @@ def relieve() -> None:
 
 
 def _relieve(node: Node) -> None:
-    lacking, why = _lacking(node)
-    if not lacking or _under_way(node) or (_ram_lacking(node, host_rows.read(node)) and not _measured(node)):
+    host = host_rows.read(node)
+    ram_lacking = _ram_lacking(node, host)
+    lacking, why = _lacking(host, ram_lacking)
+    if not lacking or _under_way(node) or (ram_lacking and not _measured(node)):
         return
     traffic = read_traffic()  # before any lock: Redis may take its time
     with transaction.atomic():
         node = Node.objects.select_for_update().get(pk=node.pk)
-        lacking, why = _lacking(node)
+        host = host_rows.read(node)
+        lacking, why = _lacking(host, _ram_lacking(node, host))
         steps = _steps(node)
         residents = [_resident(step, traffic) for step in steps.values()]
         idle = [one for one in residents if one.movable and one.in_flight is not None and not one.busy]
@@ -89,14 +92,12 @@ def _relieve(node: Node) -> None:
             _demote(chosen, why, eviction.explain(seen, decision))
 
 
-def _lacking(node: Node) -> tuple[int, str]:
+def _lacking(host: Host, ram_lacking: int) -> tuple[int, str]:
     """Bytes that sleepers have to give back, and why, in words; nothing where all is well."""
-    host = host_rows.read(node)
     if host.budget_left_bytes < 0:
         over = sizes.needed(-host.budget_left_bytes)
-        return max(-host.budget_left_bytes, _ram_lacking(node, host)), f"sleepers on {node} hold {over} too much"
-    lacking = _ram_lacking(node, host)
-    return lacking, f"{node} lacks {sizes.needed(lacking)} of host RAM"
+        return max(-host.budget_left_bytes, ram_lacking), f"sleepers on {host.name} hold {over} too much"
+    return ram_lacking, f"{host.name} lacks {sizes.needed(ram_lacking)} of host RAM"
 
 
 def _ram_lacking(node: Node, host: Host) -> int:
@@ -184,9 +185,10 @@ def _demote(steps: list[Step], why: str, fields: dict[str, object]) -> None:
 
 def _learn(node: Node) -> None:
     """What an engine holds fresh, and asleep at level 1, once it was measured in that state."""
-    now = host_rows.ledger(node.name)
-    rows = Replica.objects.filter(gpu__node=node, state__in=[State.READY, State.SLEEPING], sleep_level=1)
-    for row in rows.select_related("deployment", "gpu") if now is not None else ():
+    here = Replica.objects.filter(gpu__node=node, state__in=[State.READY, State.SLEEPING], sleep_level=1)
+    rows = list(here.select_related("deployment", "gpu"))
+    now = host_rows.ledger(node.name) if rows else None
+    for row in rows if now is not None else ():
         held, asleep = host_rows.held(row, now), row.state == State.SLEEPING
         fresh = row.profile.get("first_sleep_of") != row.generation
         name = "host_asleep_bytes" if asleep else "host_bytes" if fresh else ""
