@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import Q
 
 from gpus.models import GPU
-from models_app.spec import LaunchSpecification, Profile
+from models_app.spec import UNDER_WAY, LaunchSpecification, Profile
 from models_app.states import SETTLED, TRANSIENT, Goal, State
 from sardeenz import sizes
 
@@ -184,6 +184,11 @@ class Replica(models.Model):
     def headed_for_ready(self) -> bool:
         """Whether it serves or is on its way there with an engine, or with one that comes."""
         return self.goal == Goal.READY and not self.down
+
+    @property
+    def rehearses(self) -> bool:
+        """Whether it sleeps only to wake again: nobody asked for that sleep."""
+        return self.profile.get("rehearsal") == UNDER_WAY
 
     @property
     def gpu_uuids(self) -> list[str]:

@@ -1,6 +1,9 @@
 """What rows keep as JSON, field by field."""
 
-from typing import TypedDict
+from typing import Final, TypedDict
+
+UNDER_WAY: Final = "under_way"
+"""The mark of a rehearsal in the profile of one that sleeps only to wake again."""
 
 
 class LaunchSpecification(TypedDict, total=False):

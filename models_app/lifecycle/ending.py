@@ -102,7 +102,7 @@ def failed(sight: Sight, diagnosis: Diagnosis, reason: str) -> None:
     if holders:
         words = f"{diagnosis.message} {reclaim.holders(holders)}; it starts again once there is room."
         changes = _short_of_memory(replica)
-    if replica.profile.get("rehearsal") == "under_way":  # nobody asked for it: it costs no restart, and none follows
+    if replica.rehearses:  # nobody asked for it: it costs no restart, and none follows
         words = f"Its rehearsal of a sleep failed: {words}"
         changes |= {"restarts": replica.restarts, "restart_at": changes["restart_at"] or timezone.now()}
         changes["profile"] = changes.get("profile", replica.profile) | {"rehearsal": "failed"}

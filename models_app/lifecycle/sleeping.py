@@ -23,8 +23,6 @@ from models_app.spec import Profile
 from models_app.states import Goal, State
 
 VERB_SECONDS = 10.0
-UNDER_WAY = "under_way"
-"""The mark in the profile of one that sleeps only to wake again."""
 GIVE_WAY_TIME = timedelta(seconds=10)
 """So long one that drained waits for other sleepers to give host RAM back."""
 _STAYS_AWAKE = {
@@ -67,7 +65,7 @@ def _admitted(replica: Replica, now: datetime) -> bool:
         with database.atomic():
             placement.check_host_memory(replica, level=1, begun=True)
     except HostMemoryShort as short:
-        if _rehearses(replica):
+        if replica.rehearses:
             _give_up(replica, short.message)
             return False
         if now - replica.state_at < GIVE_WAY_TIME:
@@ -84,13 +82,9 @@ def asleep(sight: Sight, step: Step) -> bool:
         placement.hold_asleep(sight.replica, sight.own_bytes)
         profile = _with_sleep(sight.replica, sight.around.now)
         transition(sight.replica, State.SLEEPING, reason=step.reason, actor=WORKER, profile=profile)
-    if _rehearses(sight.replica) and sight.replica.goal == Goal.SLEEPING:
+    if sight.replica.rehearses and sight.replica.goal == Goal.SLEEPING:
         _end_rehearsal(sight.replica)
     return True
-
-
-def _rehearses(replica: Replica) -> bool:
-    return replica.profile.get("rehearsal") == UNDER_WAY
 
 
 def _end_rehearsal(replica: Replica) -> None:
@@ -117,7 +111,7 @@ def stay_awake(sight: Sight, step: Step) -> bool:
     """Back to its requests: they asked for it, ran longer than the drain may last, or it did not fall asleep."""
     replica, called = sight.replica, step.effect is not Effect.GIVE_UP
     profile = {**replica.profile}
-    if _rehearses(replica) and called:  # somebody wanted it: another time
+    if replica.rehearses and called:  # somebody wanted it: another time
         profile.pop("rehearsal")
     transition(replica, State.READY, reason=step.reason, actor=WORKER, profile=profile)
     if step.effect is Effect.GIVE_UP:
@@ -127,7 +121,7 @@ def stay_awake(sight: Sight, step: Step) -> bool:
 
 def _give_up(replica: Replica, message: str) -> None:
     changes: dict[str, Any] = {"message": message}
-    if _rehearses(replica):
+    if replica.rehearses:
         changes = {"message": f"its rehearsal failed: {message}", "profile": replica.profile | {"rehearsal": "failed"}}
     set_goal(replica, Goal.READY, reason="sleep_given_up", actor=WORKER, **changes)
 
@@ -193,7 +187,7 @@ def _refused_to_wake(sight: Sight, error: EngineRefused) -> None:
 def awake(sight: Sight, step: Step) -> bool:
     """The wake is over: it serves again, and what the wake took is learned."""
     changes = starting.came_up(sight)
-    if _rehearses(sight.replica):
+    if sight.replica.rehearses:
         changes["profile"] |= {"rehearsal": "done"}
     transition(sight.replica, State.READY, reason=step.reason, actor=WORKER, **changes)
     return True

@@ -249,7 +249,7 @@ def sleep(replica: Replica, *, actor: str, level: int = 1) -> Replica:
             f"{replica} was started without sleep mode: let the deployment sleep, and restart it", replica=replica.pk
         )
     if replica.goal == Goal.SLEEPING and replica.sleep_level == level:
-        if replica.profile.get("rehearsal") == "under_way":  # then it is no rehearsal any more
+        if replica.rehearses:  # then it is no rehearsal any more
             note(replica, profile=replica.profile | {"rehearsal": "done"})
         return replica
     if replica.state not in (State.READY, State.DRAINING, State.WAKING) or replica.goal == Goal.STOPPED:

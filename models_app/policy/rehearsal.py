@@ -13,10 +13,10 @@ from django.db import transaction
 from models_app.engines import command
 from models_app.errors import HostMemoryShort, ReplicaMoved
 from models_app.lifecycle import verbs
-from models_app.lifecycle.sleeping import UNDER_WAY
 from models_app.memory import placement
 from models_app.models import Replica
 from models_app.policy.scene import Traffic, read_traffic
+from models_app.spec import UNDER_WAY
 from models_app.states import Goal, State
 from models_app.traffic import activity
 
