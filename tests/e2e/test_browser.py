@@ -2,26 +2,16 @@
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests.browser import CHROMIUM, PATIENCE_MS, QUIET, never_sideways
 from tests.e2e.test_supervised import Up, up
 
 __all__ = ["up"]
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(300)]
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
-PATIENCE_MS = 30_000
 
 
 @pytest.fixture
@@ -70,6 +60,4 @@ def test_an_operator_signs_in_sees_the_fleet_live_and_puts_a_model_to_sleep(page
 def test_the_page_never_scrolls_sideways(page: Page, up: Up) -> None:
     sign_in(page, up)
     expect(page.get_by_role("article")).to_have_count(2, timeout=PATIENCE_MS)
-    for width in (1440, 1024, 768, 390):
-        page.set_viewport_size({"width": width, "height": 900})
-        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0, width
+    never_sideways(page)

@@ -8,8 +8,9 @@ import httpx2
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser import PATIENCE_MS, never_sideways
 from tests.e2e.stack import until
-from tests.e2e.test_browser import PATIENCE_MS, page, sign_in
+from tests.e2e.test_browser import page, sign_in
 from tests.e2e.test_supervised import Up, up
 
 __all__ = ["page", "up"]
@@ -151,6 +152,4 @@ def test_pages_have_addresses_that_survive_a_reload_and_go_back(page: Page, up: 
     assert page.evaluate("window.sameDocument") is True
     page.goto(f"http://127.0.0.1:{up.ports['SARDEENZ_WEB_PORT']}/access/teams")
     expect(page.get_by_role("heading", name="Teams", exact=True)).to_be_visible()
-    for width in (1440, 768, 390):
-        page.set_viewport_size({"width": width, "height": 900})
-        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0, width
+    never_sideways(page)

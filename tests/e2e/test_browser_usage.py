@@ -7,8 +7,9 @@ import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser import PATIENCE_MS, never_sideways
 from tests.e2e.stack import until
-from tests.e2e.test_browser import PATIENCE_MS, page, sign_in
+from tests.e2e.test_browser import page, sign_in
 from tests.e2e.test_supervised import Up, key_in, up
 
 __all__ = ["page", "up"]
@@ -40,14 +41,6 @@ def call(up: Up, *, stream: bool) -> None:
     url = f"http://127.0.0.1:{port}/v1/chat/completions"
     answer = httpx2.post(url, json=body, headers=headers, timeout=30, trust_env=False)
     assert answer.status_code == 200, answer.text
-
-
-def never_sideways(page: Page) -> None:
-    """Nothing is wider than the page."""
-    for width in (1440, 1024, 768, 390):
-        page.set_viewport_size({"width": width, "height": 900})
-        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0, width
-    page.set_viewport_size({"width": 1440, "height": 900})
 
 
 def test_the_usage_page_tells_what_was_called(page: Page, up: Up) -> None:
