@@ -4,17 +4,18 @@ Sleep level and mode, and wake tags, are query parameters: vLLM ignores them in 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import httpx2
 
 from models_app.engines import metrics
+from models_app.engines.canary import PICTURE, PROMPT, QUESTION, Canary
 from models_app.errors import ConnectionRefused, EngineProtocolError, EngineRefused, EngineTimeout, EngineUnreachable
 
-CANARY: Final = "The quick brown fox jumps over"
 PEAKS: Final = 4
 _NO_SUCH_ENDPOINT: Final = (404, 405, 501)
+_ONE_TOKEN: Final = {"max_tokens": 1, "temperature": 0, "seed": 0, "return_tokens_as_token_ids": True}
 # Engines speak plain HTTP on private addresses, never through a proxy; vLLM closes idle connections after 5 s.
 _http = httpx2.Client(trust_env=False, verify=False, limits=httpx2.Limits(keepalive_expiry=2.0))
 
@@ -25,15 +26,6 @@ class Gauges:
 
     running: int | None
     waiting: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Canary:
-    """What an engine made of a fixed prompt, and the tokens its counters grew by."""
-
-    answer: str
-    prompt_tokens: int
-    completion_tokens: int
 
 
 class EngineClient:
@@ -94,13 +86,30 @@ class EngineClient:
         found = metrics.parse(self._call("GET", "/metrics", timeout_seconds).text)
         return Gauges(found["running"], found["waiting"])
 
-    def canary(self, model: str, *, timeout_seconds: float = 10.0) -> Canary:
-        """What it makes of a fixed prompt: one greedy token, or a digest of an embedding.
+    def canary(self, model: str, *, seeing: bool = False, timeout_seconds: float = 10.0) -> Canary:
+        """What it makes of a fixed prompt: one greedy token, or a digest of an embedding; `seeing`, of a picture too.
 
-        The same weights give the same answer; weights damaged by a sleep do not. Raises EngineRefused where the
-        engine has neither completions nor embeddings.
+        Raises EngineRefused where the engine has neither completions nor embeddings. One that refuses the picture has
+        no answer to it.
         """
-        body: dict[str, object] = {"model": model, "prompt": CANARY, "max_tokens": 1, "temperature": 0, "seed": 0}
+        said = self._text_canary(model, timeout_seconds)
+        if not seeing:
+            return said
+        try:
+            shown = self._image_canary(model, timeout_seconds)
+        except EngineRefused:
+            return said
+        prompts = said.prompt_tokens + shown.prompt_tokens
+        completions = said.completion_tokens + shown.completion_tokens
+        return replace(said, image=shown, prompt_tokens=prompts, completion_tokens=completions)
+
+    def version(self, *, timeout_seconds: float = 2.0) -> str | None:
+        """The engine tells its own version; None means that the answer holds no version."""
+        version = self._json(self._call("GET", "/version", timeout_seconds)).get("version")
+        return version if isinstance(version, str) else None
+
+    def _text_canary(self, model: str, timeout_seconds: float) -> Canary:
+        body: dict[str, object] = {"model": model, "prompt": PROMPT, **_ONE_TOKEN, "logprobs": 0}
         try:
             answer = self._json(self._call("POST", "/v1/completions", timeout_seconds, body=body))
         except EngineRefused as error:
@@ -108,17 +117,27 @@ class EngineClient:
                 raise
             return self._embedding_canary(model, timeout_seconds)
         try:
-            return _canary(str(answer["choices"][0]["text"]), answer)
-        except (KeyError, IndexError, TypeError) as error:
+            choice = answer["choices"][0]
+            told = choice.get("logprobs") or {}
+            return _canary(str(choice["text"]), answer, _first(told.get("tokens")), _first(told.get("token_logprobs")))
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise EngineProtocolError("the completion holds no choice", url=self.url) from error
 
-    def version(self, *, timeout_seconds: float = 2.0) -> str | None:
-        """The engine tells its own version; None means that the answer holds no version."""
-        version = self._json(self._call("GET", "/version", timeout_seconds)).get("version")
-        return version if isinstance(version, str) else None
+    def _image_canary(self, model: str, timeout_seconds: float) -> Canary:
+        content = [{"type": "image_url", "image_url": {"url": PICTURE}}, {"type": "text", "text": QUESTION}]
+        messages = [{"role": "user", "content": content}]
+        body: dict[str, object] = {"model": model, "messages": messages, **_ONE_TOKEN, "logprobs": True}
+        answer = self._json(self._call("POST", "/v1/chat/completions", timeout_seconds, body=body))
+        try:
+            message, told = answer["choices"][0]["message"], answer["choices"][0].get("logprobs") or {}
+            said = message.get("content") or message.get("reasoning") or message.get("reasoning_content") or ""
+            first = _first(told.get("content")) or {}
+            return _canary(str(said), answer, first.get("token"), first.get("logprob"))
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise EngineProtocolError("the chat holds no choice", url=self.url) from error
 
     def _embedding_canary(self, model: str, timeout_seconds: float) -> Canary:
-        body = {"model": model, "input": CANARY}
+        body = {"model": model, "input": PROMPT}
         answer = self._json(self._call("POST", "/v1/embeddings", timeout_seconds, body=body))
         try:
             return _canary(_peaks([float(number) for number in answer["data"][0]["embedding"]]), answer)
@@ -170,9 +189,19 @@ def _was_refused(error: BaseException) -> bool:
     return cause is not None
 
 
-def _canary(said: str, answer: Mapping[str, Any]) -> Canary:
+def _canary(said: str, answer: Mapping[str, Any], token: object = None, logprob: object = None) -> Canary:
     usage = answer.get("usage") or {}
-    return Canary(said, int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0))
+    return Canary(
+        said,
+        int(usage.get("prompt_tokens") or 0),
+        int(usage.get("completion_tokens") or 0),
+        token if isinstance(token, str) else None,
+        float(logprob) if isinstance(logprob, int | float) else None,
+    )
+
+
+def _first(told: object) -> Any:
+    return told[0] if isinstance(told, list) and told else None
 
 
 def _peaks(vector: list[float]) -> str:

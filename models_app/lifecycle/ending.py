@@ -32,7 +32,8 @@ _EVIDENCE = {
 }
 _AGAIN = "It is tried again."
 _WORDS = {
-    "canary_mismatch": "after the wake the engine answered its test prompt differently; it is started afresh",
+    "canary_mismatch": "After the wake the engine answered its test prompt differently: {difference}. It is started "
+    "afresh.",
     "wake_timeout": "the engine did not wake in time; it is started afresh",
 }
 
@@ -128,7 +129,7 @@ def why(sight: Sight, reason: str) -> Diagnosis:
         hint = "" if diagnosis.code == "engine_exited" else f"{diagnosis.message} {diagnosis.hint}"
         return Diagnosis(reason, _EVIDENCE[reason], hint.strip())
     if reason not in ("engine_exited", "start_timeout"):
-        return Diagnosis(reason, _WORDS.get(reason, reason), "")
+        return Diagnosis(reason, _WORDS.get(reason, reason).format(difference=sight.difference), "")
     return diagnose(logs.tail(launch.log_path(replica)), code)
 
 

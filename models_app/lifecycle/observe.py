@@ -19,7 +19,8 @@ from gpus import devices, processes
 from gpus.installation import engine_key, installation_id
 from gpus.processes import EngineProcess
 from gpus.readings import DeviceReading
-from models_app.engines.client import Canary, EngineClient
+from models_app.engines.canary import Canary
+from models_app.engines.client import EngineClient
 from models_app.errors import ConnectionRefused, EngineRefused, EngineTimeout
 from models_app.lifecycle import loads
 from models_app.lifecycle.load_order import Hold
@@ -30,6 +31,7 @@ from models_app.models import Replica
 from models_app.states import Goal, State
 from models_app.traffic import activity
 from models_app.traffic.activity import GatewayReport
+from models_app.traffic.capabilities import VISION, capabilities
 from sardeenz.errors import DeviceError, EngineError
 
 START_INTERRUPTED = "start_interrupted"
@@ -88,6 +90,8 @@ class Sight:
     """Why a pending one may not load yet."""
     answer: Canary | None = None
     """What its engine made of the test prompt in this step; None too where it has no endpoint for it."""
+    difference: str = ""
+    """In which part that is not what it was when the engine was first ready, in words."""
 
     @cached_property
     def marker(self) -> str:
@@ -216,9 +220,14 @@ def _worth_a_probe(marker: str, remembered: Remembered) -> bool:
 
 
 def _first_answer(sight: Sight) -> bool:
-    """Ask for one token: an engine that is healthy but cannot infer is not ready."""
+    """Ask for one token: an engine that is healthy but cannot infer is not ready.
+
+    One that looks at pictures and may sleep is shown one, to compare its answer after a wake.
+    """
+    replica = sight.replica
+    seeing = replica.sleep_enabled and VISION in capabilities(replica.deployment)
     try:
-        sight.answer = one_token(sight.engine, sight.replica)
+        sight.answer = one_token(sight.engine, replica, seeing=seeing)
     except EngineRefused as error:
         if error.fields["status"] >= 500:
             raise
@@ -227,21 +236,25 @@ def _first_answer(sight: Sight) -> bool:
 
 
 def _same_answer(sight: Sight) -> bool:
-    if sight.replica.canary is None:
+    """Whether it answers as when it was first ready, to a picture as well where it did so then."""
+    before = sight.replica.canary
+    if before is None:
         return True
     try:
-        sight.answer = one_token(sight.engine, sight.replica)
-    except EngineRefused:
+        sight.answer = one_token(sight.engine, sight.replica, seeing="image" in before)
+    except EngineRefused as error:
+        sight.difference = f"it refused it: {error.message}"
         return False
-    return bool(sight.answer.answer == sight.replica.canary["answer"])
+    sight.difference = sight.answer.difference(before)
+    return not sight.difference
 
 
-def one_token(engine: EngineClient, replica: Replica) -> Canary:
+def one_token(engine: EngineClient, replica: Replica, *, seeing: bool = False) -> Canary:
     """What the engine makes of the test prompt. The asker has to count its tokens, which no caller is to pay for.
 
     One that gets no answer in time has its request aborted before the first token, and the engine counts nothing.
     """
-    return engine.canary(replica.spec["served_name"], timeout_seconds=CANARY_SECONDS)
+    return engine.canary(replica.spec["served_name"], seeing=seeing, timeout_seconds=CANARY_SECONDS)
 
 
 def _quiet(sight: Sight) -> bool | None:

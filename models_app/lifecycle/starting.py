@@ -182,7 +182,7 @@ def taught(sight: Sight) -> dict[str, Any]:
     _learn(replica, profile, segment)
     if segment is None and replica.spec["kvcached"] and replica.spec["kind"] != command.CPU:
         changes["message"] = f"{KVCACHED_OFF.message} {KVCACHED_OFF.hint}"  # installed amiss, it is off without a word
-    canary = {"answer": sight.answer.answer} if sight.answer is not None else None
+    canary = sight.answer.kept() if sight.answer is not None else None
     return changes | {"profile": profile, "canary": canary}
 
 

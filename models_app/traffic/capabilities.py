@@ -8,6 +8,7 @@ CHAT = ("chat", "completions")
 EMBEDDINGS = ("embeddings",)
 RANKING = ("classification", "rerank")
 SPEECH = ("transcription",)
+VISION = "vision"
 
 _TASKS = {
     "embed": EMBEDDINGS,
@@ -37,7 +38,7 @@ def capabilities(deployment: Deployment) -> tuple[str, ...]:
         return kind
     offered = list(CHAT)
     if _sees(architecture) if architecture else ("vision" in name or "-vl" in name):
-        offered.append("vision")
+        offered.append(VISION)
     if "Voxtral" in architecture:
         offered += SPEECH
     if "--enable-auto-tool-choice" in flags:

@@ -15,6 +15,7 @@ from models_app.engines.simulator.scheduler import Scheduler, Sequence
 
 TAGS = ("weights", "kv_cache")
 PAUSE_MODES = ("abort", "wait", "keep")
+LOGPROB_DAMAGE = 2.0
 _WATCH_SECONDS = 0.1  # kvcached's own interval
 
 
@@ -43,7 +44,7 @@ class Engine:
         self.resting_awake = False  # at level 0, which the metric calls neither awake nor asleep
         self._resting: set[str] = set()
         self._stale_weights = False
-        self._garbage = False
+        self._garbage = ""
         self._moves = asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
 
@@ -61,6 +62,7 @@ class Engine:
             pieces=asked.pieces,
             finish_reason=asked.finish_reason,
             priority=asked.priority,
+            pictured="<image" in asked.prompt.text,
         )
 
     def check_length(self, max_tokens: int | None) -> None:
@@ -148,7 +150,8 @@ class Engine:
             if "weights" in wanted and not self.options.keep_host_copy:
                 self.devices.hold_on_host(0)
             if not self._resting:
-                self._garbage = self._garbage or (self.level is not None and self.options.garbage_after_wake)
+                if self.level is not None:
+                    self._garbage = self.options.garbage_after_wake
                 self.level = None
                 self.resting_awake = False
                 self.resume()
@@ -191,13 +194,19 @@ class Engine:
         )
 
     @property
+    def logprob_damage(self) -> float:
+        """What log-probabilities are too low by."""
+        return LOGPROB_DAMAGE if self._garbage in ("all", "logprob") else 0.0
+
+    @property
     def _sleep_state(self) -> str:
         if self.level is None:
             return "" if self.resting_awake else "awake"
         return "weights_offloaded" if self.level == 1 else "discard_all"
 
     def _spoil(self, sequence: Sequence) -> None:
-        if self._garbage or self._stale_weights:
+        kind = "image" if sequence.pictured else "text"
+        if self._garbage in ("all", kind) or self._stale_weights:
             sequence.pieces = text.garbage(len(sequence.pieces))
 
     async def _hang(self, what: str) -> None:

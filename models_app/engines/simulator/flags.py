@@ -12,6 +12,8 @@ from models_app.catalogue.reading import Unusable
 from models_app.memory.estimate import kv_bytes_per_token
 
 GIB = 2**30
+GARBAGE = ("all", "text", "image", "logprob")
+"""What a bad wake may spoil: every answer, those to prompts without or with a picture, or log-probabilities alone."""
 _NUMBER = re.compile(r"^(\d+(?:\.\d+)?)([kKmMgGtT]?)(?:i?[bB])?$")
 _DECIMAL = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -59,7 +61,7 @@ class Options:
     crash_after_seconds: float | None
     ignore_sigterm: bool
     hang: frozenset[str]
-    garbage_after_wake: bool
+    garbage_after_wake: str
     keep_host_copy: bool
     fail_load: str | None
     weights_bytes: int
@@ -201,7 +203,7 @@ def _add_fault_switches(serve: argparse.ArgumentParser) -> None:
     group.add_argument("--crash-after", type=float, metavar="SECONDS", help="after the start of serving")
     group.add_argument("--ignore-sigterm", action="store_true")
     group.add_argument("--hang", action="append", default=[], choices=["health", "sleep", "wake", "generate"])
-    group.add_argument("--garbage-after-wake", action="store_true")
+    group.add_argument("--garbage-after-wake", nargs="?", const="all", default="", choices=GARBAGE, help="all, or what")
     group.add_argument("--keep-host-copy", action="store_true", help="the copy of a level-1 sleep stays after the wake")
     group.add_argument("--fail-load", choices=["oom", "missing", "arch"])
     group.add_argument("--weights-bytes", type=count, help="per GPU")

@@ -24,10 +24,10 @@ class Scored:
         return found
 
 
-def score(token: int, place: int, *, sampled: bool) -> Scored:
+def score(token: int, place: int, *, sampled: bool, damage: float = 0.0) -> Scored:
     """How likely a token is where it stands; a sampled one is always the likeliest here."""
     source = text.digest(f"{place}:{token}")
-    first = -0.05 - (source % 900) / 1000
+    first = -0.05 - (source % 900) / 1000 - damage
     rank = 1 if sampled else 1 + source % 50
     words = [2 * ((source >> shift) % len(text.WORDS)) for shift in range(0, 40, 2)]
     others = [word for word in dict.fromkeys(words) if word != token]
@@ -37,7 +37,7 @@ def score(token: int, place: int, *, sampled: bool) -> Scored:
     return Scored(token, own, rank, tuple(best))
 
 
-def of_chat(tokens: Sequence[int], start: int, top: int, *, as_numbers: bool) -> dict[str, Any]:
+def of_chat(tokens: Sequence[int], start: int, top: int, *, as_numbers: bool, damage: float = 0.0) -> dict[str, Any]:
     """This is `choices[].logprobs` of a chat; `start` is the place of the first token, `top` the number of others."""
 
     def entry(token: int, logprob: float) -> dict[str, Any]:
@@ -47,20 +47,27 @@ def of_chat(tokens: Sequence[int], start: int, top: int, *, as_numbers: bool) ->
 
     content = []
     for place, token in enumerate(tokens, start):
-        scored = score(token, place, sampled=True)
+        scored = score(token, place, sampled=True, damage=damage)
         others = [entry(other, logprob) for other, logprob in scored.best[:top]]
         content.append({**entry(token, scored.logprob), "top_logprobs": others})
     return {"content": content}
 
 
 def of_completion(
-    tokens: Sequence[int], start: int, top: int, *, offset: int = 0, prompt_tokens: int = 0, as_numbers: bool = False
+    tokens: Sequence[int],
+    start: int,
+    top: int,
+    *,
+    offset: int = 0,
+    prompt_tokens: int = 0,
+    as_numbers: bool = False,
+    damage: float = 0.0,
 ) -> dict[str, Any]:
     """`choices[].logprobs` of a completion; the first `prompt_tokens` of `tokens` were read, not sampled."""
     shown: dict[str, list[Any]] = {"text_offset": [], "token_logprobs": [], "tokens": [], "top_logprobs": []}
     for place, token in enumerate(tokens):
         known = place or not prompt_tokens  # what came first cannot be rated
-        scored = score(token, start + place, sampled=place >= prompt_tokens)
+        scored = score(token, start + place, sampled=place >= prompt_tokens, damage=damage)
         words = text.detokenize([token])
         shown["text_offset"].append(offset)
         shown["token_logprobs"].append(scored.logprob if known else None)

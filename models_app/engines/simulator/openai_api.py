@@ -29,10 +29,11 @@ class Shown:
     prompt_logprobs: int | None
     token_ids: bool
     as_numbers: bool
+    damage: float  # what a bad wake took off every log-probability
     details: dict[str, Any]  # what a piece's usage has beside its counts: in chats a field without value
 
     @classmethod
-    def of_chat(cls, body: dict[str, Any], *, forced: bool) -> "Shown":
+    def of_chat(cls, body: dict[str, Any], context: Context) -> "Shown":
         """As a chat asks for it. Raises ApiError where vLLM would."""
         wanted, top = body.get("logprobs"), number(body, "top_logprobs")
         if top is not None and top != 0 and not wanted:
@@ -43,22 +44,22 @@ class Shown:
             raise ApiError.invalid("bool_parsing", "body.logprobs", message, wanted)
         echoed = (top or 0) if body.get("echo") else None  # with echo vLLM rates the prompt unasked
         details = {"completion_tokens_details": None}
-        return cls._of(body, (top or 0) if wanted else None, echoed, details, forced=forced)
+        return cls._of(body, (top or 0) if wanted else None, echoed, details, context)
 
     @classmethod
-    def of_completion(cls, body: dict[str, Any], *, forced: bool) -> "Shown":
+    def of_completion(cls, body: dict[str, Any], context: Context) -> "Shown":
         """As a completion asks for it. Raises ApiError where vLLM would."""
-        return cls._of(body, number(body, "logprobs"), None, {}, forced=forced)
+        return cls._of(body, number(body, "logprobs"), None, {}, context)
 
     @classmethod
     def _of(
-        cls, body: dict[str, Any], sample: int | None, echoed: int | None, details: dict[str, Any], *, forced: bool
+        cls, body: dict[str, Any], sample: int | None, echoed: int | None, details: dict[str, Any], context: Context
     ) -> "Shown":
         sampling.check_stream_options(body)
         prompt = number(body, "prompt_logprobs")
         sampling.check_logprobs(body, sample, prompt=prompt)
         options = body.get("stream_options") or {}
-        usage = forced or bool(options.get("include_usage"))
+        usage = context.options.force_usage or bool(options.get("include_usage"))
         return cls(
             usage=usage,
             continuous=usage and bool(options.get("continuous_usage_stats")),
@@ -66,6 +67,7 @@ class Shown:
             prompt_logprobs=echoed if prompt is None else prompt,
             token_ids=bool(body.get("return_token_ids")),
             as_numbers=bool(body.get("return_tokens_as_token_ids")),
+            damage=context.engine.logprob_damage,
             details=details,
         )
 
@@ -89,7 +91,7 @@ class Shown:
         """Of these tokens, the first of which is the answer's token number `start`."""
         if self.logprobs is None:
             return None
-        return logprobs.of_chat(tokens, start, self.logprobs, as_numbers=self.as_numbers)
+        return logprobs.of_chat(tokens, start, self.logprobs, as_numbers=self.as_numbers, damage=self.damage)
 
     def completion_logprobs(
         self, tokens: list[int], start: int, *, offset: int = 0, prompt_tokens: int = 0
@@ -98,7 +100,13 @@ class Shown:
         if self.logprobs is None:
             return None
         return logprobs.of_completion(
-            tokens, start, self.logprobs, offset=offset, prompt_tokens=prompt_tokens, as_numbers=self.as_numbers
+            tokens,
+            start,
+            self.logprobs,
+            offset=offset,
+            prompt_tokens=prompt_tokens,
+            as_numbers=self.as_numbers,
+            damage=self.damage,
         )
 
 
@@ -107,7 +115,7 @@ async def chat(context: Context, request: Request, reply: Reply) -> None:
     body = await request.json()
     prompt = prompts.from_messages(body)
     model = generation.check_model(context.engine, body)
-    shown = Shown.of_chat(body, forced=context.options.force_usage)
+    shown = Shown.of_chat(body, context)
     call = prompts.tool_call(body, prompt, context.options)
     name, fixed = call if call is not None else (None, prompts.structured(body, prompt))
     choices = generation.prepare(
@@ -150,7 +158,7 @@ async def completions(context: Context, request: Request, reply: Reply) -> None:
     body = await request.json()
     model = generation.check_model(context.engine, body)
     given = prompts.from_completion(body)
-    shown = Shown.of_completion(body, forced=context.options.force_usage)
+    shown = Shown.of_completion(body, context)
     _check_completion(body)
     limit = number(body, "max_tokens")
     # Asked to repeat the prompt and to add nothing, vLLM makes one token all the same, counts it and does not show it.

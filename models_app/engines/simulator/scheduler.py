@@ -27,6 +27,7 @@ class Sequence:
     priority: int = 0
     order: int = field(default_factory=lambda: next(_ORDER))
     generated: int = 0
+    pictured: bool = False
     blocks: int = 0
     cached_tokens: int = 0
     aborted: bool = False

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from models_app.engines.client import CANARY, Canary, EngineClient, Gauges
+from models_app.engines.canary import PICTURE, PROMPT, Canary
+from models_app.engines.client import EngineClient, Gauges
 from models_app.errors import EngineProtocolError, EngineRefused, EngineTimeout, EngineUnreachable
 
 METRICS = """\
@@ -22,6 +23,9 @@ vllm:num_requests_running{engine="1",model_name="a"} 1.0
 vllm:num_requests_waiting{engine="0",model_name="a"} 4.0
 vllm:num_requests_waiting_by_reason{engine="0",model_name="a",reason="capacity"} 4.0
 """
+
+
+ONE_TOKEN = {"max_tokens": 1, "temperature": 0, "seed": 0, "return_tokens_as_token_ids": True}
 
 
 @dataclass
@@ -154,12 +158,43 @@ def test_a_gauge_that_is_no_number_is_unknown(engine: Fake, value: str) -> None:
     assert told == Gauges(None, None)
 
 
-def test_the_canary_is_one_greedy_token(engine: Fake) -> None:
+def test_the_canary_is_one_greedy_token_and_how_likely_it_was(engine: Fake) -> None:
     usage = {"prompt_tokens": 6, "completion_tokens": 1}
-    client = engine.says("/v1/completions", {"choices": [{"text": " over"}], "usage": usage})
-    assert client.canary("llama") == Canary(" over", 6, 1)
-    asked = {"model": "llama", "prompt": CANARY, "max_tokens": 1, "temperature": 0, "seed": 0}
+    told = {"tokens": ["token_id:7"], "token_logprobs": [-0.3]}
+    client = engine.says("/v1/completions", {"choices": [{"text": " over", "logprobs": told}], "usage": usage})
+    assert client.canary("llama") == Canary(" over", 6, 1, "token_id:7", -0.3)
+    asked = {"model": "llama", "prompt": PROMPT, **ONE_TOKEN, "logprobs": 0}
     assert engine.asked == [("POST /v1/completions", asked)]
+
+
+def test_what_an_engine_does_not_tell_is_unknown(engine: Fake) -> None:
+    told = {"tokens": [], "token_logprobs": [None]}
+    assert engine.says("/v1/completions", {"choices": [{"text": " a", "logprobs": told}]}).canary("llama") == Canary(
+        " a", 0, 0
+    )
+    assert engine.says("/v1/completions", {"choices": [{"text": " a", "logprobs": None}]}).canary("llama") == Canary(
+        " a", 0, 0
+    )
+
+
+def test_one_that_looks_at_pictures_is_shown_one_and_its_tokens_count(engine: Fake) -> None:
+    engine.says("/v1/completions", {"choices": [{"text": " a"}], "usage": {"prompt_tokens": 6, "completion_tokens": 1}})
+    told = {"content": [{"token": "token_id:9", "logprob": -1.5}]}
+    choice = {"message": {"content": None, "reasoning": "A"}, "logprobs": told}
+    usage = {"prompt_tokens": 70, "completion_tokens": 1}
+    client = engine.says("/v1/chat/completions", {"choices": [choice], "usage": usage})
+    image = Canary("A", 70, 1, "token_id:9", -1.5)
+    assert client.canary("seer", seeing=True) == Canary(" a", 76, 2, image=image)
+    path, asked = engine.asked[-1]
+    assert path == "POST /v1/chat/completions"
+    assert asked["messages"][0]["content"][0] == {"type": "image_url", "image_url": {"url": PICTURE}}
+    assert ONE_TOKEN.items() <= asked.items()
+
+
+def test_one_that_refuses_the_picture_is_known_by_its_text(engine: Fake) -> None:
+    engine.says("/v1/completions", {"choices": [{"text": " a"}]})
+    client = engine.says("/v1/chat/completions", {"error": "At most 0 image(s) may be provided"}, 400)
+    assert client.canary("seer", seeing=True) == Canary(" a", 0, 0)
 
 
 def test_an_engine_without_completions_is_known_by_an_embeddings_peaks(engine: Fake) -> None:

@@ -1,0 +1,106 @@
+"""What a wake damaged is found before anything is routed: real simulated engines and a worker's loop, no gateway."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.db import connection
+
+from gpus import discovery, processes
+from gpus.installation import installation_id
+from gpus.models import GPU
+from models_app.lifecycle import verbs
+from models_app.lifecycle.reconcile import Reconciler
+from models_app.models import Replica, Transition
+from tests import factories
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def worker() -> Iterator[Reconciler]:
+    """The worker of an empty simulated GPU."""
+    discovery.discover()
+    yield Reconciler(GPU.objects.get(index=0).uuid)
+    for engine in processes.find_all(installation_id()).values():
+        processes.kill(engine)
+    while processes.find_all(installation_id()):
+        time.sleep(0.02)
+    processes.reap()
+    connection.close()
+
+
+def until(worker: Reconciler, done: Callable[[], bool], what: str) -> None:
+    """Let the worker go round until it is so."""
+    deadline = time.monotonic() + 100
+    while not done():
+        rows = list(Replica.objects.values_list("state", "goal", "reason", "message"))
+        assert time.monotonic() < deadline, f"not within 100 s: {what}: {rows}"
+        worker.run()
+
+
+def seer(worker: Reconciler, *flags: str) -> Replica:
+    """A model that looks at pictures, ready."""
+    model = factories.model(name="lab", source="sample/lab-vl")
+    deployment = factories.deployment(model=model, extra_args=["--load-seconds", "0.1", *flags])
+    replica = verbs.deploy(deployment, actor="test", gpu=GPU.objects.get(index=0))[0]
+    until(worker, lambda: is_in(replica, "ready"), "it serves")
+    return replica
+
+
+def is_in(replica: Replica, state: str) -> bool:
+    replica.refresh_from_db()
+    return replica.state == state
+
+
+def sleep_and_wake(worker: Reconciler, replica: Replica, level: int = 1) -> None:
+    """Asleep, and then until it serves again, woken or started afresh."""
+    verbs.sleep(replica, actor="test", level=level)
+    until(worker, lambda: is_in(replica, "sleeping"), "it sleeps")
+    verbs.wake(replica, actor="test")
+    until(worker, lambda: is_in(replica, "ready"), "it serves again")
+
+
+@pytest.mark.parametrize(
+    ("damaged", "words"),
+    [
+        ("all", "differently: its answer was"),
+        ("text", "differently: its answer was"),
+        ("image", "differently: shown a picture, its answer was"),
+        ("logprob", "differently: the log-probability of its token was"),
+    ],
+)
+def test_what_a_wake_damaged_is_told_and_the_engine_starts_afresh(worker: Reconciler, damaged: str, words: str) -> None:
+    replica = seer(worker, "--garbage-after-wake", damaged)
+    sleep_and_wake(worker, replica)
+    assert replica.generation == 2
+    failure = Transition.objects.get(new="failed")
+    assert failure.reason == "canary_mismatch"
+    assert words in failure.message
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_sound_wake_serves_and_its_canaries_tokens_are_counted(worker: Reconciler, level: int) -> None:
+    replica = seer(worker)
+    assert set(replica.canary) == {"answer", "token", "logprob", "image"}
+    prompts, completions = replica.own_tokens
+    sleep_and_wake(worker, replica, level)
+    assert replica.generation == 1
+    assert completions == 2
+    assert replica.own_tokens == (2 * prompts, 4)
+
+
+def test_a_canary_of_an_older_version_is_compared_by_its_text(worker: Reconciler) -> None:
+    replica = seer(worker, "--garbage-after-wake", "logprob")
+    Replica.objects.update(canary={"answer": replica.canary["answer"]})
+    replica.refresh_from_db()
+    sleep_and_wake(worker, replica)
+    assert replica.generation == 1
+
+
+def test_a_model_that_takes_no_pictures_is_shown_none(worker: Reconciler) -> None:
+    deployment = factories.deployment(extra_args=["--load-seconds", "0.1"])
+    replica = verbs.deploy(deployment, actor="test", gpu=GPU.objects.get(index=0))[0]
+    until(worker, lambda: is_in(replica, "ready"), "it serves")
+    assert set(replica.canary) == {"answer", "token", "logprob"}
+    assert replica.own_tokens[1] == 1
