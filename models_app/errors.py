@@ -51,6 +51,24 @@ class NeverFits(Conflict):
     code = "never_fits"
 
 
+class PlanOutdated(Conflict):
+    """What the plan would do is something else by now; field: moved, what is not as it was, in words."""
+
+    code = "plan_outdated"
+
+
+class PlanExpired(Conflict):
+    """The plan was made too long ago to be applied."""
+
+    code = "plan_expired"
+
+
+class PlanApplied(Conflict):
+    """The plan was applied already; fields: by, at."""
+
+    code = "plan_applied"
+
+
 class InUse(Conflict):
     """Deployments still point at it."""
 
@@ -73,6 +91,12 @@ class HostMemoryShort(Unavailable):
     """Host RAM does not allow another level-1 sleeper; fields: needed_bytes, free_bytes, node."""
 
     code = "host_memory_short"
+
+
+class FleetBusy(Unavailable):
+    """Somebody changes rows right now that the answer depends on."""
+
+    code = "fleet_busy"
 
 
 class DeploymentStopped(Unavailable):

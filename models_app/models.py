@@ -291,3 +291,22 @@ class MemoryProfile(models.Model):
 
     def __str__(self) -> str:
         return f"profile {self.key[:12]}"
+
+
+class Plan(models.Model):
+    """What an action would do, as it was answered, so that it can be done if nothing has moved since."""
+
+    action = models.JSONField(help_text="the verb, what it acts on, and how")
+    outcome = models.JSONField(help_text="what would happen")
+    depends_on = models.JSONField(default=dict, help_text="how everything stood that the outcome follows from")
+    actor = models.CharField(max_length=200)
+    made_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    expires_at = models.DateTimeField()
+    applied_at = models.DateTimeField(null=True, blank=True)
+    applied_by = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"plan {self.pk}: {self.action.get('verb', '')}"

@@ -12,7 +12,7 @@ from models_app import snapshot
 from models_app.lifecycle import queues, scale
 from models_app.lifecycle.reconcile import Reconciler
 from models_app.lifecycle.setbacks import Setbacks
-from models_app.models import Transition
+from models_app.models import Plan, Transition
 from models_app.policy import consent, host_memory, idle, rehearsal
 from models_app.traffic import waiting
 from sardeenz import heartbeats
@@ -56,5 +56,7 @@ def bring_about() -> None:
 
 @shared_task(name="models_app.prune_history")
 def prune_history() -> None:
-    """Forget transitions older than SARDEENZ_HISTORY_DAYS."""
-    Transition.objects.filter(at__lt=timezone.now() - timedelta(days=settings.HISTORY_DAYS)).delete()
+    """Forget transitions and plans older than SARDEENZ_HISTORY_DAYS."""
+    since = timezone.now() - timedelta(days=settings.HISTORY_DAYS)
+    Transition.objects.filter(at__lt=since).delete()
+    Plan.objects.filter(made_at__lt=since).delete()

@@ -5,6 +5,7 @@ from rest_framework.routers import SimpleRouter
 
 from models_app.api.deployment_views import DeploymentViewSet
 from models_app.api.fit_views import DeploymentFitView, MoveFitView
+from models_app.api.plan_views import PlanViewSet
 from models_app.api.presence_views import ServicesView
 from models_app.api.telemetry import TelemetryView
 from models_app.api.views import ModelViewSet, ReplicaViewSet, RuntimeViewSet, SnapshotView, TransitionViewSet
@@ -15,6 +16,7 @@ router.register("runtimes", RuntimeViewSet)
 router.register("deployments", DeploymentViewSet)
 router.register("replicas", ReplicaViewSet)
 router.register("transitions", TransitionViewSet)
+router.register("plans", PlanViewSet)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("deployments/fit", DeploymentFitView.as_view()),

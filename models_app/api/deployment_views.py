@@ -7,12 +7,12 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from models_app import rows, snapshot
-from models_app.api import edits
+from models_app import rows
+from models_app.api import intent
 from models_app.api.intent import IntentSerializer
 from models_app.api.serializers import DeploymentRowSerializer, DeploySerializer, EvictSerializer, SleepSerializer
 from models_app.api.views import actor, evicts
-from models_app.lifecycle import fleet, queues, verbs
+from models_app.lifecycle import fleet, verbs
 from models_app.models import Deployment
 from models_app.policy import consent
 from models_app.traffic import waiting
@@ -60,15 +60,7 @@ class DeploymentViewSet(viewsets.GenericViewSet[Deployment]):
         return self._written(given, 200)
 
     def _written(self, given: IntentSerializer, status: int) -> Response:
-        before = None if given.instance is None else edits.values(given.instance)
-        written = given.save()
-        if before is not None:
-            edits.record(written, before, actor=actor(self.request))
-        snapshot.publish_deployment(written.pk, written.seq)
-        if given.deploys:
-            consent.deploy(written, actor=actor(self.request), gpu=given.lead, evict=given.evicts)
-            written.refresh_from_db()
-        transaction.on_commit(queues.poke_control)
+        written = intent.write(given, actor=actor(self.request))
         return Response(rows.deployment_row(written, waiting.by_deployment()), status=status)
 
     @extend_schema(responses={202: DeploymentRowSerializer, 204: None})

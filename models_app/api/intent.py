@@ -3,13 +3,18 @@
 import re
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Q
 from rest_framework import serializers
 
 from gpus.api.serializers import GPUField
 from gpus.models import GPU
+from models_app import snapshot
+from models_app.api import edits
 from models_app.api.serializers import DeploymentSerializer, ModelSerializer, NamedField
-from models_app.models import Model
+from models_app.lifecycle import queues
+from models_app.models import Deployment, Model
+from models_app.policy import consent
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -42,6 +47,20 @@ class IntentSerializer(DeploymentSerializer):
         self.lead: GPU | None = attrs.pop("gpu", None)
         self.evicts: bool = attrs.pop("evict", False)
         return super().validate(attrs)
+
+
+def write(given: IntentSerializer, *, actor: str) -> Deployment:
+    """Write down what was given, in the caller's transaction, and place its replicas where that was asked for."""
+    before = None if given.instance is None else edits.values(given.instance)
+    written = given.save()
+    if before is not None:
+        edits.record(written, before, actor=actor)
+    snapshot.publish_deployment(written.pk, written.seq)
+    if given.deploys:
+        consent.deploy(written, actor=actor, gpu=given.lead, evict=given.evicts)
+        written.refresh_from_db()
+    transaction.on_commit(queues.poke_control)
+    return written
 
 
 def _model(source: str, revision: str) -> Model:

@@ -1,0 +1,108 @@
+"""What can be done, written as data: `{"verb": "move", "replica": 7, "gpu": "1"}`. Plans are made of it.
+
+Each verb takes the fields that its own address takes, and is done by the same functions.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rest_framework import serializers
+
+from models_app.api import intent
+from models_app.api.intent import IntentSerializer
+from models_app.api.serializers import (
+    DeploySerializer,
+    EvictSerializer,
+    MoveSerializer,
+    NamedField,
+    SleepSerializer,
+)
+from models_app.lifecycle import fleet, verbs
+from models_app.models import Deployment, Replica
+from models_app.policy import consent
+from models_app.policy.plans.what_if import Action
+
+Taken = dict[str, Any]
+
+
+class Nothing(serializers.Serializer[Any]):
+    """A verb that needs no field."""
+
+
+class ActionSerializer(serializers.Serializer[Any]):
+    """A verb and what it acts on, beside the fields that the verb itself takes."""
+
+    verb = serializers.CharField(max_length=32, help_text="deploy, edit, start, stop, sleep, wake, move, delete ...")
+    deployment = NamedField(queryset=Deployment.objects.all(), required=False)
+    replica = serializers.PrimaryKeyRelatedField(
+        queryset=Replica.objects.select_related("deployment", "gpu"), required=False
+    )
+
+    def validate(self, attrs: Taken) -> Taken:
+        """The verb has to be one of those that act on what was named."""
+        kinds = {"deployment": ON_DEPLOYMENT, "replica": ON_REPLICA}
+        named = [kind for kind in kinds if kind in attrs]
+        if attrs["verb"] == CREATE and not named:
+            return attrs
+        if len(named) != 1:
+            raise serializers.ValidationError({"deployment": "name one deployment, or one replica by its id"})
+        known = kinds[named[0]]
+        if attrs["verb"] not in known:
+            raise serializers.ValidationError({"verb": f"a {named[0]} takes one of {', '.join(sorted(known))}"})
+        return attrs
+
+
+def _create(_: None, given: Mapping[str, Any], actor: str) -> None:
+    draft = IntentSerializer(data=given)
+    draft.is_valid(raise_exception=True)
+    intent.write(draft, actor=actor)
+
+
+def _edit(deployment: Deployment, given: Mapping[str, Any], actor: str) -> None:
+    verbs.refuse_deleting(verbs.lock_deployment(deployment.pk))
+    draft = IntentSerializer(deployment, data=given, partial=True)
+    draft.is_valid(raise_exception=True)
+    intent.write(draft, actor=actor)
+
+
+def _taking(takes: type[serializers.Serializer[Any]], verb: Callable[..., object]) -> Callable[..., object]:
+    def act(subject: Any, given: Mapping[str, Any], actor: str) -> object:
+        fields = takes(data=given)
+        fields.is_valid(raise_exception=True)
+        return verb(subject, actor=actor, **fields.validated_data)
+
+    return act
+
+
+CREATE = "create"
+ON_DEPLOYMENT: dict[str, Callable[..., object]] = {
+    "edit": _edit,
+    "deploy": _taking(DeploySerializer, consent.deploy),
+    "start": _taking(EvictSerializer, consent.start_all),
+    "stop": _taking(Nothing, fleet.stop),
+    "sleep": _taking(SleepSerializer, fleet.sleep),
+    "wake": _taking(EvictSerializer, consent.wake_all),
+    "delete": _taking(Nothing, fleet.delete),
+}
+ON_REPLICA: dict[str, Callable[..., object]] = {
+    "start": _taking(EvictSerializer, consent.start),
+    "stop": _taking(Nothing, verbs.stop),
+    "restart": _taking(Nothing, verbs.restart),
+    "sleep": _taking(SleepSerializer, verbs.sleep),
+    "wake": _taking(EvictSerializer, consent.wake),
+    "move": _taking(MoveSerializer, consent.move),
+    "cancel": _taking(Nothing, verbs.cancel),
+}
+
+
+def prepare(given: Mapping[str, Any], actor: str) -> Action:
+    """The action as something that can be done. Raises ValidationError when there is no such thing any more."""
+    named = ActionSerializer(data=given)
+    named.is_valid(raise_exception=True)
+    told = named.validated_data
+    fields = {name: value for name, value in given.items() if name not in ("verb", "deployment", "replica")}
+    if "replica" in told:
+        return lambda: ON_REPLICA[told["verb"]](told["replica"], fields, actor)
+    if "deployment" in told:
+        return lambda: ON_DEPLOYMENT[told["verb"]](told["deployment"], fields, actor)
+    return lambda: _create(None, fields, actor)
