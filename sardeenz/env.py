@@ -68,7 +68,7 @@ def seconds_by_priority(name: str, default: str) -> dict[int, float]:
     except ValueError:
         found = {}
     if not found or not all(0 <= length < math.inf for length in found.values()):
-        raise ImproperlyConfigured(f"{name}={value!r} is not seconds by priority: use for example '-1:5 0:30 1:120'")
+        raise ImproperlyConfigured(f"{name}={value!r} is not seconds by priority: use for example '-1:2 0:5 1:30'")
     return found
 
 

@@ -2,12 +2,15 @@
 
 1. Where it fits once everybody is where he is headed, it wakes, and nobody moves.
 2. Pinned residents and those without sleep mode stay. Where all others together would not make room: refused.
-3. An idle resident may be evicted once it had its minimum residency.
-4. A busy one only when, besides, the oldest request here has waited as long as its priority may have to.
+3. An idle resident may be evicted once it had its minimum residency, and nobody has used it for a moment.
+4. One in use only when, besides, the oldest request here has waited as long as its priority may have to.
 5. Of those the cheapest sufficient set goes. Of several models that could evict now, the one due first does.
+6. While a sleeper wakes nobody else is sent to sleep there: engines of one GPU wake one after the other, so a second
+   one would not be awake any sooner, and whoever left for it would serve nobody meanwhile. Where that wake lasts too
+   long, the next one begins all the same.
 
-The minimum residency is at least twice what the resident's own sleep and wake take, so engines that take turns spend at
-most a third of the time on it. Without a word from the gateways nobody is known to be idle, and nobody is evicted.
+The minimum residency is at least what the resident's own sleep and wake take, so an engine serves at least as long as
+its turn costs. Without a word from the gateways nobody is known to be idle, and nobody is evicted.
 """
 
 import math
@@ -27,6 +30,10 @@ UNMEASURED_SECONDS = 10.0
 """Taken for the sleep and the wake of a resident where neither was measured yet, when candidates are compared."""
 
 
+QUIET_SECONDS = 2.0
+"""Calls come in bursts: a resident is idle once nobody has used it for so long."""
+
+
 class Verdict(Enum):
     """What becomes of the wanted one, the best first."""
 
@@ -41,9 +48,11 @@ class Why(Enum):
 
     RESIDENCY = "minimum_residency"
     MAX_WAIT = "maximum_wait"
+    QUIET = "just_used"
     NOT_READY = "not_ready"
     UNKNOWN = "gateways_unknown"
     TURN = "turn"
+    WAKING = "another_wakes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,8 @@ class Resident:
     """Whether it serves the model that room is sought for: no copy takes the place of another."""
     ready_at: float | None = None
     """Unix time since when it serves; None while it loads, wakes or moves."""
+    wakes: bool = False
+    """Whether it wakes, or will once others made room for it."""
     in_flight: int | None = None
     """Requests it serves; None where the gateways are not heard."""
     waiting: int | None = None
@@ -116,7 +127,7 @@ class Rules:
 
     def residency(self, resident: Resident) -> float:
         """Seconds for which it is left awake once it is ready."""
-        return max(self.min_resident_seconds, 2 * (resident.sleep_and_wake_seconds or 0.0))
+        return max(self.min_resident_seconds, resident.sleep_and_wake_seconds or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +154,7 @@ class Decision:
     until: float | None = None
     """Unix time at which a wait should be over; None where that is not known."""
     first: str = ""
-    """Whose turn it is."""
+    """Whose turn it is, or who wakes already."""
 
 
 def decide(seen: Scene) -> Decision:
@@ -151,12 +162,22 @@ def decide(seen: Scene) -> Decision:
     own = _alone(seen, seen.wanted)
     if own.verdict is not Verdict.EVICT:
         return own
+    waking = _waking(seen)
+    if waking is not None:
+        return Decision(Verdict.WAIT, own.residents, Why.WAKING, first=waking.name)
     turn = _due(seen, seen.wanted)
     earlier = [rival for rival in seen.rivals if _due(seen, rival) < turn]
     ahead = [rival for rival in earlier if _alone(seen, rival).verdict is Verdict.EVICT]
     if not ahead:
         return own
     return Decision(Verdict.WAIT, own.residents, Why.TURN, first=min(ahead, key=lambda rival: _due(seen, rival)).name)
+
+
+def _waking(seen: Scene) -> Resident | None:
+    """Who wakes here first; nobody once the oldest request has waited as long as it may, and for a wake besides."""
+    due, _ = _due(seen, seen.wanted)
+    waking = (one for one in seen.residents if one.wakes)
+    return next((one for one in waking if seen.now < due + (one.sleep_and_wake_seconds or UNMEASURED_SECONDS)), None)
 
 
 def _due(seen: Scene, sleeper: Sleeper) -> tuple[float, int]:
@@ -189,8 +210,8 @@ def _free_at(seen: Scene, sleeper: Sleeper, resident: Resident) -> float:
     """From when on it may be evicted for this sleeper; inf where nobody knows."""
     if resident.ready_at is None or resident.in_flight is None:
         return math.inf
-    stayed = resident.ready_at + seen.rules.residency(resident)
-    return max(stayed, _due(seen, sleeper)[0]) if resident.busy else stayed
+    stayed, due = resident.ready_at + seen.rules.residency(resident), _due(seen, sleeper)[0]
+    return max(stayed, due if resident.busy else min((resident.used_at or 0.0) + QUIET_SECONDS, due))
 
 
 def _why(seen: Scene, resident: Resident, moment: float) -> Why:
@@ -199,7 +220,9 @@ def _why(seen: Scene, resident: Resident, moment: float) -> Why:
         return Why.NOT_READY
     if resident.in_flight is None:
         return Why.UNKNOWN
-    return Why.MAX_WAIT if moment > resident.ready_at + seen.rules.residency(resident) else Why.RESIDENCY
+    if moment <= resident.ready_at + seen.rules.residency(resident):
+        return Why.RESIDENCY
+    return Why.MAX_WAIT if resident.busy else Why.QUIET
 
 
 def _cover(residents: Iterable[Resident], lacking: Mapping[str, int]) -> bool:
@@ -287,6 +310,8 @@ def words(seen: Scene, decision: Decision) -> str:
         Why.MAX_WAIT: f"{names} is in use and may stay until {at}, when requests here have waited long enough",
         Why.NOT_READY: f"{names} is not ready yet",
         Why.UNKNOWN: f"what {names} has in flight is not known while Redis is away",
+        Why.QUIET: f"{names} was in use a moment ago",
+        Why.WAKING: f"`{decision.first}` wakes first",
         Why.TURN: f"`{decision.first}` has waited longer and goes first",
         None: "",
     }

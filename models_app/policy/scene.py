@@ -20,6 +20,9 @@ from models_app.traffic import activity
 from models_app.traffic.activity import GatewayReport
 from models_app.traffic.callers import Waiting
 
+_WAKES = (State.SLEEPING, State.WAKING, State.DRAINING)
+"""The states of a replica headed for ready that is, or soon will be, without a load."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -152,6 +155,7 @@ class LockedGPUs:
             pinned=row.deployment.pinned,
             sleep_enabled=row.sleep_enabled,
             ready_at=row.state_at.timestamp() if serves else None,
+            wakes=row.state in _WAKES and not row.restarting,
             in_flight=None if reports is None else activity.in_flight(row.marker, reports),
             waiting=None if reports is None else waiting.count if waiting else 0,
             used_at=self.traffic.used.get(row.deployment_id),

@@ -110,6 +110,23 @@ def test_a_model_is_left_its_minimum_residency() -> None:
     assert "the end of its minimum residency" in wanted.message
 
 
+@pytest.mark.parametrize("state", [State.SLEEPING, State.WAKING])
+def test_nobody_makes_room_while_another_wakes_there(state: State) -> None:
+    waking, idle, wanted = (
+        factories.replica(
+            each,
+            goal=Goal.SLEEPING if each is State.SLEEPING and place == 2 else Goal.READY,
+            deployment=factories.deployment(weights_bytes=34 * GIB),
+            state_at=timezone.now() - timedelta(seconds=100),
+        )
+        for place, each in enumerate((state, State.READY, State.SLEEPING))
+    )
+    say()
+    demand.request_ready(wanted.deployment_id)
+    assert (now(idle)[0], now(wanted)) == (Goal.READY, (Goal.SLEEPING, "waits_for_room"))
+    assert wanted.message == f"no room now: `{waking.deployment.name}` wakes first"
+
+
 def test_a_busy_model_is_left_alone_until_the_oldest_request_has_waited_long_enough() -> None:
     busy, wanted = large(State.READY), large(State.SLEEPING)
     say({busy.marker: 3}, waits(wanted, 20))

@@ -59,8 +59,8 @@ def test_an_idle_resident_has_its_minimum_residency_first() -> None:
     assert (decision.verdict, decision.why, decision.until) == (Verdict.WAIT, Why.RESIDENCY, NOW + 10)
 
 
-def test_the_minimum_residency_is_twice_what_the_swap_costs() -> None:
-    slow = resident(ready_at=NOW - 20, sleep_seconds=6.0, wake_seconds=9.0)
+def test_the_minimum_residency_is_what_the_swap_costs() -> None:
+    slow = resident(ready_at=NOW - 20, sleep_seconds=12.0, wake_seconds=18.0)
     assert eviction.decide(seen(slow)).until == NOW + 10
 
 
@@ -70,6 +70,35 @@ def test_a_busy_resident_stays_until_the_maximum_wait_is_over(fields: dict[str, 
     decision = eviction.decide(seen(busy, wanted=waited(12)))
     assert (decision.verdict, decision.why, decision.until) == (Verdict.WAIT, Why.MAX_WAIT, NOW + 18)
     assert eviction.decide(seen(busy, wanted=waited(30))).verdict is Verdict.EVICT
+
+
+def test_one_that_was_used_a_moment_ago_is_not_idle_yet() -> None:
+    lately = resident(used_at=NOW - 0.5)
+    decision = eviction.decide(seen(lately))
+    assert (decision.verdict, decision.why, decision.until) == (Verdict.WAIT, Why.QUIET, NOW + 1.5)
+    assert "`model-2` was in use a moment ago" in eviction.words(seen(lately), decision)
+    assert eviction.decide(seen(lately, wanted=waited(30))).verdict is Verdict.EVICT
+
+
+def test_one_wakes_at_a_time_and_those_who_wait_for_it_are_told() -> None:
+    waking, idle = resident(2, ready_at=None, wakes=True), resident(3)
+    scene = seen(waking, idle)
+    decision = eviction.decide(scene)
+    assert (decision.verdict, decision.why, decision.residents) == (Verdict.WAIT, Why.WAKING, (idle,))
+    assert eviction.words(scene, decision) == "no room now: `model-2` wakes first"
+
+
+def test_a_wake_that_lasts_too_long_holds_nobody_up() -> None:
+    waking, idle = resident(2, ready_at=None, wakes=True, sleep_seconds=3.0, wake_seconds=4.0), resident(3)
+    assert eviction.decide(seen(waking, idle, wanted=waited(36))).why is Why.WAKING
+    assert eviction.decide(seen(waking, idle, wanted=waited(37))).residents == (idle,)
+    unmeasured = replace(waking, sleep_seconds=None, wake_seconds=None)
+    assert eviction.decide(seen(unmeasured, idle, wanted=waited(39))).why is Why.WAKING
+    assert eviction.decide(seen(unmeasured, idle, wanted=waited(40))).verdict is Verdict.EVICT
+
+
+def test_a_load_holds_up_nobody_elses_turn() -> None:
+    assert eviction.decide(seen(resident(2, ready_at=None), resident(3))).verdict is Verdict.EVICT
 
 
 def test_an_urgent_request_waits_less_but_not_less_than_the_residency() -> None:
@@ -257,7 +286,16 @@ def test_a_model_that_went_idle_gives_way_at_the_end_of_its_residency() -> None:
     assert max((request.began or 0.0) - request.at for request in requests) <= 2 + ASK_SECONDS + 4 * TICK_SECONDS
 
 
-def test_slow_swaps_take_less_than_half_of_the_time() -> None:
+def test_where_two_fit_one_serves_while_the_other_place_changes_hands() -> None:
+    requests = [Request(f"m{index % 3}", 0.4 * index, 1.0) for index in range(900)]
+    world = World(139, engines(3, 4.0), Rules(4.0, {0: 5.0}), requests)
+    world.run(360)
+    assert min(world.serving[20:]) == 1
+    assert sum(engine.wakes for engine in world.engines) > 20
+    assert max((request.began or 360.0) - request.at for request in requests) < 20
+
+
+def test_slow_swaps_take_at_most_half_of_the_time() -> None:
     requests = [Request(f"m{index % 2}", 0.5 * index, 1.0) for index in range(2400)]
     world = World(79, engines(2, 20.0), Rules(0.0, {0: 0.0}), requests)
     world.run(1300)
@@ -296,6 +334,7 @@ RESIDENTS = st.builds(
     copy=st.booleans(),
     ready_at=st.floats(NOW - 200, NOW),
     in_flight=st.integers(0, 2),
+    used_at=st.none() | st.floats(NOW - 200, NOW + 200),
     sleep_seconds=st.sampled_from([None, 1.0, 30.0]),
 )
 
@@ -324,6 +363,9 @@ def test_no_wait_is_longer_than_its_bound_however_busy_everybody_stays(
     decision = eviction.decide(scene)
     assert decision.until is None or NOW < decision.until <= bound
     assert all(one.movable for one in decision.residents) or decision.verdict is Verdict.REFUSE
+    waking = resident(40, frees={GPU: 1}, ready_at=None, wakes=True, sleep_seconds=2.0, wake_seconds=5.0)
+    behind = replace(scene, now=bound + 7, residents=(*residents, waking))
+    assert eviction.decide(behind).why is not Why.WAKING
     late = replace(scene, now=bound)
     final = eviction.decide(late)
     if decision.verdict is Verdict.REFUSE:

@@ -59,6 +59,8 @@ class World:
         self.requests = sorted(requests, key=lambda request: request.at)
         self.now = 0.0
         self.evicted: list[tuple[Engine, float]] = []
+        self.serving: list[int] = []
+        """How many engines take requests, at each tick."""
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
@@ -73,6 +75,7 @@ class World:
                 # gateways ask for each model at a phase of their own
                 if engine.waiting and (self.now + engine.id * TICK_SECONDS) % ASK_SECONDS < TICK_SECONDS:
                     self._ask(engine)
+            self.serving.append(sum(one.state == one.headed == "ready" for one in self.engines))
             self.now += TICK_SECONDS
 
     def engine(self, name: str) -> Engine:
@@ -138,6 +141,7 @@ class World:
         return replace(
             Resident(engine.id, engine.name, {GPU: engine.bytes}),
             ready_at=engine.since if engine.state == "ready" else None,
+            wakes=engine.state != "ready",
             in_flight=len(engine.running),
             waiting=len(engine.waiting),
             sleep_seconds=engine.sleep_seconds,
