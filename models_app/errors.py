@@ -1,6 +1,6 @@
 """What can go wrong between an operator's wish and a running engine. The tree's roots are in `sardeenz.errors`."""
 
-from sardeenz.errors import Conflict, EngineError, Unavailable
+from sardeenz.errors import Conflict, EngineError, Refused, Unavailable
 
 
 class IllegalTransition(Conflict):
@@ -25,6 +25,13 @@ class SleepDisabled(Conflict):
     """The deployment was started without sleep mode."""
 
     code = "sleep_disabled"
+
+
+class KnownProblem(Refused):
+    """What was asked is known to break the engine; fields: field, problem (its code), source."""
+
+    code = "known_problem"
+    status = 422
 
 
 class DeploymentLive(Conflict):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from models_app import compatibility
 from models_app.models import Deployment, EngineRuntime, Replica
 from models_app.spec import LaunchSpecification
 from models_app.states import State
@@ -38,7 +39,7 @@ def settings(deployment: Deployment) -> LaunchSpecification:
         "environment": {**runtime.environment, **deployment.environment},
         "max_model_len": deployment.max_model_len,
         "tensor_parallel": deployment.tensor_parallel,
-        "sleep_enabled": deployment.sleep_enabled,
+        "sleep_enabled": compatibility.may_sleep(deployment),
         "kv_cap_bytes": deployment.kv_cap_bytes,
     }
 

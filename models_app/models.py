@@ -75,6 +75,9 @@ class Deployment(models.Model):
     queue_seconds = models.FloatField(
         null=True, blank=True, validators=[MinValueValidator(0.0)], help_text="how long one may wait for a place"
     )
+    ignore_known_problems = models.BooleanField(
+        default=False, help_text="launch it, and let it sleep, although that is known to break in this version"
+    )
     prefix_affinity = models.BooleanField(
         default=False, help_text="requests that begin alike go to the same replica, for its prefix cache"
     )
@@ -280,14 +283,30 @@ class Transition(models.Model):
 
 
 class MemoryProfile(models.Model):
-    """Bytes measured at a load, used instead of the estimate the next time the same thing is placed."""
+    """What a load, a sleep and a wake were measured to take, used instead of estimates the next time the same thing is
+    placed. One row for each type of GPU; what was not measured yet is null.
+    """
 
-    key = models.CharField(max_length=64, unique=True, help_text="hash of all that decides the bytes")
-    about = models.JSONField(help_text="model, revision, dtype, length, GPU type, engine version")
+    key = models.CharField(max_length=64, help_text="hash of all that decides it but the GPU")
+    gpu_name = models.CharField(max_length=100, blank=True, default="", help_text="type of GPU; empty in old rows")
+    simulated = models.BooleanField(default=False, help_text="its seconds are used, its bytes teach nothing")
+    about = models.JSONField(help_text="model, revision, flags, length, tensor parallel, engine version")
+    estimated = models.JSONField(default=dict, blank=True, help_text="what was expected of the same, in bytes")
     weights_bytes = models.BigIntegerField()
     overhead_bytes = models.BigIntegerField()
+    graphs_bytes = models.BigIntegerField(null=True, blank=True)
     load_seconds = models.FloatField()
+    first_sleep_seconds = models.FloatField(null=True, blank=True, help_text="an engine's first at level 1")
+    sleep_seconds = models.FloatField(null=True, blank=True, help_text="later ones at level 1")
+    wake_seconds = models.FloatField(null=True, blank=True, help_text="from level 1")
+    deep_sleep_seconds = models.FloatField(null=True, blank=True, help_text="at level 2")
+    deep_wake_seconds = models.FloatField(null=True, blank=True, help_text="from level 2")
+    host_bytes = models.BigIntegerField(null=True, blank=True, help_text="host RAM of an engine that never slept")
+    host_asleep_bytes = models.BigIntegerField(null=True, blank=True, help_text="host RAM asleep at level 1")
     measured_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["key", "gpu_name"], name="profile_once_per_gpu_type"),)
 
     def __str__(self) -> str:
         return f"profile {self.key[:12]}"

@@ -12,14 +12,16 @@ from typing import Any, Literal, TypedDict
 from django.db.models import Count, QuerySet, Sum
 
 from gpus.models import GPU, Node
+from models_app import compatibility
+from models_app.compatibility import KnownProblemRow
 from models_app.launch_settings import outdated
 from models_app.models import Deployment, Replica, Reservation, Transition, counted
 from models_app.states import Goal, State
+from models_app.verb_hints import Verb, verbs
 
 HIDDEN = "(hidden)"
 _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|KEY", re.IGNORECASE)
 WaitReason = Literal["wake", "load", "room", "engine", "queue"]
-Verb = Literal["start", "stop", "restart", "sleep", "wake", "move", "cancel"]
 
 
 class NodeRow(TypedDict):
@@ -102,6 +104,8 @@ class DeploymentRow(TypedDict):
     deleting: bool
     created_at: str
     waiting: WaitingRow | None
+    ignore_known_problems: bool
+    known_problems: list[KnownProblemRow]
 
 
 class ReservationRow(TypedDict):
@@ -278,6 +282,8 @@ def deployment_row(deployment: Deployment, waiting: Mapping[int, WaitingRow]) ->
         "deleting": deployment.deleting,
         "created_at": deployment.created_at.isoformat(),
         "waiting": waiting.get(deployment.pk),
+        "ignore_known_problems": deployment.ignore_known_problems,
+        "known_problems": compatibility.shown(deployment),
     }
 
 
@@ -347,39 +353,6 @@ def transition_row(transition: Transition) -> TransitionRow:
         "actor": transition.actor,
         "at": transition.at.isoformat(),
     }
-
-
-def verbs(replica: Replica) -> dict[Verb, str | None]:
-    """For each verb, None when it is worth asking for, else why not. A hint for people: `lifecycle` decides."""
-    state, goal = State(replica.state), Goal(replica.goal)
-    moving = replica.replaces_id is not None or bool(replica.replacements.all())
-    held_by_move = "it is one side of an unfinished move; cancel it first" if moving and not replica.down else None
-    undoable = moving or state in (State.PENDING, State.STARTING, State.DRAINING, State.WAKING)
-    return {
-        "start": None if replica.down or goal is Goal.STOPPED else f"it is {state.value}",
-        "stop": "it is stopped or on its way" if goal is Goal.STOPPED else None,
-        "restart": held_by_move or ("it is stopped; start it" if state is State.STOPPED else None),
-        "sleep": held_by_move or _why_not_sleep(replica, state, goal),
-        "wake": None if goal is Goal.SLEEPING and state is not State.FAILED else f"it is {state.value}, not asleep",
-        "move": held_by_move or _why_not_move(state, goal),
-        "cancel": None if undoable else "nothing is under way",
-    }
-
-
-def _why_not_sleep(replica: Replica, state: State, goal: Goal) -> str | None:
-    if not replica.sleep_enabled:
-        return "it was started without sleep mode"
-    if goal is Goal.SLEEPING:
-        return "it sleeps or is on its way"
-    if goal is Goal.STOPPED or state not in (State.READY, State.DRAINING, State.WAKING):
-        return f"it is {state.value}; only a ready replica can sleep"
-    return None
-
-
-def _why_not_move(state: State, goal: Goal) -> str | None:
-    if goal is Goal.STOPPED or state not in (State.READY, State.SLEEPING):
-        return f"it is {state.value}; only a ready or sleeping replica can move"
-    return None
 
 
 def _by_gpu(reservations: Iterable[Reservation]) -> list[Reservation]:

@@ -18,6 +18,7 @@ LABELS: Final = {
     "headroom_bytes": "headroom",
     "held_bytes": "held",
     "idle_sleep_seconds": "sleep when idle",
+    "ignore_known_problems": "ignore known problems",
     "kv_cap_bytes": "KV cap",
     "kv_floor_bytes": "KV floor",
     "kv_weight": "KV weight",

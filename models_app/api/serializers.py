@@ -14,6 +14,7 @@ from drf_spectacular.utils import Direction
 from rest_framework import serializers
 
 from gpus.api.serializers import GPUField
+from models_app import compatibility
 from models_app.catalogue import sources
 from models_app.engines import reserved
 from models_app.errors import DeploymentLive
@@ -245,6 +246,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
             "kv_floor_bytes",
             "kv_cap_bytes",
             "kv_weight",
+            "ignore_known_problems",
         )
 
     def validate_name(self, name: str) -> str:
@@ -265,6 +267,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
             attrs["runtime"] = attrs.get("runtime") or only_runtime()
         for check in (_check_served_name, _check_engine, _check_kv):
             check(self.instance, attrs)
+        compatibility.check_written(self.instance, attrs)
         return attrs
 
     def refuse_rename(self, validated_data: dict[str, Any]) -> None:

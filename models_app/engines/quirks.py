@@ -3,11 +3,10 @@
 A version nobody told is taken for a new one.
 """
 
-import re
 from dataclasses import dataclass, field
 from typing import Final
 
-Version = tuple[int, int, int]
+from models_app.versions import Version, parse
 
 KVCACHED_FIRST: Final[Version] = (0, 17, 0)
 KVCACHED_LAST: Final[Version] = (0, 30, 999)
@@ -34,12 +33,6 @@ QUIRKS: Final = (
         {"VLLM_USE_V2_MODEL_RUNNER": "0"},
     ),
 )
-
-
-def parse(version: str) -> Version | None:
-    """(0, 30, 0) of `0.30.0+cpu`; None when there is no version to read."""
-    match = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version)
-    return (int(match[1]), int(match[2]), int(match[3] or 0)) if match else None
 
 
 def kvcached_supports(version: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction as database
 
+from models_app import compatibility
 from models_app.engines.diagnose import OUT_OF_MEMORY, diagnose
 from models_app.errors import EngineRefused, EngineTimeout, HostMemoryShort, MemoryHeld, NoCapacity
 from models_app.lifecycle import ending, kv_limits, starting, waits
@@ -23,6 +24,7 @@ from models_app.spec import Profile
 from models_app.states import Goal, State
 
 VERB_SECONDS = 10.0
+LEVEL_2_UNSAFE = "level_2_unsafe"
 GIVE_WAY_TIME = timedelta(seconds=10)
 """So long one that drained waits for other sleepers to give host RAM back."""
 _STAYS_AWAKE = {
@@ -42,11 +44,16 @@ def drain(sight: Sight, step: Step) -> bool:
 def sleep(sight: Sight, step: Step) -> bool:
     """Send the drained engine to sleep. The prefix cache goes with it; a slow engine goes on after we hang up.
 
-    An engine that refuses to sleep stays awake and says why.
+    An engine that refuses to sleep stays awake and says why. One that level 2 is known to break ends instead.
     """
     replica = sight.replica
     if not _admitted(replica, sight.around.now):
         return False
+    problem = compatibility.unsafe(replica, 2) if replica.sleep_level == 2 else None
+    if problem is not None:
+        message = f"its engine ends instead of sleeping at level 2: {problem.words}; it loads at its next request"
+        transition(replica, State.STOPPING, reason=LEVEL_2_UNSAFE, actor=WORKER, message=message)
+        return ending.terminate(sight, step)
     begin_sleep(replica)
     try:
         sight.engine.sleep(replica.sleep_level, mode="wait", timeout_seconds=VERB_SECONDS)

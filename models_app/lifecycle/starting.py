@@ -200,6 +200,7 @@ def _learn(replica: Replica, profile: Profile, segment: Segment | None) -> None:
     placement.hold_measured(replica, {uuid: size + floor for uuid, size in fixed.items()})
     MemoryProfile.objects.update_or_create(
         key=placement.profile_key(deployment),
+        gpu_name=replica.gpu.name,
         defaults={
             "about": placement.profile_about(deployment),
             "weights_bytes": weights,

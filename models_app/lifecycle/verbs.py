@@ -13,6 +13,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from gpus.models import GPU
+from models_app import compatibility
 from models_app.errors import (
     DeploymentDeleting,
     IllegalTransition,
@@ -93,11 +94,12 @@ def say(deployment: Deployment, reason: str, message: str, **changes: Any) -> No
 def deploy(deployment: Deployment, *, actor: str, gpu: GPU | None = None, placing: Placing = place) -> list[Replica]:
     """Want it, and bring it to its number of replicas, all headed for ready; too many of them are stopped.
 
-    What finds no room waits for it, and the deployment says so. Raises NeverFits where no room would be enough, and
-    NoCapacity where a named `gpu` has none now; nothing is changed then.
+    What finds no room waits for it, and the deployment says so. Raises NeverFits where no room would be enough,
+    NoCapacity where a named `gpu` has none now, and KnownProblem; nothing is changed then.
     """
     deployment = lock_deployment(deployment.pk)
     refuse_deleting(deployment)
+    compatibility.check_deployment(deployment)
     want(deployment, Goal.READY)
     for replica in kept(deployment)[: deployment.replicas]:
         if replica.goal == Goal.STOPPED or replica.state == State.FAILED:
@@ -241,13 +243,18 @@ def _head_for_stop(replica: Replica, *, reason: str, actor: str, disposable: boo
 
 @transaction.atomic
 def sleep(replica: Replica, *, actor: str, level: int = 1) -> Replica:
-    """Drain, then weights to host RAM (level 1) or dropped (level 2). Raises SleepDisabled, HostMemoryShort."""
+    """Drain, then weights to host RAM (level 1) or dropped (level 2).
+
+    Raises SleepDisabled, KnownProblem, HostMemoryShort.
+    """
     replica = _locked(replica)
     _refuse_leaving(replica)
     if not replica.sleep_enabled:
         raise SleepDisabled(
             f"{replica} was started without sleep mode: let the deployment sleep, and restart it", replica=replica.pk
         )
+    if problem := compatibility.unsafe(replica, level):
+        raise compatibility.refusal(problem)
     if replica.goal == Goal.SLEEPING and replica.sleep_level == level:
         if replica.rehearses:  # then it is no rehearsal any more
             note(replica, profile=replica.profile | {"rehearsal": "done"})

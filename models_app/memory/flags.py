@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
+from models_app.flag_words import written
 from models_app.memory.kv import Engine
 
 HALF, SINGLE = 2, 4
@@ -19,7 +20,7 @@ _QUANTISED: Final = {"fp8": 1 / 2, "bitsandbytes": 0.5625 / 2, "experts_int8": 1
 
 def value(extra_args: Sequence[str], name: str) -> str:
     """The value of a flag, as `--flag value` or `--flag=value`; the last one holds."""
-    return _written(extra_args, name).lower()
+    return written(extra_args, name).lower()
 
 
 def width(extra_args: Sequence[str]) -> int:
@@ -56,7 +57,7 @@ def engine(kind: str, extra_args: Sequence[str], *, dtype: str, tensor_parallel:
 def speculation(extra_args: Sequence[str]) -> dict[str, Any]:
     """What `--speculative-config` says; empty without one, or where it is not an object."""
     try:
-        found = json.loads(_written(extra_args, "--speculative-config") or "{}")
+        found = json.loads(written(extra_args, "--speculative-config") or "{}")
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -65,15 +66,6 @@ def speculation(extra_args: Sequence[str]) -> dict[str, Any]:
 def quantised_share(extra_args: Sequence[str]) -> float | None:
     """How much of plain weights is left when the engine quantises them as it loads; None where it does not."""
     return _QUANTISED.get(value(extra_args, "--quantization") or value(extra_args, "-q"))
-
-
-def _written(extra_args: Sequence[str], name: str) -> str:
-    found = ""
-    for place, word in enumerate(extra_args):
-        flag, equals, after = word.partition("=")
-        if flag.replace("_", "-") == name:
-            found = after if equals else next(iter(extra_args[place + 1 : place + 2]), "")
-    return found
 
 
 def _count(extra_args: Sequence[str], name: str) -> int:

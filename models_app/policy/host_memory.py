@@ -14,6 +14,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from gpus.models import GPU, Node
+from models_app import compatibility
 from models_app.errors import ReplicaMoved
 from models_app.lifecycle import loads, verbs
 from models_app.memory import host_ram, host_rows, placement
@@ -123,13 +124,13 @@ def _measured(node: Node) -> bool:
 def _steps(node: Node) -> dict[int, Step]:
     """The next step down of everybody who could take one."""
     rows = Replica.objects.filter(_SLEEPS | _FALLS, gpu__node=node, state__in=LIVE, replaces=None)
-    rows = rows.select_related("deployment").order_by("pk")
+    rows = rows.select_related("deployment__model").order_by("pk")
     now = host_rows.ledger(node.name)
     steps = {}
     for row in rows:
         if row.state != State.SLEEPING:
             step = None if verbs.sleep_began(row) else Step(row, SHORT, host_rows.copy_of(row).lasting_bytes)
-        elif row.sleep_level == 1 and _has_room(row):
+        elif row.sleep_level == 1 and not compatibility.unsafe(row, 2) and _has_room(row):
             step = Step(row, host_rows.DEEPENS, host_rows.kept_bytes(row, now))
         else:
             step = Step(row, host_rows.RESTS, host_rows.held(row, now) or host_rows.kept_bytes(row, now))

@@ -80,6 +80,10 @@ QueueSeconds = Annotated[Any, _option("--queue-seconds", _seconds, "SECONDS", "h
 Affinity = Annotated[
     bool | None, typer.Option("--prefix-affinity/--no-prefix-affinity", help="same beginning, same replica")
 ]
+Problems = Annotated[
+    bool | None,
+    typer.Option("--ignore-known-problems/--no-ignore-known-problems", help="deploy what is known to break"),
+]
 Capture = Annotated[Any, _option("--capture", _moment, "SPAN", "keep the latest calls, redacted, for so long, as 1h")]
 Args = Annotated[list[str] | None, typer.Option("--arg", help="one word for the engine, as --arg=--seed; repeat it")]
 Variables = Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the engine's environment; repeat it")]
@@ -119,6 +123,7 @@ def deploy(
     queue_seconds: QueueSeconds = None,
     prefix_affinity: Affinity = None,
     capture_until: Capture = None,
+    ignore_known_problems: Problems = None,
     extra_args: Args = None,
     env: Variables = None,
     evict: Evict = False,

@@ -78,7 +78,7 @@ class Now:
 def _page() -> str:
     fleet, now = call("GET", "snapshot"), Now()
     parts = [_gpu_table(fleet, now), "", _replica_table(fleet, now)]
-    notes = [*_waiting(fleet["deployments"]), *_unplaced(fleet["deployments"])]
+    notes = [*_waiting(fleet["deployments"]), *_unplaced(fleet["deployments"]), *_ignored(fleet["deployments"])]
     notes += [painted(each["words"], "red") for each in call("GET", "services") if each["silent"]]
     if now.missing:
         notes.append(painted(f"No readings of the devices: {now.missing}", "yellow"))
@@ -204,3 +204,13 @@ def _waiting(deployments: Rows) -> list[str]:
 def _unplaced(deployments: Rows) -> list[str]:
     names = [row["name"] for row in deployments if not row["placed"]]
     return [painted(f"Not placed: {', '.join(names)}; `sardeenz start NAME` places one", "dim")] if names else []
+
+
+def _ignored(deployments: Rows) -> list[str]:
+    """Whose known problems are ignored, and what these are."""
+    return [
+        painted(f"{row['name']}: known problem ignored: {problem['words']} ({problem['source']})", "yellow")
+        for row in deployments
+        if row["ignore_known_problems"]
+        for problem in row["known_problems"]
+    ]

@@ -33,6 +33,7 @@ export interface Draft extends Record<Size | Optional, string> {
   queue_limit: string;
   queue_seconds: string;
   prefix_affinity: boolean;
+  ignore_known_problems: boolean;
   sleep_enabled: boolean;
   pinned: boolean;
   /** Others may be put to sleep for it. */
@@ -69,6 +70,7 @@ export function draft(of?: DeploymentRow): Draft {
     queue_limit: of ? String(of.queue_limit) : "",
     queue_seconds: String(of?.queue_seconds ?? ""),
     prefix_affinity: of?.prefix_affinity ?? false,
+    ignore_known_problems: of?.ignore_known_problems ?? false,
   };
 }
 
@@ -89,6 +91,7 @@ export function request(
     priority: given.priority,
     kv_weight: given.kv_weight,
     prefix_affinity: given.prefix_affinity,
+    ignore_known_problems: given.ignore_known_problems,
     sleep_enabled: given.sleep_enabled,
     pinned: given.pinned,
   };

@@ -62,6 +62,8 @@ export function deployment(given: Partial<DeploymentRow> = {}): DeploymentRow {
     queue_limit: 1000,
     queue_seconds: null,
     prefix_affinity: false,
+    ignore_known_problems: false,
+    known_problems: [],
     capture_until: null,
     weights_bytes: null,
     overhead_bytes: null,

@@ -125,7 +125,16 @@ def test_deploy_says_every_field_of_the_form(run: Any) -> None:
     factories.runtime()
     words = ["--model", "org/tiny", "--revision", "v1", "--weights", "2GiB", "--overhead", "1GiB", "--kv-floor", "1GiB"]
     words += ["--kv-cap", "4GiB", "--no-sleep", "--idle-sleep", "600", "--priority", "2", "--pinned", "--replicas", "1"]
-    words += ["--max-concurrency", "8", "--queue-limit", "9", "--queue-seconds", "0", "--prefix-affinity"]
+    words += [
+        "--max-concurrency",
+        "8",
+        "--queue-limit",
+        "9",
+        "--queue-seconds",
+        "0",
+        "--prefix-affinity",
+        "--ignore-known-problems",
+    ]
     words += ["--arg=--seed", "--arg=1", "--env", "A=b=c", "--max-model-len", "4096", "--served-name", "small"]
     assert "1 of 1 replicas placed" in run("deploy", "tiny", *words)
     made = Deployment.objects.get()
@@ -138,6 +147,7 @@ def test_deploy_says_every_field_of_the_form(run: Any) -> None:
     assert (made.model.source, made.model.revision, made.served_name) == ("org/tiny", "v1", "small")
     assert (made.sleep_enabled, made.pinned, made.priority, made.idle_sleep_seconds) == (False, True, 2, 600)
     assert (made.max_concurrency, made.queue_limit, made.queue_seconds, made.prefix_affinity) == (8, 9, 0, True)
+    assert made.ignore_known_problems
     assert (made.extra_args, made.environment, made.max_model_len) == (["--seed", "1"], {"A": "b=c"}, 4096)
     run("deploy", "tiny", "--kv-cap", "none", "--queue-seconds", "none", "--max-model-len", "none")
     made.refresh_from_db()

@@ -1,0 +1,11 @@
+"""vLLM's version numbers: compared by their first three. Pure."""
+
+import re
+
+Version = tuple[int, int, int]
+
+
+def parse(version: str) -> Version | None:
+    """(0, 30, 0) of `0.30.0+cpu`; None when there is no version to read."""
+    match = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version)
+    return (int(match[1]), int(match[2]), int(match[3] or 0)) if match else None
