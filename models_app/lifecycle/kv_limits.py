@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 
 from django.conf import settings
-from django.db.models import Q
 
 from gpus import kvcached
 from gpus.readings import DeviceReading
@@ -18,9 +17,7 @@ from models_app.states import Goal, State
 MARGIN_RATIO = 0.05
 """kvcached maps nothing more once less than this part of a GPU is free."""
 
-_TAKES = Q(state__in=[State.STARTING, State.WAKING])
-_COMES = Q(state=State.PENDING) & ~Q(goal=Goal.STOPPED) | Q(state=State.SLEEPING, goal=Goal.READY)
-_WAITS = Q(reason=MemoryHeld.code) & _COMES
+_TAKES = (State.STARTING, State.WAKING)
 
 
 def require(replica: Replica, around: World) -> None:
@@ -47,17 +44,23 @@ def look(uuids: Iterable[str], around: World, *, besides: Replica | None = None)
     `besides` waits too, behind all others unless it has its place among them.
     """
     readings = observe.readings(uuids)
-    here = Replica.objects.filter(reservations__gpu__uuid__in=readings).select_related("deployment", "gpu").distinct()
-    taking, waiting = here.filter(_TAKES), here.filter(_WAITS)
-    rows = [*taking.order_by("pk"), *waiting.order_by("pk")]
-    if besides is not None and besides not in rows:
-        rows.append(besides)
-    neighbours = (_neighbour(row) for row in here.filter(state__in=[State.READY, State.DRAINING]).order_by("pk"))
+    rows = Replica.objects.filter(reservations__gpu__uuid__in=readings).select_related("deployment", "gpu")
+    here = list(rows.distinct().order_by("pk"))
+    claims = [*(row for row in here if row.state in _TAKES), *(row for row in here if _waits(row))]
+    if besides is not None and besides not in claims:
+        claims.append(besides)
+    neighbours = (_neighbour(row) for row in here if row.state in (State.READY, State.DRAINING))
     return Scene(
         {uuid: _device(reading) for uuid, reading in readings.items()},
-        tuple(_claimant(row, around, readings) for row in rows),
+        tuple(_claimant(row, around, readings) for row in claims),
         tuple(one for one in neighbours if one is not None),
     )
+
+
+def _waits(row: Replica) -> bool:
+    """Whether it comes as soon as its GPU has the memory."""
+    comes = row.goal != Goal.STOPPED if row.state == State.PENDING else row.state == State.SLEEPING
+    return row.reason == MemoryHeld.code and comes and (row.state == State.PENDING or row.goal == Goal.READY)
 
 
 def _device(reading: DeviceReading) -> Device:

@@ -51,9 +51,9 @@ class Reconciler:
                 return
             until = time.monotonic() + BUDGET_SECONDS
             around = observe.world(self.remembered)
-            if not self.setbacks.waits("cleaning"):
-                self.setbacks.attempt("cleaning", partial(self.clean, around))
             moved = self.pass_once(around)
+            if not self.setbacks.waits("cleaning"):  # second, for nobody waits for it
+                self.setbacks.attempt("cleaning", partial(self.clean, around))
             while moved is not None and time.monotonic() < until:
                 self._pause(moved)
                 moved = self.pass_once()

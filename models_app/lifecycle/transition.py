@@ -75,7 +75,7 @@ def transition(
         )
         if as_read.update(**changes, seq=F("seq") + 1) != 1:
             raise ReplicaMoved(f"replica {replica.pk} was changed meanwhile; look again", replica=replica.pk)
-        replica.refresh_from_db()
+        _take_over(replica, changes)
         record(replica, old, reason, actor, message, fields)
 
 
@@ -118,10 +118,15 @@ def note(replica: Replica, **changes: Any) -> None:
     as_read = Replica.objects.filter(pk=replica.pk, seq=replica.seq)
     if as_read.update(**changes, seq=F("seq") + 1) != 1:
         raise ReplicaMoved(f"replica {replica.pk} was changed meanwhile; look again", replica=replica.pk)
+    _take_over(replica, changes)
+    announce(replica)
+
+
+def _take_over(replica: Replica, changes: dict[str, Any]) -> None:
+    """What was written, in the instance too: the compare-and-swap proved that the rest of the row is as it was read."""
     for name, value in changes.items():
         setattr(replica, name, value)
     replica.seq += 1
-    announce(replica)
 
 
 def set_goal(
@@ -135,8 +140,9 @@ def set_goal(
     **changes: Any,
 ) -> None:
     """Change where a replica is headed; its worker does the rest. Raises ReplicaMoved."""
+    changes |= {"goal": goal, "reason": reason, "message": message}
     as_read = Replica.objects.filter(pk=replica.pk, seq=replica.seq)
-    if as_read.update(goal=goal, reason=reason, message=message, **changes, seq=F("seq") + 1) != 1:
+    if as_read.update(**changes, seq=F("seq") + 1) != 1:
         raise ReplicaMoved(f"replica {replica.pk} was changed meanwhile; look again", replica=replica.pk)
-    replica.refresh_from_db()
+    _take_over(replica, changes)
     record(replica, replica.state, reason, actor, message, fields)

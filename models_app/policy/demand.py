@@ -39,7 +39,7 @@ def request_ready(deployment_id: int, *, actor: str = "gateway") -> None:
         _seek_memory(placed, actor)
         return
     if sleepers(placed):
-        _seek_room(deployment_id, actor)
+        _seek_room(placed, actor)
         return
     failed = [row for row in placed if row.state == State.FAILED and row.goal != Goal.STOPPED]
     if not placed:
@@ -66,18 +66,18 @@ def _placed(*deployment_ids: int) -> list[Replica]:
     return list(replicas.order_by("pk"))
 
 
-def _seek_room(deployment_id: int, actor: str) -> None:
+def _seek_room(placed: list[Replica], actor: str) -> None:
     """Decide for each sleeper, and do what is best."""
     traffic = read_traffic()  # before any lock: Redis may take its time
+    before = {row.pk for row in sleepers(placed)}
     with transaction.atomic():
-        before = sleepers(_placed(deployment_id))
-        gpus = placement.lock(before)
-        placed = _placed(deployment_id)
+        gpus = placement.lock([row for row in placed if row.pk in before])
+        placed = _placed(placed[0].deployment_id)
         if headed_for_ready(placed):
             return  # another gateway was faster
         here = LockedGPUs(gpus, traffic)
-        scenes = [(row, here.scene(row)) for row in sleepers(placed) if row in before]
-        choices = [(eviction.decide(seen), row, seen) for row, seen in scenes]
+        asleep = here.of(row for row in sleepers(placed) if row.pk in before)
+        choices = [(eviction.decide(seen), row, seen) for row, seen in ((row, here.scene(row)) for row in asleep)]
         if choices:
             decision, row, seen = min(choices, key=lambda choice: _rank(choice[0], choice[1]))
             carry_out(decision, row, seen, here.rows, actor)

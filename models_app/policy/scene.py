@@ -81,7 +81,7 @@ class LockedGPUs:
         free = placement.free_later(gpus)
         self.free = {gpu.uuid: free[gpu.pk] for gpu in gpus}
         here = Q(reservations__gpu__in=gpus) | Q(deployment__in=traffic.waiting) | Q(reason=placement.CONSENTED)
-        rows = Replica.objects.filter(here).select_related("deployment").distinct().order_by("pk")
+        rows = Replica.objects.filter(here).select_related("deployment", "gpu").distinct().order_by("pk")
         self.rows = list(rows.prefetch_related("reservations__gpu", "replacements"))
         by_deployment: dict[int, list[Replica]] = defaultdict(list)
         for row in self.rows:
@@ -96,6 +96,11 @@ class LockedGPUs:
         for row in self.rows:
             for reservation in row.reservations.all():
                 self.by_gpu[reservation.gpu.uuid].append(row)
+
+    def of(self, replicas: Iterable[Replica]) -> list[Replica]:
+        """These as they were read with all that a scene is made of."""
+        wanted = {row.pk for row in replicas}
+        return [row for row in self.rows if row.pk in wanted]
 
     def scene(self, row: Replica) -> Scene:
         """What a decision for this sleeper is made of."""
