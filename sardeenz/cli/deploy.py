@@ -8,6 +8,8 @@ from sardeenz import sizes
 from sardeenz.cli import completion, progress
 from sardeenz.cli.client import call, rows
 from sardeenz.cli.output import examples, fail, say
+from sardeenz.cli.policy import plans
+from sardeenz.cli.policy.plans import DryRun
 from sardeenz.cli.progress import DEFAULT_SECONDS, Timeout, Wait
 from sardeenz.cli.times import ahead
 from sardeenz.cli.verbs import Evict, tell
@@ -96,6 +98,7 @@ Variables = Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the en
         "sardeenz deploy code --model qwen-32b --gpu 1 --kv-cap 20GiB --idle-sleep 600",
         "sardeenz deploy code --kv-cap none",
         "sardeenz deploy code --evict",
+        "sardeenz deploy code --replicas 2 --dry-run",
     )
 )
 def deploy(
@@ -127,6 +130,7 @@ def deploy(
     extra_args: Args = None,
     env: Variables = None,
     evict: Evict = False,
+    dry_run: DryRun = False,
     wait: Wait = False,
     timeout: Timeout = DEFAULT_SECONDS,
 ) -> None:
@@ -135,6 +139,8 @@ def deploy(
     if not found and not source:
         fail("--model is needed for a new deployment: its name, a folder of the models directory, or an id as org/name")
     said = _said(ctx.params) | {"deploy": True, "evict": evict}
+    if dry_run:
+        return plans.ask("edit", deployment=name, **said) if found else plans.ask("create", name=name, **said)
     if found:
         row = call("PATCH", f"deployments/{found[0]['id']}", json=said)
     else:
@@ -152,7 +158,7 @@ def deploy(
         progress.until(done, find, name, seconds=timeout)
 
 
-_NOT_FIELDS = {"name", "env", "evict", "wait", "timeout"}
+_NOT_FIELDS = {"name", "env", "evict", "dry_run", "wait", "timeout"}
 
 
 def _said(params: dict[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "restart": Verb("cli.verbs", "Stop, then start with the deployment's present settings."),
         "cancel": Verb("cli.verbs", "Undo what is under way: a load, a sleep, a move."),
         "delete": Verb("cli.verbs", "Stop every replica and forget the deployment."),
+        "plans": Verb("cli.policy.plans", "What was asked with --dry-run, and doing it."),
         "models": Verb("cli.models", "Models and the deployments that serve them; remove those that serve none."),
     },
     "Traffic": {

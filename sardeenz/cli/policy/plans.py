@@ -1,0 +1,73 @@
+"""`--dry-run` of every verb that changes something, and `sardeenz plans`: what was answered, and doing it."""
+
+from typing import Annotated, Any
+
+import typer
+
+from sardeenz.cli.client import AsJson, call, replica_number
+from sardeenz.cli.output import emit, examples, fail, say, table, typed
+
+app = typer.Typer(
+    help="What was asked with --dry-run, and doing it.",
+    no_args_is_help=True,
+    epilog=examples("sardeenz plans list", "sardeenz plans apply 12"),
+)
+DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would happen, and do nothing")]
+Number = Annotated[int, typer.Argument(help="a plan's number, as --dry-run gave it")]
+
+
+def ask(verb: str, **action: Any) -> None:
+    """Say what the verb would do; one that would be refused ends the command with status 1."""
+    plan = call("POST", "plans", json={"action": {"verb": verb, **action}})
+    tell(plan)
+    if plan["outcome"]["refused"]:
+        raise typer.Exit(1)
+    say(f"Nothing was done. To do it, within an hour: {typed()} plans apply {plan['id']}", "dim")
+
+
+def subject(name: str) -> dict[str, Any]:
+    """What an action acts on: a replica by its id, or a deployment by its name."""
+    number = replica_number(name)
+    return {"deployment": name} if number is None else {"replica": number}
+
+
+def tell(plan: dict[str, Any]) -> None:
+    """The outcome, a sentence to a line."""
+    for line in plan["outcome"]["lines"]:
+        say(line)
+
+
+@app.command("list", epilog=examples("sardeenz plans list"))
+def listed(json: AsJson = False) -> None:
+    """The plans of late, the newest first."""
+    plans = call("GET", "plans", params={"limit": 20})["results"]
+    if json:
+        emit(plans)
+        return
+    say(table(["plan", "made", "by", "action", ""], [_row(plan) for plan in plans]) if plans else "there is no plan")
+
+
+def _row(plan: dict[str, Any]) -> list[str]:
+    action = dict(plan["action"])
+    verb, named = (
+        action.pop("verb", ""),
+        [str(action[key]) for key in ("deployment", "replica", "name") if key in action],
+    )
+    done = f"applied by {plan['applied_by']}" if plan["applied_at"] else ""
+    return [str(plan["id"]), plan["made_at"][:19], plan["actor"], " ".join([verb, *named]), done]
+
+
+@app.command(epilog=examples("sardeenz plans show 12"))
+def show(number: Number, json: AsJson = False) -> None:
+    """What a plan would do, as it was answered."""
+    plan = call("GET", f"plans/{number}")
+    emit(plan) if json else tell(plan)
+
+
+@app.command(epilog=examples("sardeenz plans apply 12"))
+def apply(number: Number) -> None:
+    """Do what a plan says, if nothing has moved since."""
+    plan = call("POST", f"plans/{number}/apply")
+    if not plan["applied_at"]:
+        fail(f"plan {number} was not applied")
+    tell(plan)
