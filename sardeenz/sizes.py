@@ -17,7 +17,9 @@ def parse(text: str) -> int:
     if match is None:
         raise ValueError(f"{text!r} is not a size: use for example 512MiB or 80GiB")
     number, unit = match.groups()
-    return int(float(number) * 1024 ** _POWERS[unit.lower().rstrip("b").rstrip("i")])
+    whole, _, decimals = number.partition(".")
+    power = _POWERS[unit.lower().rstrip("b").rstrip("i")]
+    return int(whole + decimals) * (1 << 10 * power) // int("1" + "0" * len(decimals))
 
 
 def shown(size_bytes: float | None) -> str:
