@@ -240,7 +240,12 @@ def gpu_row(gpu: GPU) -> GPURow:
 
 def shown(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables as everybody signed in may see them: what looks like a secret is hidden."""
-    return {name: HIDDEN if _SECRET.search(name) else value for name, value in environment.items()}
+    return {name: HIDDEN if looks_secret(name) else value for name, value in environment.items()}
+
+
+def looks_secret(variable: str) -> bool:
+    """Whether a variable's value is shown to nobody, by its name."""
+    return _SECRET.search(variable) is not None
 
 
 def deployment_row(deployment: Deployment, waiting: Mapping[int, WaitingRow]) -> DeploymentRow:

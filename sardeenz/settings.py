@@ -33,6 +33,7 @@ INSTALLED_APPS = [
     "models_app",
     "gateway",
     "sardeenz.run",
+    "sardeenz.configuration",
 ]
 MIDDLEWARE = [
     "sardeenz.middleware.request_id",
@@ -169,6 +170,7 @@ GPU_HEADROOM_BYTES = env.size_bytes("SARDEENZ_GPU_HEADROOM", "1GiB")
 SLEEP_RAM_BYTES = env.size_bytes("SARDEENZ_SLEEP_RAM", "0")
 ENGINE_PORTS = env.port_range("SARDEENZ_ENGINE_PORTS", "18100-18999")
 MODELS_DIR = Path(env.text("SARDEENZ_MODELS_DIR", str(DATA_DIR / "models"))).resolve()
+SECRETS_DIR = Path(env.text("SARDEENZ_SECRETS_DIR", str(DATA_DIR / "secrets"))).resolve()
 LOG_DIR = DATA_DIR / "logs"
 ENGINE_LOG_BYTES = env.size_bytes("SARDEENZ_ENGINE_LOG", "64MiB")
 SEGMENT_DIR = Path(env.text("SARDEENZ_SEGMENT_DIR", "/dev/shm"))

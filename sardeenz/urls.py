@@ -21,6 +21,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/", include("gpus.urls")),
     path("api/", include("models_app.urls")),
     path("api/", include("gateway.urls")),
+    path("api/", include("sardeenz.configuration.urls")),
     path("health", pages.health),
     *(path(address, pages.dashboard) for address in pages.ADDRESSES),
 ]

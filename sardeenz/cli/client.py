@@ -15,19 +15,19 @@ AsJson = Annotated[bool, typer.Option("--json", help="print the API's answer as 
 PAGE = 1000
 
 
-def call(method: str, path: str, *, json: Any = None, params: dict[str, Any] | None = None) -> Any:
+def call(method: str, path: str, *, json: Any = None, params: dict[str, Any] | None = None, timeout: float = 30) -> Any:
     """One request; what the API refuses is said in its words, and the command ends with status 1."""
     try:
-        return ask(method, path, json=json, params=params)
+        return ask(method, path, json=json, params=params, timeout=timeout)
     except http.Refusal as refusal:
         fail(words(refusal))
 
 
-def ask(method: str, path: str, *, json: Any = None, params: dict[str, Any] | None = None) -> Any:
+def ask(method: str, path: str, *, json: Any = None, params: dict[str, Any] | None = None, timeout: float = 30) -> Any:
     """One request. Raises Refusal, for callers that know what to do about it."""
     url, token = _way(path)
     try:
-        return http.send(method, url, token=token, body=json, **(params or {}))
+        return http.send(method, url, token=token, body=json, timeout=timeout, **(params or {}))
     except http.Unanswered as error:
         _nobody(error)
 

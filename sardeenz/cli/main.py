@@ -47,6 +47,13 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "plans": Verb("cli.policy.plans", "What was asked with --dry-run, and doing it."),
         "models": Verb("cli.models", "Models and the deployments that serve them; remove those that serve none."),
     },
+    "Configuration": {
+        "export": Verb("cli.configuration.documents", "Print everything that is set as one YAML file."),
+        "plan": Verb("cli.configuration.documents", "Show what such a file would change."),
+        "apply": Verb("cli.configuration.documents", "Change everything as a file says, or nothing."),
+        "versions": Verb("cli.configuration.versions", "Versions of the configuration: when, by whom, what changed."),
+        "rollback": Verb("cli.configuration.versions", "Bring back the configuration of a version."),
+    },
     "Traffic": {
         "chat": Verb("cli.chat", "Stream an answer. A model that sleeps is woken by it."),
         "tail": Verb("cli.tail", "Show captured calls, redacted, and follow as more come."),

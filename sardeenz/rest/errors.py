@@ -78,6 +78,15 @@ def _body(error: exceptions.APIException, request_id: str | None) -> dict[str, A
     return {"code": code_of(error), "message": str(error.detail), "fields": {}, "request_id": request_id}
 
 
+def told(error: exceptions.ValidationError) -> list[tuple[str, str]]:
+    """Each field that is wrong, as the request calls it, and why, in our words; no name where it is no field."""
+    detail = error.detail if isinstance(error.detail, dict) else {"non_field_errors": error.detail}
+    ours = _in_our_words(detail)
+    return [
+        ("" if name == "non_field_errors" else name, " ".join(map(str, _flat(texts)))) for name, texts in ours.items()
+    ]
+
+
 def code_of(error: exceptions.APIException | type[exceptions.APIException]) -> str:
     """Our code for what the framework refuses; its own where we have none."""
     own = {"invalid": InvalidSpec.code, 401: Unauthorized.code, 403: Forbidden.code, 404: NotFound.code}

@@ -83,6 +83,8 @@ BASES: dict[str, dict[str, Any]] = {
     "/api/runtimes": {"name": "new", "kind": "simulator"},
     "/api/teams": {"name": "new"},
     "/api/keys": {"name": "new", "scopes": ["inference"]},
+    "/api/configuration/plan": {"document": "deployments: {chat: {priority: 1}}"},
+    "/api/configuration/apply": {"document": "deployments: {chat: {priority: 1}}"},
     "/api/aliases": {"name": "new", "targets": [{"deployment": "chat"}]},
 }
 
