@@ -101,7 +101,7 @@ def _settled(wanted: Wanted, base: ConfigurationVersion | None, *, prune: bool) 
         tries += 1
         now = states.read()
         reading.seal(wanted, now)
-        comparison = compare(wanted.state, now, base.state if base else None, prune=prune)
+        comparison = compare(wanted.state, now, base.rows if base else None, prune=prune)
         touched = {(each.section, each.name) for each in comparison.changes if each.verb != "create"}
         if touched <= locked or tries == _TRIES:
             return comparison, now

@@ -11,7 +11,7 @@ class ConfigurationVersion(models.Model):
     applied = models.BooleanField(help_text="made by a document; else found, after edits on the page, the API or CLI")
     at = models.DateTimeField(auto_now_add=True)
     base = models.PositiveIntegerField(null=True, help_text="the version that its document was made from")
-    state = models.JSONField(help_text="every field by section and name; secrets as references with seals")
+    rows = models.JSONField(help_text="every field by section and name; secrets as references with seals")
     document = models.TextField(help_text="the same as YAML")
     diff = models.TextField(help_text="against the version before")
 

@@ -43,7 +43,7 @@ def find(number: int) -> ConfigurationVersion:
 def seen(now: State) -> ConfigurationVersion:
     """The version that is in force: the newest, or a new one where somebody edited since. Call it under the lock."""
     newest = latest()
-    if newest is not None and newest.state == now:
+    if newest is not None and newest.rows == now:
         return newest
     return record(now, author=_editors(newest), applied=False)
 
@@ -64,9 +64,9 @@ def record(now: State, *, author: str, applied: bool, base: int | None = None) -
         author=author[:200],
         applied=applied,
         base=base,
-        state=now,
+        rows=now,
         document=states.text(now),
-        diff=diff(before.state if before else {}, now),
+        diff=diff(before.rows if before else {}, now),
     )
     ConfigurationVersion.objects.filter(number__lte=made.number - KEPT).delete()
     return made
@@ -102,7 +102,7 @@ def head(version: ConfigurationVersion) -> str:
 
 def reference(version: ConfigurationVersion) -> str:
     """A version's number and its digest: versions of another installation are not taken for ours."""
-    return f"{version.number}-{states.digest(version.state)}"
+    return f"{version.number}-{states.digest(version.rows)}"
 
 
 def base(given: str) -> tuple[ConfigurationVersion | None, str]:
@@ -113,7 +113,7 @@ def base(given: str) -> tuple[ConfigurationVersion | None, str]:
     if not (number.isascii() and number.isdigit() and len(number) < 10):
         raise NoSuchVersion(f"{given!r} is no version: write its number, as in an export", version=given)
     found = ConfigurationVersion.objects.filter(number=int(number)).first()
-    if found is not None and (not digest or states.digest(found.state) == digest):
+    if found is not None and (not digest or states.digest(found.rows) == digest):
         return found, ""
     if digest:
         return None, f"its base {given} is not known here, so it is compared with what there is now alone"
@@ -122,15 +122,15 @@ def base(given: str) -> tuple[ConfigurationVersion | None, str]:
 
 def blame(section: str, name: str, field: str, since: ConfigurationVersion) -> str:
     """Who changed this after that version, as far as versions and the history tell."""
-    before = since.state
+    before = since.rows
     who = ""
     for version in ConfigurationVersion.objects.filter(number__gt=since.number).order_by("number"):
-        if _part(before, section, name, field) != _part(version.state, section, name, field):
+        if _part(before, section, name, field) != _part(version.rows, section, name, field):
             who = f"{version.author or 'somebody'} (version {version.number})"
             edited = Transition.objects.filter(reason=REASON, deployment_name=name, at__range=(since.at, version.at))
             if not version.applied and section == "deployments" and (last := edited.order_by("-id").first()):
                 who = f"{last.actor} (at {last.at:%H:%M:%S UTC})"
-        before = version.state
+        before = version.rows
     return who or "somebody"
 
 

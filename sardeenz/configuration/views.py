@@ -63,7 +63,7 @@ def _asked(request: Request, serializer: type[DocumentSerializer]) -> applying.R
 class VersionViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[ConfigurationVersion]):
     """Versions of the configuration, the newest first."""
 
-    queryset = ConfigurationVersion.objects.defer("state")
+    queryset = ConfigurationVersion.objects.defer("rows")
     serializer_class = VersionSerializer
     lookup_value_regex = r"\d{1,9}"
 
