@@ -12,7 +12,7 @@ from models_app import snapshot
 from models_app.lifecycle import queues, scale
 from models_app.lifecycle.reconcile import Reconciler
 from models_app.lifecycle.setbacks import Setbacks
-from models_app.models import Plan, Transition
+from models_app.models import Deployment, Plan, Transition
 from models_app.policy import consent, host_memory, idle, rehearsal
 from models_app.traffic import waiting
 from sardeenz import heartbeats
@@ -39,12 +39,13 @@ def tick() -> None:
     heartbeats.say(heartbeats.TICKS)
     for uuid in GPU.objects.filter(present=True).values_list("uuid", flat=True):
         queues.poke(uuid)
-    scale.bring_about(_setbacks)
-    consent.settle()
+    if Deployment.objects.exists():
+        scale.bring_about(_setbacks)
+        consent.settle()
+        idle.sleep_idle()
+        host_memory.relieve()
+        rehearsal.begin()
     waiting.publish()
-    idle.sleep_idle()
-    host_memory.relieve()
-    rehearsal.begin()
     _shown.tell()
 
 

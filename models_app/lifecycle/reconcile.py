@@ -30,6 +30,8 @@ SHORTEST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.1  # a load takes minutes: looking ten times a second costs little and misses nothing
 PRUNE_SECONDS = 3600.0
 BROKEN = "a step of its worker broke"
+_KNOWN_BY = ("state", "generation", "ipc_name", "spec", "gpu__uuid", "deployment__name")
+"""What an engine, its segment and its log are known by; every tick reads no more of everybody."""
 
 logger = logging.getLogger(__name__)
 
@@ -119,14 +121,15 @@ class Reconciler:
 
     def clean(self, around: World) -> bool:
         """End engines that no replica owns, sweep their segments, bound logs. Processes were read before rows."""
-        rows = list(Replica.objects.exclude(ipc_name="", state=State.STOPPED))
-        known = {replica.marker for replica in rows}
-        for engine in observe.orphans(around, known):
+        rows = list(Replica.objects.select_related("gpu", "deployment").only(*_KNOWN_BY).order_by())
+        live = [row for row in rows if row.ipc_name or row.state != State.STOPPED]
+        for engine in observe.orphans(around, {row.marker for row in live}):
             logger.warning("orphan ended: marker=%s pid=%s", engine.marker, engine.pid)
             processes.kill(engine)
-        _sweep({replica.ipc_name for replica in rows})
-        for replica in self._replicas():
-            logs.bound(launch.log_path(replica), settings.ENGINE_LOG_BYTES)
+        _sweep({row.ipc_name for row in live})
+        for row in rows:
+            if row.gpu.uuid == self.uuid:
+                logs.bound(launch.log_path(row), settings.ENGINE_LOG_BYTES)
         if time.monotonic() - self.pruned_at >= PRUNE_SECONDS:
             self.pruned_at = time.monotonic()
             logs.prune(lambda: Replica.objects.values_list("pk", flat=True))

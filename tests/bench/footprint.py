@@ -61,7 +61,15 @@ class Up:
         family = {self.process.pid}
         while children := {pid for pid, parent in _parents().items() if parent in family} - family:
             family |= children
-        return [pid for pid in family if "python" in Path(f"/proc/{pid}/exe").readlink().name]
+        return [pid for pid in family if "python" in _program(pid)]
+
+
+def _program(pid: int) -> str:
+    """Its file's name; none where it has just ended."""
+    try:
+        return Path(f"/proc/{pid}/exe").readlink().name
+    except OSError:
+        return ""
 
 
 def _parents() -> dict[int, int]:
