@@ -307,16 +307,19 @@ def _read_marks(stat: _Stat) -> _Marks:
     known = _marks.get(stat.image)
     if known is not None:
         return known
+    # An environment still empty is one the kernel has not laid out yet; where it has no address either (a thread of
+    # the kernel, or another user's process) what is laid out later has one, and so is another image.
+    nowhere = stat.image[2] == b"0"
     try:
         raw = (PROC / str(stat.pid) / "environ").read_bytes()
     except PermissionError:  # another user's: never ours
         raw = b""
     except OSError:
-        return _UNMARKED  # it just ended
+        if not nowhere:
+            return _UNMARKED  # it just ended
+        raw = b""  # a thread of the kernel: that it has none is asked once, for a host may have thousands
     found = _Marks(_value(raw, MARKER), _value(raw, URL))
-    # An environment still empty is one the kernel has not laid out yet; where it has no address either (a thread of
-    # the kernel, or another user's process) what is laid out later has one, and so is another image.
-    if raw or stat.image[2] == b"0":
+    if raw or nowhere:
         _marks[stat.image] = found
     return found
 

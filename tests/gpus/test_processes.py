@@ -194,3 +194,25 @@ def test_a_cgroup_with_less_memory_is_what_we_have(tmp_path: Path, monkeypatch: 
     assert processes.host_memory() == processes.HostMemory(1_000_000, 600_000)
     (tmp_path / "memory.max").write_text("max\n")
     assert processes.host_memory().total_bytes > 1_000_000
+
+
+def test_a_thread_of_the_kernel_is_asked_for_its_environment_once(
+    installation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a thread has no address of an environment, and reading one fails; what becomes of its pid later is seen."""
+    place = tmp_path / "4711"
+    place.mkdir()
+    environ = place / "environ"
+
+    def is_at(address: int) -> None:
+        words = ["S", "2", "0", "0", *["0"] * 15, "55", *["0"] * 27, str(address), "0"]
+        (place / "stat").write_text(f"4711 (kworker/0:1) {' '.join(words)}")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(processes, "PROC", tmp_path)
+        is_at(0)
+        assert processes.find_all(installation) == {}
+        environ.write_text(f"{processes.MARKER}={processes.marker_of(installation, 7, 1)}")
+        assert processes.find_all(installation) == {}
+        is_at(140737488347136)
+        assert list(processes.find_all(installation)) == ["7:1"]
