@@ -7,6 +7,7 @@ from gateway.access.auth import KnownKey
 from gateway.admission import holds
 from gateway.admission.clock import CallClock
 from gateway.limits.limiter import KnownTeam
+from gateway.metering import trail
 from gateway.metering.call_account import CallAccount
 from gateway.metering.meter import Record
 from gateway.routing.destination import Destination
@@ -17,6 +18,7 @@ from gateway.wire.model_request import ModelRequest
 from gateway.wire.openai import Fields
 from gateway.wire.paths import Endpoint
 from gateway.wire.usage import Usage
+from sardeenz.errors import EngineError, SardeenzError
 
 
 class Call:
@@ -82,6 +84,20 @@ class Call:
         if self.reply.status == 200 or not self.reply.started:
             self.account.judge()
 
+    def fail(self, error: SardeenzError) -> None:
+        """The call ends without the answer that it asked for."""
+        self.account.outcome = error.code
+        if (route := self.destination.route) is not None:
+            self.clock.refuse(route.row.deployment_name, error.code, error.message)
+
+    def was_turned_away(self, route: Route, error: SardeenzError) -> None:
+        """Whoever was asked last did not answer, and somebody else is asked."""
+        replica = self.destination.replica if isinstance(error, EngineError) else None
+        began = self.destination.asked_at if replica is not None else time.monotonic()
+        number = replica.replica_id if replica is not None else None
+        known = {"replica": number, "code": error.code, "message": error.message}
+        self.clock.keep(trail.ASKED, began, route.row.deployment_name, **known)
+
     def ask_anew(self) -> None:
         """Somebody else is asked instead."""
         self.destination.sent = False
@@ -122,5 +138,8 @@ class Call:
             pieces=tap.pieces,
             choices=fields.choices if several else 1,
             body_bytes=request.size_bytes,
+            request_id=self.reply.request_id.decode("latin-1"),
+            beside=self.destination.beside,
+            trail=clock.trail,
             apart=fields.beams and several,
         )

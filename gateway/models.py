@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import HashIndex
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
@@ -120,11 +121,15 @@ class UsageRecord(models.Model):
         default=1, help_text="times the engine counts the prompt: once for each of n answers, where usage says it once"
     )
     body_bytes = models.PositiveBigIntegerField(default=0)
+    request_id = models.CharField(max_length=128, default="", help_text="as the caller's answer named it")
+    beside = models.PositiveIntegerField(null=True, help_text="other calls in flight at the replica when it was asked")
+    trail = models.JSONField(null=True, help_text="what it waited for or asked in vain, step by step; null for nothing")
 
     class Meta:
         ordering = ("-id",)
         verbose_name = "call"
         indexes = (
+            HashIndex(fields=["request_id"], name="usage_by_request"),
             models.Index(fields=["key", "at"], name="usage_of_key"),
             models.Index(fields=["replica_id", "generation"], condition=Q(told="open"), name="usage_open"),
         )

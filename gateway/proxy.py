@@ -98,7 +98,7 @@ class Proxy:
             else:
                 await self._answer(call, routes)
         except SardeenzError as error:
-            call.account.outcome = error.code
+            call.fail(error)
             if destination.route is None:
                 self.refused(error.code, name[:200], call.key.id)
             call.reply.refuse(error)
@@ -149,11 +149,12 @@ class Proxy:
                 return await self._exchange(call, route, last=last)
             except ContextExceeded as error:
                 refusal = error
+                call.was_turned_away(route, error)
                 call.ask_anew()
-            except (Unavailable, EngineError, ModelNotFound):
+            except (Unavailable, EngineError, ModelNotFound) as error:
                 if call.reply.committed or (last and refusal is None):
                     raise
-                self._leave(call, route)
+                self._leave(call, route, error)
         if refusal is not None:
             self._tell(call, 400, refusal.fields["body"])
 
@@ -171,23 +172,25 @@ class Proxy:
         while True:
             lease = admission.lease(call, route, failed, last) or await admission.wait(call, route, failed, last)
             replica, ended, refused = lease.replica, False, False
+            call.destination.asked_at = lease.began
             try:
                 await self._ask(call, route, replica, last=last, fresh=failed is not None)
                 ended = True
                 return
             except NotConnected as error:
                 admission.reach.lost(replica)
+                call.was_turned_away(route, error)
                 call.ask_anew()
                 strange_until = _strange_until(error, strange_until)
                 if call.destination.pinned or not (last or route.reachable):
                     raise
                 refused = True
-            except NothingAnswered:
+            except NothingAnswered as error:
                 replica.health.failed(time.monotonic())
                 self._router.look_again()
                 if failed is not None:
                     raise
-                self._leave(call, route)
+                self._leave(call, route, error)
                 failed = replica
             except EngineError as error:
                 if not isinstance(error, EngineFailed | EngineRefused):
@@ -209,8 +212,9 @@ class Proxy:
             call.reply.state = b"starting"
         await self._admission.until_reachable(call, route, waited)
 
-    def _leave(self, call: Call, route: Route) -> None:
+    def _leave(self, call: Call, route: Route, error: SardeenzError) -> None:
         """Somebody else is asked instead. What this engine counted for it meanwhile nobody will know."""
+        call.was_turned_away(route, error)
         if call.destination.sent:
             self._meter.doubt(call.record(route, NOTHING))
         call.ask_anew()

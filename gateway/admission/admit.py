@@ -10,6 +10,7 @@ from gateway.admission.peers import SeatDemand
 from gateway.admission.queueing import FairQueue
 from gateway.admission.reporting import Reporter
 from gateway.errors import NoReplicaAnswers, QueueFull, QueueTimeout, ResponseNotFound
+from gateway.metering import trail
 from gateway.routing.reach import Reach
 from gateway.routing.replicas import RoutedReplica
 from gateway.routing.table import Route, Router
@@ -190,7 +191,7 @@ class Admission:
             raise self._full(route, seats)
         patience = Patience(self._limits, call, route.row.queue_seconds)
         entry = Entry(call, time.monotonic() + patience.seconds)
-        began = time.monotonic()
+        began, ahead = time.monotonic(), len(seats.queue)
         seats.queue.push(entry)
         waited = False
         try:
@@ -204,7 +205,8 @@ class Admission:
                     state=route.state,
                 )
         finally:
-            call.clock.queue_seconds += time.monotonic() - began
+            row, known = route.row, {"ahead": ahead, "seats": route.row.max_concurrency}
+            call.clock.queue_seconds += call.clock.keep(trail.SEAT, began, row.deployment_name, **known)
             if call.trace is not None:
                 call.trace.waited("wait for seat", began)
             if not entry.seat.done():

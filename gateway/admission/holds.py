@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from gateway.admission.clock import CallClock
 from gateway.errors import ModelFailed, WaitLimit, WakeTimeout
 from gateway.limits.limiter import KnownTeam
+from gateway.metering import trail
 from gateway.outage import Outage
 from gateway.routing.destination import Destination
 from gateway.routing.table import Route, Router
@@ -151,7 +152,7 @@ class Holds:
             route = self._router.route(route.deployment_id)
         _refuse(route, names=names)
         patience = Patience(self._limits, call, spent_seconds=spent_seconds)
-        since = time.time()
+        since, met = time.time(), route
         began = time.monotonic()
         try:
             with self._waiting_room.taken(call, route):
@@ -163,7 +164,8 @@ class Holds:
                         if patience.over:
                             raise _late(route, patience.seconds)
         finally:
-            call.clock.wake_seconds += time.monotonic() - began
+            waited = call.clock.keep(trail.MODEL, began, met.row.deployment_name, state=met.state)
+            call.clock.wake_seconds += waited
             if call.trace is not None:
                 call.trace.waited("wait for model", began)
         return route

@@ -11,6 +11,7 @@ from django.db import DataError, IntegrityError
 
 from gateway.metering import tally
 from gateway.metering.tally import Tally
+from gateway.metering.trail import Step
 from gateway.outage import Outage
 from gateway.wire.usage import NOTHING, Usage
 
@@ -54,6 +55,9 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     pieces: int = 0
     choices: int = 1
     body_bytes: int = 0
+    request_id: str = ""
+    beside: int | None = None
+    trail: list[Step] | None = None
     apart: bool = False
     """The engine counts for it what nobody used: the next difference of its account is nobody's."""
 

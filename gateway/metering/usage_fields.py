@@ -48,6 +48,7 @@ def _told(record: Record) -> Told:
 
 
 FIELDS = (
+    _of_record("request_id", "text"),
     _of_record("served_name", "text"),
     _of_record("asked_name", "text"),
     _of_record("path", "text"),
@@ -70,6 +71,8 @@ FIELDS = (
     _of_record("longest_gap_seconds", "float8"),
     _of_record("e2e_seconds", "float8", summed=True),
     _of_record("gpu_seconds", "float8", summed=True),
+    _of_record("beside", "int", shown=False),
+    _of_record("trail", "jsonb", shown=False),
 )
 """Besides these a row has its key, its team and when the call ended."""
 

@@ -7,7 +7,7 @@ from gateway.routing.table import Route
 class Destination:
     """It changes with every engine that is asked."""
 
-    __slots__ = ("leased", "marker", "pinned", "replica", "route", "sent")
+    __slots__ = ("asked_at", "beside", "leased", "marker", "pinned", "replica", "route", "sent")
 
     def __init__(self, marker: str | None, pinned: bool) -> None:
         self.marker = marker
@@ -19,9 +19,14 @@ class Destination:
         self.leased = False
         self.sent = False
         """Whether the engine that was asked last has the request."""
+        self.asked_at = 0.0
+        """When a seat was taken for the request that was asked last; monotonic."""
+        self.beside: int | None = None
+        """Other calls in flight at the replica that was asked last, when it was asked."""
 
     def begin(self, replica: RoutedReplica) -> None:
-        """This replica is about to be asked."""
+        """This replica, at which the call has a seat, is about to be asked."""
         self.replica = replica
+        self.beside = replica.in_flight + replica.elsewhere - 1
         self.leased = True
         self.sent = False

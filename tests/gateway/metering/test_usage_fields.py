@@ -7,7 +7,14 @@ from gateway.metering.usage_fields import FIELDS, SHOWN, SUMS
 from gateway.models import UsageHour, UsageRecord
 from sardeenz.cli import usage
 
-LONG = {"text": "varchar", "int": "integer", "bigint": "bigint", "bool": "boolean", "float8": "double precision"}
+LONG = {
+    "text": "varchar",
+    "int": "integer",
+    "bigint": "bigint",
+    "bool": "boolean",
+    "float8": "double precision",
+    "jsonb": "jsonb",
+}
 """What a column is called where the list says this; a status fits into a smaller one."""
 OF_A_CALL = {"id", "key_id", "team_id", "at"}
 OF_AN_HOUR = {"id", "key_id", "team_id", "hour", "served_name"}
