@@ -1,5 +1,6 @@
 """The intent as rows. `lifecycle` is the only writer of a replica's state; everything else here is plain fact."""
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
@@ -280,6 +281,37 @@ class Transition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.deployment_name}/{self.replica_id}: {self.old} -> {self.new}"
+
+
+class Decision(models.Model):
+    """What was decided, with its inputs, where no replica changed for it; what changes one is a Transition."""
+
+    class Kind(models.TextChoices):
+        PLACEMENT = "placement", "a replica that found no GPU"
+        EVICTION = "eviction", "a request for whose model nobody may be evicted"
+        LIMIT = "limit", "another limit of an engine's KV memory"
+        WAIT = "wait", "a replica that waits for others"
+        REFUSAL = "refusal", "a verb that was refused"
+
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    code = models.CharField(max_length=64)
+    deployment_name = models.CharField(max_length=63)
+    replica = models.ForeignKey(
+        Replica, null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="decisions"
+    )  # the id stays when the replica goes, as in the history
+    sentence = models.TextField()
+    inputs = models.JSONField(default=dict, encoder=DjangoJSONEncoder)
+    actor = models.CharField(max_length=200)
+    at = models.DateTimeField(db_index=True)
+    last_at = models.DateTimeField(help_text="when the same was last decided again")
+    times = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        ordering = ("-id",)
+        indexes = (models.Index(fields=["deployment_name", "at"], name="decisions_of_deployment"),)
+
+    def __str__(self) -> str:
+        return self.sentence
 
 
 class MemoryProfile(models.Model):

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from gpus.models import GPU
-from models_app import snapshot
+from models_app import decisions, snapshot
 from models_app.lifecycle import queues, scale
 from models_app.lifecycle.reconcile import Reconciler
 from models_app.lifecycle.setbacks import Setbacks
@@ -57,7 +57,8 @@ def bring_about() -> None:
 
 @shared_task(name="models_app.prune_history")
 def prune_history() -> None:
-    """Forget transitions and plans older than SARDEENZ_HISTORY_DAYS."""
+    """Forget transitions, plans and decisions older than SARDEENZ_HISTORY_DAYS."""
     since = timezone.now() - timedelta(days=settings.HISTORY_DAYS)
     Transition.objects.filter(at__lt=since).delete()
     Plan.objects.filter(made_at__lt=since).delete()
+    decisions.forget_old()

@@ -2,7 +2,6 @@
 
 from django.db import transaction
 from drf_spectacular.utils import extend_schema
-from rest_framework import viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -10,6 +9,7 @@ from rest_framework.response import Response
 from models_app import rows
 from models_app.api import intent
 from models_app.api.intent import IntentSerializer
+from models_app.api.refusals import KeepsRefusals
 from models_app.api.serializers import DeploymentRowSerializer, DeploySerializer, EvictSerializer, SleepSerializer
 from models_app.api.views import actor, evicts
 from models_app.lifecycle import fleet, verbs
@@ -18,7 +18,7 @@ from models_app.policy import consent
 from models_app.traffic import waiting
 
 
-class DeploymentViewSet(viewsets.GenericViewSet[Deployment]):
+class DeploymentViewSet(KeepsRefusals):
     """The intent to serve a model. Verbs answer 202 with the row; the change shows in later rows."""
 
     queryset = Deployment.objects.order_by("name")

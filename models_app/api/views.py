@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from models_app import rows, snapshot
+from models_app.api.refusals import KeepsRefusals
 from models_app.api.serializers import (
     EvictSerializer,
     LogQuerySerializer,
@@ -67,7 +68,7 @@ class RuntimeViewSet(CatalogueViewSet):
     serializer_class = RuntimeSerializer
 
 
-class ReplicaViewSet(viewsets.GenericViewSet[Replica]):
+class ReplicaViewSet(KeepsRefusals):
     """Placed copies. Verbs answer 202 with the row; the change shows in later rows."""
 
     queryset = Replica.objects.order_by("id")

@@ -107,7 +107,9 @@ def failed(sight: Sight, diagnosis: Diagnosis, reason: str) -> None:
         words = f"Its rehearsal of a sleep failed: {words}"
         changes |= {"restarts": replica.restarts, "restart_at": changes["restart_at"] or timezone.now()}
         changes["profile"] = changes.get("profile", replica.profile) | {"rehearsal": "failed"}
-    entry: dict[str, Any] = {"message": words.strip(), "fields": {"step": reason}}
+    told = {"step": reason, "restarts": changes.get("restarts", replica.restarts)}
+    told["restart_at"] = changes["restart_at"].isoformat() if changes["restart_at"] else None
+    entry: dict[str, Any] = {"message": words.strip(), "fields": told}
     transition(replica, State.FAILED, reason=diagnosis.code, actor=WORKER, **entry, **changes)
 
 

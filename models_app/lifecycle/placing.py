@@ -31,13 +31,15 @@ def place(
 ) -> Replica:
     """Choose GPUs, reserve the bytes, and make the row. A move keeps the launch specification of its source."""
     wanted = needed(deployment, replaces)
-    chosen = placement.choose(deployment, wanted, gpu=gpu)
+    among = placement.candidates(deployment)
+    chosen = placement.pick(among, wanted, deployment.tensor_parallel, gpu=gpu)
     sleeps = replaces is not None and replaces.goal == Goal.SLEEPING
     deadline_at = timezone.now() + timedelta(seconds=deadline_seconds(State.PENDING))
     row = {"goal": Goal.SLEEPING if sleeps else Goal.READY, "deadline_at": deadline_at, "reason": "placed"}
     replica = _create(deployment, chosen, wanted, replaces, row)
     placement.reserve(replica, chosen, wanted)
-    record(replica, "", "move" if replaces is not None else "deploy", actor)
+    words, inputs = placement.explain(among, wanted, chosen, gpu)
+    record(replica, "", "move" if replaces is not None else "deploy", actor, words, inputs)
     return replica
 
 

@@ -58,6 +58,6 @@ def _bring_about(deployment_id: int) -> bool:
     except (NeverFits, InvalidSpec) as error:
         with transaction.atomic():
             deployment = verbs.lock_deployment(deployment_id)
-            verbs.say(deployment, error.code, error.message)
+            verbs.say_unplaced(deployment, error, error.message, actor=ACTOR)
             snapshot.publish_deployment(deployment.pk, deployment.seq)
         return False

@@ -13,7 +13,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from gpus.models import GPU
-from models_app import compatibility
+from models_app import compatibility, decisions
 from models_app.errors import (
     DeploymentDeleting,
     IllegalTransition,
@@ -37,6 +37,7 @@ from models_app.lifecycle.transition import (
 from models_app.memory import placement
 from models_app.models import Deployment, Replica, counted
 from models_app.states import Goal, State
+from sardeenz.errors import SardeenzError
 
 __all__ = ("announce", "begin_sleep", "deadline_seconds", "note", "set_goal", "sleep_began", "transition")
 
@@ -90,6 +91,14 @@ def say(deployment: Deployment, reason: str, message: str, **changes: Any) -> No
         deployment.refresh_from_db(fields=[*changes, "seq"])
 
 
+def say_unplaced(deployment: Deployment, error: SardeenzError, message: str, *, actor: str) -> None:
+    """The same, and the decision is kept with the arithmetic wherever it is another one than before."""
+    if (deployment.reason, deployment.message) != (error.code, message):
+        kind, name = decisions.Kind.PLACEMENT, deployment.name
+        decisions.keep(decisions.Decided(kind, error.code, message, name, actor, inputs=error.fields))
+    say(deployment, error.code, message)
+
+
 @transaction.atomic
 def deploy(deployment: Deployment, *, actor: str, gpu: GPU | None = None, placing: Placing = place) -> list[Replica]:
     """Want it, and bring it to its number of replicas, all headed for ready; too many of them are stopped.
@@ -125,7 +134,7 @@ def bring_to_number(
             raise
         number = deployment.replicas
         who = "It waits" if number == 1 else f"{number - len(staying)} of {number} replicas wait"
-        say(deployment, error.code, f"{who} for room: {error.message}")
+        say_unplaced(deployment, error, f"{who} for room: {error.message}", actor=actor)
         return staying
     say(deployment, "", "")
     return [_elsewhere(deployment, replica, actor) if waits_for_room(replica) else replica for replica in staying]
@@ -242,9 +251,10 @@ def _head_for_stop(replica: Replica, *, reason: str, actor: str, disposable: boo
 
 
 @transaction.atomic
-def sleep(replica: Replica, *, actor: str, level: int = 1) -> Replica:
+def sleep(replica: Replica, *, actor: str, level: int = 1, **why: Any) -> Replica:
     """Drain, then weights to host RAM (level 1) or dropped (level 2).
 
+    `why` is the message and the fields of the history, for who has more to say than that it was asked for.
     Raises SleepDisabled, KnownProblem, HostMemoryShort.
     """
     replica = _locked(replica)
@@ -263,7 +273,7 @@ def sleep(replica: Replica, *, actor: str, level: int = 1) -> Replica:
         raise IllegalTransition(f"a {replica.state} replica cannot sleep", state=replica.state, wanted="sleeping")
     _refuse_mid_move(replica)
     placement.check_host_budget(replica, level=level)
-    set_goal(replica, Goal.SLEEPING, reason="sleep", actor=actor, sleep_level=level)
+    set_goal(replica, Goal.SLEEPING, reason="sleep", actor=actor, sleep_level=level, **why)
     return replica
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from models_app import decisions
 from models_app.errors import MemoryHeld, NoCapacity
 from models_app.lifecycle import queues, verbs
 from models_app.lifecycle.observe import Sight
@@ -84,3 +85,6 @@ def for_other_loads(sight: Sight) -> None:
     replica, hold = sight.replica, sight.hold
     if hold is not None and (replica.reason, replica.message) != (WAITS_FOR_TURN, hold.message):
         note(replica, reason=WAITS_FOR_TURN, message=hold.message)
+        kind, name = decisions.Kind.WAIT, replica.deployment.name
+        words = f"{replica}: {hold.message}"
+        decisions.keep(decisions.Decided(kind, WAITS_FOR_TURN, words, name, WORKER, replica.pk))

@@ -7,7 +7,7 @@ Giving bytes back needs no lock.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,8 +142,13 @@ def choose(deployment: Deployment, wanted: Need, *, gpu: GPU | None = None) -> l
 
     A given `gpu` is the lead. Raises NoCapacity with the arithmetic of the best that was found.
     """
+    return pick(candidates(deployment), wanted, deployment.tensor_parallel, gpu=gpu)
+
+
+def candidates(deployment: Deployment) -> "Choice":
+    """What a replica of this deployment may be placed on, locked."""
     locked = lock_open()
-    return pick(Choice(locked, free_bytes(locked), copies(deployment)), wanted, deployment.tensor_parallel, gpu=gpu)
+    return Choice(locked, free_bytes(locked), copies(deployment))
 
 
 def lock_open() -> list[GPU]:
@@ -177,6 +182,28 @@ def pick(among: Choice, wanted: Need, width: int, *, gpu: GPU | None = None) -> 
     if not best:
         raise _no_room(wanted.awake_bytes, among, gpu, width)
     return best
+
+
+def explain(among: Choice, wanted: Need, chosen: Sequence[GPU], gpu: GPU | None) -> tuple[str, dict[str, Any]]:
+    """Why these GPUs, in a sentence, and all that the choice was made of."""
+    here, others = set(chosen), [one for one in among.gpus if one not in chosen]
+    names = " and ".join(_named(one) for one in among.gpus if one in here)
+    beside = sorted(others, key=lambda one: -among.free[one.pk])[:3]
+    elsewhere = [f"{_named(one)} has {sizes.free(max(among.free[one.pk], 0))}" for one in beside]
+    why = "as it was asked for" if gpu is not None else f"others: {', '.join(elsewhere)}" if others else "the only one"
+    free = sizes.free(min(among.free[one.pk] for one in chosen))
+    words = f"placed on {names}, {free} free: {sizes.needed(wanted.awake_bytes)} are needed; {why}"
+    of_each = [
+        {
+            "gpu": one.uuid,
+            "name": _named(one),
+            "free_bytes": among.free[one.pk],
+            "copies": among.copies.get(one.pk, 0),
+            "chosen": one in here,
+        }
+        for one in among.gpus
+    ]
+    return words, {"needed_bytes": wanted.awake_bytes, "asked_for": gpu.uuid if gpu else None, "candidates": of_each}
 
 
 def copies(deployment: Deployment) -> dict[int, int]:

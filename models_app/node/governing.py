@@ -20,6 +20,7 @@ from redis.client import PubSub
 from gpus import kvcached, processes
 from gpus.installation import installation_id
 from gpus.models import GPU
+from models_app.decisions import keep_all
 from models_app.engines.metrics import EngineMetrics
 from models_app.lifecycle import kv_limits, observe, queues
 from models_app.lifecycle.observe import World
@@ -28,6 +29,7 @@ from models_app.memory import governor
 from models_app.memory.governor import Decision, Wants, Wish
 from models_app.memory.reclaim import Neighbour
 from models_app.models import Replica
+from models_app.node.limit_changes import LimitChanges
 from models_app.states import State
 from sardeenz import redis
 from sardeenz.errors import DeviceError, EngineError
@@ -46,6 +48,7 @@ class Governing:
         self.seen: Mapping[str, EngineMetrics] = {}
         """What each engine last said of itself, by marker; the loop that scrapes them sets it."""
         self._wants = Wants()
+        self._changes = LimitChanges()
         self._reset_at: dict[int, float] = {}
         self._shrinking: dict[int, Future[None]] = {}
         self._hands = ThreadPoolExecutor(4, "shrink")
@@ -77,10 +80,14 @@ class Governing:
         neighbours = {one.id: one for one in scene.neighbours if one.id in rows}
         wishes = {number: self._wish(rows[number], one) for number, one in neighbours.items()}
         decided = governor.decide(scene, wishes)
-        for number, one in neighbours.items():
-            self._apply(rows[number], one, decided[number])
+        written = [number for number, one in neighbours.items() if self._apply(rows[number], one, decided[number])]
         self.decisions = {rows[number].marker: decided[number] for number in neighbours}
         self._wants.forget_all_but(neighbours)
+        self._changes.forget_all_but(neighbours)
+        now = time.monotonic()
+        told = [self._changes.news(rows[number], scene, decided, wishes, now) for number in written]
+        if news := [one for one in told if one is not None]:
+            keep_all(news)
 
     def _wish(self, row: Replica, one: Neighbour) -> Wish:
         seen = self.seen.get(row.marker)
@@ -88,16 +95,18 @@ class Governing:
         wanted = self._wants.bytes(one, running=running, waiting=waiting, now=time.monotonic())
         return Wish(wanted, row.deployment.kv_weight, row.deployment.priority)
 
-    def _apply(self, row: Replica, one: Neighbour, decision: Decision) -> None:
-        """Write the limit where it differs by what matters; have an idle engine shrink to it."""
+    def _apply(self, row: Replica, one: Neighbour, decision: Decision) -> bool:
+        """Whether the limit was written, for it differs by what matters; an idle engine shrinks to it."""
+        matters = governor.matters(one, decision)
         try:
-            if governor.matters(one, decision):
+            if matters:
                 kvcached.set_limit(settings.SEGMENT_DIR, row.ipc_name, decision.limit_bytes)
         except DeviceError as error:
             logger.info("limit not written: replica=%s code=%s error=%s", row.pk, error.code, error)
-            return
+            return False
         if one.mapped_bytes > decision.limit_bytes and row.state == State.READY:
             self._have_shrink(row)
+        return matters
 
     def _have_shrink(self, row: Replica) -> None:
         """Ask it in a thread of its own: an engine that does not answer holds up no other's limit."""

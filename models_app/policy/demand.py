@@ -2,10 +2,12 @@
 
 import logging
 import math
+from typing import NoReturn
 
 from django.db import transaction
 from django.utils import timezone
 
+from models_app import decisions
 from models_app.errors import (
     CrashLoop,
     DeploymentDeleting,
@@ -16,9 +18,9 @@ from models_app.errors import (
 from models_app.memory import placement
 from models_app.models import Deployment, Replica
 from models_app.policy import eviction
-from models_app.policy.eviction import Decision, Verdict
+from models_app.policy.eviction import Decision, Scene, Verdict
 from models_app.policy.scene import LockedGPUs, headed_for_ready, read_traffic, sleepers
-from models_app.policy.verdicts import carry_out, evict
+from models_app.policy.verdicts import carry_out, evict, no_capacity
 from models_app.states import Goal, State
 
 RECLAIM_SECONDS = 5.0
@@ -74,13 +76,26 @@ def _seek_room(placed: list[Replica], actor: str) -> None:
         gpus = placement.lock([row for row in placed if row.pk in before])
         placed = _placed(placed[0].deployment_id)
         if headed_for_ready(placed):
-            return  # another gateway was faster
+            return None  # another gateway was faster
         here = LockedGPUs(gpus, traffic)
         asleep = here.of(row for row in sleepers(placed) if row.pk in before)
         choices = [(eviction.decide(seen), row, seen) for row, seen in ((row, here.scene(row)) for row in asleep)]
-        if choices:
-            decision, row, seen = min(choices, key=lambda choice: _rank(choice[0], choice[1]))
-            carry_out(decision, row, seen, here.rows, actor)
+        if not choices:
+            return None
+        decision, row, seen = min(choices, key=lambda choice: _rank(choice[0], choice[1]))
+        if decision.verdict is not Verdict.REFUSE:
+            return carry_out(decision, row, seen, here.rows, actor)
+    # Out of the transaction: an error would undo what is kept.
+    _refuse(no_capacity(seen, eviction.words(seen, decision)), row, seen, decision, actor)
+
+
+def _refuse(error: NoCapacity, row: Replica, seen: Scene, decision: Decision, actor: str) -> NoReturn:
+    """Nobody may make room: whoever asks is told so, and the decision is kept with all its inputs."""
+    name, inputs = row.deployment.name, eviction.explain(seen, decision)
+    sentence = f"a request found no room for {row}: {error.message}"
+    kind = decisions.Kind.EVICTION
+    decisions.keep(decisions.Decided(kind, error.code, sentence, name, actor, row.pk, inputs))
+    raise error
 
 
 def _seek_memory(placed: list[Replica], actor: str) -> None:
@@ -100,11 +115,11 @@ def _seek_memory(placed: list[Replica], actor: str) -> None:
         seen = here.short_of_memory(row)
         decision = eviction.decide(seen)
         late = seen.now - seen.wanted.waiting.since >= seen.rules.max_wait(seen.wanted.waiting.priority)
-        if decision.verdict is Verdict.REFUSE and late:
-            stay = eviction.kept(decision.residents)
-            raise NoCapacity(f"{row.message}; to stay: {stay}", retry_after_seconds=REFUSED_SECONDS)
         if decision.verdict is Verdict.EVICT:
             evict(decision, seen, here.rows, actor)
+    if decision.verdict is Verdict.REFUSE and late:
+        words = f"{row.message}; to stay: {eviction.kept(decision.residents)}"
+        _refuse(NoCapacity(words, retry_after_seconds=REFUSED_SECONDS), row, seen, decision, actor)
 
 
 def _waits_for(row: Replica) -> float:

@@ -25,13 +25,13 @@ def sleep_idle() -> None:
         return
     try:
         reports = activity.read_reports()
-        due = [replica for replica in candidates if _idle_for(replica) >= replica.idle_seconds]
+        idle = [(replica, _idle_for(replica)) for replica in candidates]
     except (RedisError, OSError) as error:
         logger.warning("idle times unknown: error=%s", error)
         return
-    for replica in due:
-        if not activity.in_flight(replica.marker, reports):
-            _sleep(replica)
+    for replica, seconds in idle:
+        if seconds >= replica.idle_seconds and not activity.in_flight(replica.marker, reports):
+            _sleep(replica, seconds)
 
 
 def _idle_for(replica: Replica) -> float:
@@ -41,8 +41,11 @@ def _idle_for(replica: Replica) -> float:
     return (timezone.now() - max(known)).total_seconds() if known else 0.0
 
 
-def _sleep(replica: Replica) -> None:
+def _sleep(replica: Replica, idle_seconds: float) -> None:
+    allowed = replica.deployment.idle_sleep_seconds
+    message = f"nobody asked for it for {idle_seconds:.0f} s; its deployment lets it be idle for {allowed:.0f} s"
+    inputs = {"idle_seconds": idle_seconds, "idle_sleep_seconds": allowed}
     try:
-        verbs.sleep(replica, actor="policy:idle")
+        verbs.sleep(replica, actor="policy:idle", message=message, fields=inputs)
     except SardeenzError as error:
         logger.info("not put to sleep: replica=%s code=%s", replica.pk, error.code)
