@@ -221,3 +221,9 @@ class TeamInUse(Conflict):
     """Keys belong to the team; field: keys."""
 
     code = "team_in_use"
+
+
+class NothingKnown(NotFound):
+    """There is no deployment, replica or call of this name, and history does not know one either; field: of."""
+
+    code = "nothing_known"

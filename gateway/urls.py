@@ -7,6 +7,7 @@ from gateway.api.capture_views import CaptureViewSet
 from gateway.api.refused_views import RefusalsView
 from gateway.api.usage_views import UsageHoursViewSet, UsageViewSet
 from gateway.api.views import AliasViewSet, KeyViewSet, TeamViewSet
+from gateway.api.why_views import WhyView
 
 router = SimpleRouter(trailing_slash=False)
 router.register("teams", TeamViewSet)
@@ -18,6 +19,7 @@ router.register("usage/hours", UsageHoursViewSet)
 urlpatterns: list[URLPattern | URLResolver] = [
     *router.urls,
     path("refusals", RefusalsView.as_view()),
+    path("why", WhyView.as_view()),
     path("captures", CaptureViewSet.as_view({"get": "list", "delete": "clear"})),
     re_path(
         r"^captures/(?P<deployment>\d{1,18})/(?P<capture>[0-9-]{1,37})\Z", CaptureViewSet.as_view({"get": "retrieve"})

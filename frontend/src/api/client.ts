@@ -21,6 +21,7 @@ import type {
   TeamRequest,
   UsageCall,
   Verb,
+  Why,
 } from "./types";
 
 /** The server's `{code, message, fields}`; `code` is "unreachable" when there was no answer. */
@@ -153,6 +154,10 @@ export async function usageHours(query: string): Promise<Pick<HoursPage, "result
 
 /** One page of single calls. */
 export const usageCalls = (query: string) => call<Page<UsageCall>>("GET", `usage?${query}`);
+
+/** Why something is where it is, or where a call's time went, with all inputs. */
+export const whyOf = (kind: Why["kind"], of: string) =>
+  call<Why>("GET", `why?kind=${kind}&inputs=true&of=${encodeURIComponent(of)}`);
 
 /** Captured calls of one deployment: the latest, newest first; with `after` those that came later, oldest first. */
 export const captures = (deployment: number, after?: string) =>

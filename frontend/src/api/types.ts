@@ -38,6 +38,7 @@ export type HoursPage = Schemas["HoursPage"];
 export type HoursRow = Schemas["HoursRow"];
 export type Sums = Schemas["Sums"];
 export type UsageCall = Schemas["Usage"];
+export type Why = Schemas["Why"];
 export type Capture = Schemas["Capture"];
 export type Captures = Schemas["Captures"];
 

@@ -1,5 +1,6 @@
 /** Which dialog is open. One at a time. */
 import type { Alias, DeploymentRow, Key, NewKey, ReplicaRow, Team } from "../api/types";
+import type { WhySubject } from "../lib/why";
 
 export interface Question {
   title: string;
@@ -15,6 +16,7 @@ export type Open =
   | { kind: "key"; key: Key | undefined }
   | { kind: "made"; key: NewKey }
   | { kind: "team"; team: Team | undefined }
+  | { kind: "why"; subject: WhySubject }
   | { kind: "alias"; alias: Alias | undefined };
 
 class Dialogs {
@@ -50,6 +52,11 @@ class Dialogs {
 
   alias(alias?: Alias): void {
     this.open = { kind: "alias", alias };
+  }
+
+  /** Say why something is where it is, or where a call's time went. */
+  why(subject: WhySubject): void {
+    this.open = { kind: "why", subject };
   }
 
   close(): void {
