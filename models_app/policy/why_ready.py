@@ -56,8 +56,8 @@ def tell(deployment_name: str, start: datetime, end: datetime) -> Story:
     asleep = [_asleep_after(eviction) for eviction in evictions]
     clauses = [
         *_met(rest),
-        *(_made_room(one, then) for one, then in zip(evictions, asleep, strict=True)),
         *_waited(mine, end),
+        *(_made_room(one, then) for one, then in zip(evictions, asleep, strict=True)),
         *(decision.sentence for decision in waits if decision.kind in (Decision.Kind.WAIT, Decision.Kind.EVICTION)),
         *_progress(mine),
     ]
