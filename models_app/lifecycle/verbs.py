@@ -95,7 +95,8 @@ def say_unplaced(deployment: Deployment, error: SardeenzError, message: str, *, 
     """The same, and the decision is kept with the arithmetic wherever it is another one than before."""
     if (deployment.reason, deployment.message) != (error.code, message):
         kind, name = decisions.Kind.PLACEMENT, deployment.name
-        decisions.keep(decisions.Decided(kind, error.code, message, name, actor, inputs=error.fields))
+        words = f"{name}: {message}"
+        decisions.keep(decisions.Decided(kind, error.code, words, name, actor, inputs=error.fields))
     say(deployment, error.code, message)
 
 

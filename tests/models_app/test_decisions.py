@@ -62,7 +62,7 @@ def test_what_finds_no_gpu_is_kept_once_with_the_arithmetic_however_often_it_is_
         scale.bring_about(Setbacks())
     [decision] = kept(Kind.PLACEMENT)
     assert (decision.code, decision.deployment_name, decision.actor) == ("no_capacity", wanted.name, "ada")
-    assert decision.sentence.startswith("It waits for room: 42 GiB are needed, GPU 0 of ")
+    assert decision.sentence.startswith(f"{wanted.name}: It waits for room: 42 GiB are needed, GPU 0 of ")
     assert decision.inputs["needed_bytes"] == 42 * GIB
     assert decision.inputs["free_bytes"] == 17 * GIB
 
