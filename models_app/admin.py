@@ -14,6 +14,7 @@ from models_app.admin_forms import DeploymentForm, RuntimeForm, WeightsForm
 from models_app.api import edits
 from models_app.api.serializers import DeploymentSerializer
 from models_app.lifecycle import fleet, queues, verbs
+from models_app.memory.profiles import SECONDS
 from models_app.models import Deployment, EngineRuntime, MemoryProfile, Model, Replica, Reservation, Transition
 from models_app.rows import shown
 from sardeenz.admin_sizes import Readable
@@ -223,8 +224,8 @@ class TransitionAdmin(Readable, ReadOnly, admin.ModelAdmin):  # type: ignore[typ
 class MemoryProfileAdmin(Readable, admin.ModelAdmin):  # type: ignore[type-arg]
     """Bytes measured at loads; removing one makes the next load estimate anew."""
 
-    list_display = ("__str__", "weights_bytes", "overhead_bytes", "load_seconds", "measured_at")
-    readonly_fields = ("key", "about", "weights_bytes", "overhead_bytes", "load_seconds", "measured_at")
+    list_display = ("__str__", "gpu_name", "weights_bytes", "overhead_bytes", *SECONDS, "measured_at")
+    readonly_fields = [field.name for field in MemoryProfile._meta.fields]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -60,7 +60,8 @@ class Profile(LoadFacts, total=False):
 
     An engine's first sleep at level 1 takes longer than all later ones, and so has seconds of its own: those of
     generation `first_sleep_of`. `host_bytes` is what its processes held of the host's RAM before they ever slept, and
-    `host_asleep_bytes` what they hold asleep at level 1. A `rehearsal` is `under_way`, `done`, or `failed`.
+    `host_asleep_bytes` what they hold asleep at level 1; `copy_bytes` is the copy that another one of its kind made.
+    Seconds are of level 1, `deep` ones of level 2. A `rehearsal` is `under_way`, `done`, or `failed`.
     """
 
     overhead_bytes: int
@@ -74,5 +75,19 @@ class Profile(LoadFacts, total=False):
     host_asleep_bytes: int
     rehearsal: str
     wake_seconds: float
+    deep_sleep_seconds: float
+    deep_wake_seconds: float
+    copy_bytes: int
     waits_for: HeldMemory
     short_starts: int
+
+
+def wake_seconds(profile: Profile, level: int) -> float | None:
+    """What a wake from this level takes."""
+    return profile.get("deep_wake_seconds") if level >= 2 else profile.get("wake_seconds")
+
+
+def sleep_seconds(profile: Profile, generation: int) -> float | None:
+    """What its next sleep at level 1 takes: an engine's first one has a figure of its own."""
+    first, later = profile.get("first_sleep_seconds"), profile.get("sleep_seconds")
+    return later if first is None or profile.get("first_sleep_of") == generation else first

@@ -12,6 +12,7 @@ from models_app import decisions, snapshot
 from models_app.lifecycle import queues, scale
 from models_app.lifecycle.reconcile import Reconciler
 from models_app.lifecycle.setbacks import Setbacks
+from models_app.memory import profiles
 from models_app.models import Deployment, Plan, Transition
 from models_app.policy import consent, host_memory, idle, rehearsal
 from models_app.traffic import waiting
@@ -45,6 +46,7 @@ def tick() -> None:
         idle.sleep_idle()
         host_memory.relieve()
         rehearsal.begin()
+        profiles.keep()
     waiting.publish()
     _shown.tell()
 

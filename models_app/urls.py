@@ -7,6 +7,7 @@ from models_app.api.deployment_views import DeploymentViewSet
 from models_app.api.fit_views import DeploymentFitView, MoveFitView
 from models_app.api.plan_views import PlanViewSet
 from models_app.api.presence_views import ServicesView
+from models_app.api.profile_views import ProfilesView
 from models_app.api.telemetry import TelemetryView
 from models_app.api.views import ModelViewSet, ReplicaViewSet, RuntimeViewSet, SnapshotView, TransitionViewSet
 
@@ -24,5 +25,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *router.urls,
     path("snapshot", SnapshotView.as_view()),
     path("telemetry", TelemetryView.as_view()),
+    path("profiles", ProfilesView.as_view()),
     path("services", ServicesView.as_view()),
 ]

@@ -8,7 +8,7 @@ from django.utils import timezone
 from gpus.models import GPU
 from models_app.lifecycle import launch
 from models_app.lifecycle.transition import deadline_seconds, record
-from models_app.memory import placement
+from models_app.memory import placement, profiles
 from models_app.memory.placement import Need
 from models_app.models import Deployment, Replica
 from models_app.states import Goal, State
@@ -62,11 +62,13 @@ def _create(
     deployment: Deployment, gpus: list[GPU], wanted: Need, replaces: Replica | None, row: dict[str, Any]
 ) -> Replica:
     spec = replaces.spec if replaces is not None else launch.specification(deployment, wanted)
+    known = profiles.known(spec, deployment.model.facts, gpus[0].name)
     return Replica.objects.create(
         deployment=deployment,
         gpu=gpus[0],
         sleep_level=replaces.sleep_level if replaces is not None else 1,
         replaces=replaces,
+        profile=known,
         spec=spec | {"gpu_uuids": [gpu.uuid for gpu in gpus]},
         address=gpus[0].node.address,
         state_at=timezone.now(),

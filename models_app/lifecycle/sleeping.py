@@ -109,7 +109,9 @@ def _with_sleep(replica: Replica, now: datetime) -> Profile:
     if not sleep_began(replica) or replica.deadline_at is None:
         return replica.profile
     seconds = (now - replica.deadline_at).total_seconds() + settings.SLEEP_SECONDS
-    if replica.sleep_level == 1 and replica.profile.get("first_sleep_of") != replica.generation:
+    if replica.sleep_level >= 2:
+        return replica.profile | {"deep_sleep_seconds": seconds}
+    if replica.profile.get("first_sleep_of") != replica.generation:
         return replica.profile | {"first_sleep_seconds": seconds, "first_sleep_of": replica.generation}
     return replica.profile | {"sleep_seconds": seconds}
 
@@ -171,7 +173,8 @@ def _wake(sight: Sight) -> None:
     patience = VERB_SECONDS if replica.sleep_level < 2 else settings.WAKE_SECONDS
     try:
         sight.engine.wake(replica.sleep_level, timeout_seconds=patience)
-        note(replica, profile=replica.profile | {"wake_seconds": time.monotonic() - began})
+        took = "deep_wake_seconds" if replica.sleep_level >= 2 else "wake_seconds"
+        note(replica, profile=replica.profile | {took: time.monotonic() - began})
     except EngineTimeout:
         logger.info("wake goes on: replica=%s", replica.pk)
     except EngineRefused as error:

@@ -24,7 +24,7 @@ from models_app.lifecycle import kv_limits, launch, loads, verbs, waits
 from models_app.lifecycle.next_step import Step
 from models_app.lifecycle.observe import Sight
 from models_app.lifecycle.transition import WORKER, note, transition
-from models_app.memory import placement
+from models_app.memory import placement, profiles
 from models_app.models import Deployment, MemoryProfile, Replica
 from models_app.spec import Profile
 from models_app.states import State
@@ -198,13 +198,17 @@ def _learn(replica: Replica, profile: Profile, segment: Segment | None) -> None:
     fixed = {uuid: size - kv for uuid, size in own_bytes.items()}
     profile["overhead_bytes"] = max(max(fixed.values()) - weights, 0)
     placement.hold_measured(replica, {uuid: size + floor for uuid, size in fixed.items()})
+    guess = placement.estimated(deployment)
+    expected = {"weights_bytes": guess.weights_bytes, "overhead_bytes": guess.overhead_bytes} if guess else {}
     MemoryProfile.objects.update_or_create(
-        key=placement.profile_key(deployment),
+        key=profiles.key(replica.spec, deployment.model.facts),
         gpu_name=replica.gpu.name,
         defaults={
-            "about": placement.profile_about(deployment),
+            "about": profiles.about(replica.spec, deployment.model.facts),
+            "estimated": expected,
             "weights_bytes": weights,
             "overhead_bytes": profile["overhead_bytes"],
+            "graphs_bytes": profile.get("graphs_bytes"),
             "load_seconds": profile["load_seconds"],
         },
     )

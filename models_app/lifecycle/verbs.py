@@ -34,7 +34,7 @@ from models_app.lifecycle.transition import (
     sleep_began,
     transition,
 )
-from models_app.memory import placement
+from models_app.memory import placement, profiles
 from models_app.models import Deployment, Replica, counted
 from models_app.states import Goal, State
 from sardeenz.errors import SardeenzError
@@ -199,6 +199,7 @@ def start(replica: Replica, *, actor: str) -> Replica:
     except NoCapacity as error:
         put_off(replica, error, actor=actor)
         return replica
+    fresh["profile"] = profiles.renewed(replica, spec, deployment.model.facts)
     fresh |= {"spec": spec, "goal": Goal.READY, "generation": replica.generation + 1}
     transition(replica, State.PENDING, reason="start", actor=actor, **fresh)
     return replica

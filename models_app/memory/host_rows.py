@@ -47,6 +47,8 @@ def copy_of(row: Replica) -> Copy:
     """What its sleep at level 1 takes."""
     weights = row.weights_bytes * max(len(row.gpu_uuids), 1)
     fresh, asleep = row.profile.get("host_bytes"), row.profile.get("host_asleep_bytes")
+    if (fresh is None or asleep is None) and (known := row.profile.get("copy_bytes")) is not None:
+        return Copy(known, known)
     return host_ram.copy_of(weights, fresh_bytes=fresh, asleep_bytes=asleep)
 
 

@@ -4,8 +4,6 @@ Locks follow three rules: lock what gets scarcer, once per transaction, in uuid 
 Giving bytes back needs no lock.
 """
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,9 +16,9 @@ from gpus.errors import TelemetryUnavailable
 from gpus.models import GPU, Node
 from models_app.catalogue import sources
 from models_app.errors import HostMemoryShort, NeverFits, NoCapacity
-from models_app.memory import estimate, flags, host_ram, host_rows
+from models_app.memory import estimate, flags, host_ram, host_rows, profiles
 from models_app.memory.host_ram import Host, Shortage
-from models_app.models import Deployment, MemoryProfile, Replica, Reservation
+from models_app.models import Deployment, Replica, Reservation
 from models_app.states import Goal, State
 from models_app.traffic.callers import WAITS_FOR_ROOM
 from sardeenz import sizes
@@ -69,7 +67,7 @@ def need(deployment: Deployment) -> Need:
 
     Raises InvalidSpec when nothing is declared, measured or readable.
     """
-    profile = MemoryProfile.objects.filter(key=profile_key(deployment)).first()
+    profile = profiles.measured(deployment)
     guess = estimated(deployment)
     weights = deployment.weights_bytes or (profile and profile.weights_bytes) or (guess and guess.weights_bytes)
     if not weights:
@@ -115,26 +113,6 @@ def need_again(replica: Replica, deployment: Deployment) -> Need:
     known: dict[str, Any] = {**replica.spec, **measured}
     weights, overhead, floor = (known.get(name) for name in ("weights_bytes", "overhead_bytes", "kv_floor_bytes"))
     return Need(weights, overhead, floor) if weights and overhead and floor else need(deployment)
-
-
-def profile_key(deployment: Deployment) -> str:
-    """A hash of everything that decides how many bytes a load takes."""
-    text = json.dumps(profile_about(deployment), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def profile_about(deployment: Deployment) -> dict[str, Any]:
-    """What a measured profile is valid for."""
-    return {
-        "source": deployment.model.source,
-        "revision": deployment.model.revision,
-        "stored_bytes": deployment.model.facts.get("weights_bytes"),  # other files in the same folder take other bytes
-        "runtime": deployment.runtime.kind,
-        "version": deployment.runtime.version,
-        "max_model_len": deployment.max_model_len,
-        "tensor_parallel": deployment.tensor_parallel,
-        "extra_args": deployment.extra_args,
-    }
 
 
 def choose(deployment: Deployment, wanted: Need, *, gpu: GPU | None = None) -> list[GPU]:

@@ -149,7 +149,7 @@ def _has_room(row: Replica) -> bool:
 def _resident(step: Step, traffic: Traffic) -> Resident:
     """As the rules for GPUs see it; it comes back by a load once it has no engine."""
     row, waiting = step.row, traffic.waiting.get(step.row.deployment_id)
-    back = "load_seconds" if step.reason == host_rows.RESTS else "wake_seconds"
+    back = "load_seconds" if step.reason == host_rows.RESTS else "deep_wake_seconds"
     return Resident(
         id=row.pk,
         name=row.deployment.name,

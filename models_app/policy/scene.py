@@ -15,6 +15,7 @@ from models_app.memory import placement
 from models_app.models import Deployment, Replica, Transition
 from models_app.policy import eviction
 from models_app.policy.eviction import Resident, Scene, Sleeper
+from models_app.spec import sleep_seconds, wake_seconds
 from models_app.states import Goal, State
 from models_app.traffic import activity
 from models_app.traffic.activity import GatewayReport
@@ -138,7 +139,7 @@ class LockedGPUs:
         unheard = Waiting(1, self.now, 0)  # its gateway's first call may come before its first report
         calls, agreed = self.traffic.waiting.get(row.deployment_id), self.agreed.get(row.pk)
         waiting = calls + agreed if calls and agreed else calls or agreed or unheard
-        seconds = row.profile.get("load_seconds") if row.down else row.profile.get("wake_seconds")
+        seconds = row.profile.get("load_seconds") if row.down else wake_seconds(row.profile, row.sleep_level)
         return Sleeper(row.pk, row.deployment.name, _difference(row), waiting, seconds, row.down)
 
     def _residents(self, wanted: Sleeper, deployment_id: int) -> Iterable[Resident]:
@@ -164,7 +165,7 @@ class LockedGPUs:
             in_flight=None if reports is None else activity.in_flight(row.marker, reports),
             waiting=None if reports is None else waiting.count if waiting else 0,
             used_at=self.traffic.used.get(row.deployment_id),
-            sleep_seconds=row.profile.get("sleep_seconds"),
+            sleep_seconds=sleep_seconds(row.profile, row.generation),
             wake_seconds=row.profile.get("wake_seconds"),
         )
 

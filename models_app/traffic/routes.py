@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from gpus.installation import engine_key
 from models_app.models import Deployment, EngineRuntime, Replica
+from models_app.spec import wake_seconds
 from models_app.states import Goal, State
 from models_app.traffic.capabilities import capabilities
 
@@ -139,7 +140,7 @@ def _eta(state: RouteState, replicas: list[Replica]) -> float | None:
 
 
 def _took(row: Replica, *, wakes: bool) -> float | None:
-    return row.profile.get("wake_seconds") if wakes else row.profile.get("load_seconds")
+    return wake_seconds(row.profile, row.sleep_level) if wakes else row.profile.get("load_seconds")
 
 
 def _left(row: Replica, seconds: float, now: datetime) -> float:
