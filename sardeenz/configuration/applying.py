@@ -11,6 +11,8 @@ from rest_framework.exceptions import ValidationError
 
 from models_app.launch_settings import outdated
 from models_app.models import Replica
+from models_app.policy.plans import what_if
+from models_app.policy.plans.outcome import Outcome as Effects
 from sardeenz.configuration import reading, versions, words
 from sardeenz.configuration import state as states
 from sardeenz.configuration.compare import Change, Comparison, Other, State, compare
@@ -47,14 +49,21 @@ class Outcome:
     digest: str
     notes: list[str] = field(default_factory=list)
     restarts: list[str] = field(default_factory=list)
+    effects: Effects | None = None
+    """What the fleet would do, where it was asked for."""
 
 
 def plan(request: Request) -> Outcome:
     """What `apply` would do now; nothing is changed, and nobody hears of it. Raises as `apply` does."""
     export()
-    with transaction.atomic():
-        outcome = _carried_out(request)
-        transaction.set_rollback(True)
+    known = what_if.gather()
+    outcomes: list[Outcome] = []
+    seen = what_if.imagine(lambda: outcomes.append(_carried_out(request)))
+    if seen.error is not None:
+        raise seen.error
+    outcome = outcomes[0]
+    if outcome.comparison.changes:
+        outcome.effects = what_if.conclude(seen, known)
     return outcome
 
 
@@ -62,9 +71,9 @@ def apply(request: Request) -> Outcome:
     """Change the rows as the document says: all of it, or nothing.
 
     Raises ConfigurationInvalid, ConfigurationConflict where somebody changed the same since its base, and
-    ConfigurationMoved where it is not what was shown.
+    ConfigurationMoved where it is not what was shown, FleetBusy where somebody changes the same rows for long.
     """
-    with transaction.atomic():
+    with transaction.atomic(), what_if.bounded():
         outcome = _carried_out(request)
         if outcome.comparison.changes:
             base = (outcome.base or outcome.version).number
@@ -220,4 +229,5 @@ def as_row(outcome: Outcome) -> dict[str, Any]:
         ],
         "notes": outcome.notes,
         "restarts": outcome.restarts,
+        "effects": outcome.effects,
     }

@@ -5,6 +5,7 @@ from typing import Any, TypedDict
 from rest_framework import serializers
 
 from models_app.api.serializers import RowSerializer
+from models_app.policy.plans.outcome import Outcome
 from sardeenz.configuration.document import MOST_CHARACTERS
 from sardeenz.configuration.models import ConfigurationVersion
 
@@ -28,7 +29,10 @@ class ConfigurationChangeRow(TypedDict):
 
 
 class ConfigurationPlanRow(TypedDict):
-    """What a document changes; `plan` names exactly this, for whoever applies what was shown."""
+    """What a document changes; `plan` names exactly this, for whoever applies what was shown.
+
+    `effects` is what the fleet would do; null where nothing is changed, and after it was applied.
+    """
 
     version: int
     base: int | None
@@ -36,6 +40,7 @@ class ConfigurationPlanRow(TypedDict):
     changes: list[ConfigurationChangeRow]
     notes: list[str]
     restarts: list[str]
+    effects: Outcome | None
 
 
 class ConfigurationSerializer(RowSerializer):

@@ -93,7 +93,7 @@ def tell(plan: dict[str, Any]) -> None:
         say(plain(change["title"]), _COLOURS[change["verb"]])
         for sentence in change["sentences"]:
             say(f"  {plain(sentence, after=' ')}")
-    for note in [*plan["restarts"], *plan["notes"]]:
+    for note in [*plan["restarts"], *plan["notes"], *(plan["effects"] or {"lines": []})["lines"]]:
         say(plain(note, after=" "))
     since = "" if plan["base"] is None else f", made from version {plan['base']}"
     if not plan["changes"]:

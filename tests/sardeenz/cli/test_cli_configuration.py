@@ -41,6 +41,7 @@ def test_export_plan_apply_and_the_way_back(run: Any, tmp_path: Path) -> None:
     assert planned.splitlines() == [
         "deployment chat is changed",
         "  priority: 0 -> 7",
+        "No replica would do anything.",
         "1 to change; now it is version 1, made from version 1",
     ]
     assert priority() == 0

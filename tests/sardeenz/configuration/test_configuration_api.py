@@ -134,8 +134,11 @@ def test_a_plan_places_nothing_and_pokes_nobody(
     operator: Client, fleet: Deployment, django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks() as callbacks:
-        assert send(operator, "plan", "deployments: {chat: {goal: ready}}")[0] == 200
-    assert (Replica.objects.count(), callbacks) == (0, [])
+        status, plan = send(operator, "plan", "deployments: {chat: {goal: ready}}")
+    assert (status, Replica.objects.count(), callbacks) == (200, 0, [])
+    (gpu,) = plan["effects"]["gpus"]
+    assert (gpu["reserved_before_bytes"], gpu["reserved_after_bytes"]) == (0, 36 * GIB)
+    assert any(line.startswith("GPU 0 of") for line in plan["effects"]["lines"])
     apply(operator, "deployments: {chat: {goal: ready}}")
     assert Replica.objects.count() == 2
     apply(operator, "deployments: {chat: {goal: stopped}}")
