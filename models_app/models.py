@@ -195,6 +195,11 @@ class Replica(models.Model):
         return self.profile.get("rehearsal") == UNDER_WAY
 
     @property
+    def gives_way(self) -> str:
+        """How it makes room for its own replacement; it comes back as it was where that fails. Else empty."""
+        return self.profile.get("gives_way", "")
+
+    @property
     def gpu_uuids(self) -> list[str]:
         """The GPUs of its engine, the lead GPU first."""
         return list(self.spec.get("gpu_uuids") or [])

@@ -5,6 +5,10 @@ from typing import Final, TypedDict
 UNDER_WAY: Final = "under_way"
 """The mark of a rehearsal in the profile of one that sleeps only to wake again."""
 
+BY_SLEEP: Final = "sleep"
+BY_STOP: Final = "stop"
+"""How one makes room for its own replacement."""
+
 
 class LaunchSpecification(TypedDict, total=False):
     """How an engine is launched: frozen when its replica was made, so that restarts and moves change nothing.
@@ -61,7 +65,8 @@ class Profile(LoadFacts, total=False):
     An engine's first sleep at level 1 takes longer than all later ones, and so has seconds of its own: those of
     generation `first_sleep_of`. `host_bytes` is what its processes held of the host's RAM before they ever slept, and
     `host_asleep_bytes` what they hold asleep at level 1; `copy_bytes` is the copy that another one of its kind made.
-    Seconds are of level 1, `deep` ones of level 2. A `rehearsal` is `under_way`, `done`, or `failed`.
+    Seconds are of level 1, `deep` ones of level 2. A `rehearsal` is `under_way`, `done`, or `failed`. One that makes
+    room for its own replacement `gives_way`: by `sleep`, or by `stop`.
     """
 
     overhead_bytes: int
@@ -74,6 +79,7 @@ class Profile(LoadFacts, total=False):
     host_bytes: int
     host_asleep_bytes: int
     rehearsal: str
+    gives_way: str
     wake_seconds: float
     deep_sleep_seconds: float
     deep_wake_seconds: float

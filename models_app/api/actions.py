@@ -15,6 +15,7 @@ from models_app.api.serializers import (
     EvictSerializer,
     MoveSerializer,
     NamedField,
+    RollOutSerializer,
     SleepSerializer,
 )
 from models_app.lifecycle import fleet, verbs
@@ -80,6 +81,7 @@ ON_DEPLOYMENT: dict[str, Callable[..., object]] = {
     "deploy": _taking(DeploySerializer, consent.deploy),
     "start": _taking(EvictSerializer, consent.start_all),
     "stop": _taking(Nothing, fleet.stop),
+    "roll_out": _taking(RollOutSerializer, consent.roll_out),
     "sleep": _taking(SleepSerializer, fleet.sleep),
     "wake": _taking(EvictSerializer, consent.wake_all),
     "delete": _taking(Nothing, fleet.delete),

@@ -10,7 +10,13 @@ from models_app import rows
 from models_app.api import intent
 from models_app.api.intent import IntentSerializer
 from models_app.api.refusals import KeepsRefusals
-from models_app.api.serializers import DeploymentRowSerializer, DeploySerializer, EvictSerializer, SleepSerializer
+from models_app.api.serializers import (
+    DeploymentRowSerializer,
+    DeploySerializer,
+    EvictSerializer,
+    RollOutSerializer,
+    SleepSerializer,
+)
 from models_app.api.views import actor, evicts
 from models_app.lifecycle import fleet, verbs
 from models_app.models import Deployment
@@ -93,6 +99,18 @@ class DeploymentViewSet(KeepsRefusals):
     def start(self, request: Request, pk: str) -> Response:
         """As deploy, and replicas that sleep are woken."""
         consent.start_all(self.get_object(), actor=actor(request), evict=evicts(request))
+        return self._acted()
+
+    @extend_schema(request=RollOutSerializer, responses={202: DeploymentRowSerializer})
+    @action(detail=True, methods=["post"])
+    def roll_out(self, request: Request, pk: str) -> Response:
+        """Give running replicas the present settings, each by a copy beside it that replaces it once it serves.
+
+        Where both do not fit it is refused; with `two_phase` the one makes room for the other, and calls are held.
+        """
+        given = RollOutSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        consent.roll_out(self.get_object(), actor=actor(request), **given.validated_data)
         return self._acted()
 
     @extend_schema(request=None, responses={202: DeploymentRowSerializer})

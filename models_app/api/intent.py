@@ -16,6 +16,7 @@ from models_app.lifecycle import queues
 from models_app.models import Deployment, Model
 from models_app.policy import consent
 
+_OWN_FIELDS = ("source", "revision", "deploy", "gpu", "evict", "roll_out", "two_phase")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -32,9 +33,24 @@ class IntentSerializer(DeploymentSerializer):
     deploy = serializers.BooleanField(default=False, write_only=True, help_text="place its replicas in the same step")
     gpu = GPUField(required=False, allow_null=True, write_only=True, help_text="with deploy: where to place them")
     evict = serializers.BooleanField(required=False, write_only=True, help_text="with deploy: others make room for it")
+    roll_out = serializers.BooleanField(
+        default=False, write_only=True, help_text="give running replicas the new settings now, each by a copy beside it"
+    )
+    two_phase = serializers.BooleanField(
+        default=False, write_only=True, help_text="with roll_out: where both do not fit, calls are held between them"
+    )
 
     class Meta(DeploymentSerializer.Meta):
-        fields = (*DeploymentSerializer.Meta.fields, "source", "revision", "deploy", "gpu", "evict")  # type: ignore[assignment]
+        fields = (
+            *DeploymentSerializer.Meta.fields,
+            "source",
+            "revision",
+            "deploy",
+            "gpu",
+            "evict",
+            "roll_out",
+            "two_phase",
+        )  # type: ignore[assignment]
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """With the model that `source` stands for."""
@@ -46,6 +62,8 @@ class IntentSerializer(DeploymentSerializer):
         self.deploys: bool = attrs.pop("deploy", False)
         self.lead: GPU | None = attrs.pop("gpu", None)
         self.evicts: bool = attrs.pop("evict", False)
+        self.rolls_out: bool = attrs.pop("roll_out", False)
+        self.in_two_phases: bool = attrs.pop("two_phase", False)
         return super().validate(attrs)
 
 
@@ -59,6 +77,8 @@ def write(given: IntentSerializer, *, actor: str) -> Deployment:
     if given.deploys:
         consent.deploy(written, actor=actor, gpu=given.lead, evict=given.evicts)
         written.refresh_from_db()
+    if given.rolls_out:
+        consent.roll_out(written, actor=actor, evict=given.evicts, two_phase=given.in_two_phases)
     transaction.on_commit(queues.poke_control)
     return written
 

@@ -367,7 +367,13 @@ class DeploySerializer(PlaceSerializer, EvictSerializer):
     """Where to place, and whether others may make room there."""
 
 
-class MoveSerializer(EvictSerializer):
+class RollOutSerializer(EvictSerializer):
+    """Whether others may make room for the copies, or each replica for its own."""
+
+    two_phase = serializers.BooleanField(default=False, help_text="where both do not fit, calls are held between them")
+
+
+class MoveSerializer(RollOutSerializer):
     """The body names the GPU on which the copy of the replica is placed."""
 
     gpu = GPUField()

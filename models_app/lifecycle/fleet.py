@@ -45,6 +45,16 @@ def stop(deployment: Deployment, *, actor: str) -> None:
     snapshot.publish_deployment(locked.pk, locked.seq)
 
 
+@transaction.atomic
+def roll_out(deployment: Deployment, *, actor: str, placing: Placing = place) -> None:
+    """Give every replica the deployment's present settings, each beside the one that it replaces."""
+    locked = verbs.lock_deployment(deployment.pk)
+    verbs.refuse_deleting(locked)
+    for replica in verbs.kept(locked):
+        verbs.renew(replica, actor=actor, placing=placing)
+    snapshot.publish_deployment(locked.pk, locked.seq)
+
+
 def sleep(deployment: Deployment, *, actor: str, level: int = 1) -> None:
     """Put every ready replica to sleep."""
     _each(deployment, (Goal.READY, Goal.SLEEPING), Goal.SLEEPING, verbs.sleep, actor=actor, level=level)

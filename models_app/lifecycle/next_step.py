@@ -107,7 +107,7 @@ def _draining(goal: Goal, seen: Seen) -> Step:
         return Step(State.SLEEPING, None, "memory_not_freed" if seen.freed is False else "asleep")
     if goal == Goal.READY:
         return Step(State.READY, None, "drain_cancelled")
-    if goal == Goal.STOPPED:
+    if goal == Goal.STOPPED or (seen.rests and seen.quiet):
         done = seen.quiet or seen.overdue
         return Step(State.STOPPING, Effect.TERMINATE, "drained" if seen.quiet else "drain_timeout") if done else WAIT
     if seen.overdue:
@@ -171,6 +171,8 @@ def _stopped(goal: Goal, seen: Seen) -> Step:
         return Step(None, Effect.KILL, "stopped")
     if seen.holds:
         return Step(None, Effect.RELEASE, "stopped")
+    if seen.superseded and goal != Goal.STOPPED:
+        return Step(None, Effect.RETIRE, "moved")
     return Step(State.PENDING, None, "start") if goal == Goal.READY and seen.restart_due else WAIT
 
 

@@ -28,6 +28,7 @@ from models_app.lifecycle.next_step import Seen
 from models_app.lifecycle.transition import sleep_began
 from models_app.memory import host_rows
 from models_app.models import Replica
+from models_app.spec import BY_STOP
 from models_app.states import Goal, State
 from models_app.traffic import activity
 from models_app.traffic.activity import GatewayReport
@@ -39,6 +40,7 @@ CANARY_SECONDS = 10.0
 PROBE_SECONDS = 2.0
 QUIET_RATIO = 4.0  # a load that does not answer takes at most a fifth of its worker's time
 DEEP_PROBE_SECONDS = 10.0
+_MAY_RETIRE = (State.READY, State.SLEEPING, State.FAILED, State.STOPPED)
 CONNECTION_REFUSED = "connection_refused"
 UNHEALTHY = "unhealthy"
 STEADY_SECONDS = {CONNECTION_REFUSED: 5.0, UNHEALTHY: 20.0}
@@ -155,7 +157,7 @@ def look(replica: Replica, around: World, remembered: Remembered) -> Sight:
         orphaned=process is not None and not process.led,
         dead=engine.dead,
         deepens=replica.reason == host_rows.DEEPENS,
-        rests=replica.reason == host_rows.RESTS,
+        rests=replica.reason == host_rows.RESTS or replica.gives_way == BY_STOP,
         sleep_began=overdue and sleep_began(replica),
     )
     return sight
@@ -316,7 +318,7 @@ def held_bytes(engine: EngineProcess, seen: Mapping[str, DeviceReading]) -> dict
 
 def _superseded(replica: Replica, around: World) -> bool:
     """Its replacement serves, and every gateway has said so (a sleeping one serves by being there)."""
-    if replica.state not in (State.READY, State.SLEEPING, State.FAILED) or around.reports is None:
+    if replica.state not in _MAY_RETIRE or around.reports is None:
         return False
     ready, asleep = Q(state=State.READY, goal=Goal.READY), Q(state=State.SLEEPING, goal=Goal.SLEEPING)
     usable = ready if replica.goal == Goal.READY else ready | asleep

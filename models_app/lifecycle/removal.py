@@ -6,6 +6,7 @@ from django.db import transaction
 
 from models_app import snapshot
 from models_app.lifecycle import verbs
+from models_app.memory import placement
 from models_app.models import Deployment, Replica
 from models_app.states import Goal, State
 from sardeenz import events
@@ -27,8 +28,16 @@ def forget(replica: Replica) -> None:
     transaction.on_commit(partial(events.publish, events.LIFECYCLE, event))
     source = replica.replaces
     if source is not None and not source.disposable:
-        verbs.note(source)
+        _serve_on(source)
     seq = deployment.seq + 1
     if deployment.deleting and not deployment.placed.exists():
         deployment.delete()
     snapshot.publish_deployment(replica.deployment_id, seq)
+
+
+def _serve_on(source: Replica) -> None:
+    """Its replacement is gone. Where it had made room for it, it comes back with the settings that it had."""
+    if source.gives_way and source.goal == Goal.SLEEPING:
+        verbs.set_goal(source, Goal.READY, reason=placement.CLAIMED, actor="move", message=source.message)
+    else:
+        verbs.note(source)

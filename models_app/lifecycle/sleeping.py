@@ -122,6 +122,7 @@ def stay_awake(sight: Sight, step: Step) -> bool:
     profile = {**replica.profile}
     if replica.rehearses and called:  # somebody wanted it: another time
         profile.pop("rehearsal")
+    profile.pop("gives_way", None)
     transition(replica, State.READY, reason=step.reason, actor=WORKER, profile=profile)
     if step.effect is Effect.GIVE_UP:
         _give_up(sight.replica, _STAYS_AWAKE[step.reason])

@@ -39,14 +39,15 @@ def again(sight: Sight, step: Step) -> bool:
         if replica.state == State.STOPPED and replica.reason == placement.CLAIMED:
             with database.atomic():  # whoever makes room for it may not have gone yet
                 placement.check_room(replica)
-        if replica.state == State.STOPPED and replica.replaces is None:
+        if replica.state == State.STOPPED and replica.replaces is None and not replica.gives_way:
             verbs.start(replica, actor=WORKER)
             return True
         with database.atomic():
             placement.hold_awake(replica)
             fresh: dict[str, Any] = {"generation": replica.generation + 1, "restart_at": None}
-            if replica.state == State.STOPPED and replica.replaces is not None:  # the copy ends where its source does
-                fresh["goal"] = replica.replaces.goal
+            source = replica.replaces
+            if replica.state == State.STOPPED and source is not None and not source.gives_way:
+                fresh["goal"] = source.goal  # the copy ends where its source does
             transition(replica, State.PENDING, reason=step.reason, actor=WORKER, **fresh)
     except NoCapacity as error:
         waits.for_room(replica, error)
@@ -166,6 +167,7 @@ def came_up(sight: Sight) -> dict[str, Any]:
     profile: Profile = {**sight.replica.profile}
     profile.pop("waits_for", None)
     profile.pop("short_starts", None)
+    profile.pop("gives_way", None)
     changes: dict[str, Any] = {"ready_at": sight.around.now, "expected_at": None, "profile": profile}
     return changes | {"progress_ratio": None, "phase": "", "message": ""}
 

@@ -23,6 +23,7 @@ from models_app.errors import (
     ReplicaMoved,
     SleepDisabled,
 )
+from models_app.launch_settings import outdated
 from models_app.lifecycle import launch
 from models_app.lifecycle.placing import Placing, place
 from models_app.lifecycle.transition import (
@@ -34,7 +35,7 @@ from models_app.lifecycle.transition import (
     sleep_began,
     transition,
 )
-from models_app.memory import placement, profiles
+from models_app.memory import host_rows, placement, profiles
 from models_app.models import Deployment, Replica, counted
 from models_app.states import Goal, State
 from sardeenz.errors import SardeenzError
@@ -43,6 +44,7 @@ __all__ = ("announce", "begin_sleep", "deadline_seconds", "note", "set_goal", "s
 
 NO_ROOM_PAUSE = timedelta(seconds=5)
 """What finds no room looks again so much later."""
+NEXT_REQUEST = "its engine ends: it loads with its new settings at its next request"
 
 
 def _locked(replica: Replica) -> Replica:
@@ -158,7 +160,7 @@ def _in_its_stead(deployment: Deployment, replica: Replica, actor: str) -> Repli
 
 def waits_for_room(replica: Replica) -> bool:
     """Whether it has no engine and is tried again when there is room."""
-    waits = (replica.state, replica.goal) == (State.STOPPED, Goal.READY)
+    waits = (replica.state, replica.goal) == (State.STOPPED, Goal.READY) and not replica.gives_way
     return waits and replica.reason in (NoCapacity.code, placement.CONSENTED)
 
 
@@ -335,6 +337,34 @@ def move(replica: Replica, gpu: GPU, *, actor: str, placing: Placing = place) ->
         )
     target = placing(deployment, actor=actor, gpu=gpu, replaces=replica)
     note(replica)  # its page and its verbs change with it
+    return target
+
+
+@transaction.atomic
+def renew(replica: Replica, *, actor: str, placing: Placing = place) -> Replica:
+    """Give it its deployment's present settings, as a move does: beside it, by a copy that replaces it once it serves.
+
+    Returns the copy; the replica itself where it needs none. One that sleeps and finds no room loads anew at its next
+    request. Raises NoCapacity for one that serves where both do not fit; it is untouched then.
+    """
+    deployment = lock_deployment(replica.deployment_id)
+    replica = _locked(replica)
+    _refuse_leaving(replica)
+    replica.deployment = deployment
+    if replica.down or not outdated(replica):
+        return replica
+    _refuse_mid_move(replica)
+    if (replica.state, replica.goal) not in ((State.READY, Goal.READY), (State.SLEEPING, Goal.SLEEPING)):
+        return restart(replica, actor=actor)
+    try:
+        with transaction.atomic():
+            target = placing(deployment, actor=actor, replaces=replica, anew=True)
+    except NoCapacity:
+        if replica.state != State.SLEEPING:
+            raise
+        set_goal(replica, Goal.SLEEPING, reason=host_rows.RESTS, actor=actor, message=NEXT_REQUEST)
+        return replica
+    note(replica)
     return target
 
 

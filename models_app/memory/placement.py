@@ -19,6 +19,7 @@ from models_app.errors import HostMemoryShort, NeverFits, NoCapacity
 from models_app.memory import estimate, flags, host_ram, host_rows, profiles
 from models_app.memory.host_ram import Host, Shortage
 from models_app.models import Deployment, Replica, Reservation
+from models_app.spec import BY_STOP
 from models_app.states import Goal, State
 from models_app.traffic.callers import WAITS_FOR_ROOM
 from sardeenz import sizes
@@ -40,7 +41,8 @@ _ASKED = Q(replica__state__in=[State.SLEEPING, State.STOPPED]) & ~_PUT_OFF
 _CLAIMS = Q(replica__goal=Goal.READY) & (_ASKED | _COLD)
 _FAILED = Q(replica__state=State.FAILED) & ~(_COLD & Q(replica__goal=Goal.READY))
 _RESTS = Q(replica__goal=Goal.SLEEPING, replica__state=State.STOPPED)  # it sleeps without an engine
-_LEAVES = Q(replica__goal=Goal.STOPPED, replica__restarting=False) | _FAILED | _RESTS | _PUT_OFF
+_MAKES_ROOM = Q(replica__goal=Goal.SLEEPING, replica__profile__gives_way=BY_STOP)  # its engine ends instead
+_LEAVES = Q(replica__goal=Goal.STOPPED, replica__restarting=False) | _FAILED | _RESTS | _PUT_OFF | _MAKES_ROOM
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from django.db import transaction
 from gpus.models import GPU
 from models_app.errors import NoCapacity, ReplicaMoved
 from models_app.lifecycle import fleet, verbs, waits
-from models_app.lifecycle.placing import needed, place, place_to_wait
+from models_app.lifecycle.placing import needed, place, place_in_two_phases, place_to_wait, two_phases_help
 from models_app.memory import placement
 from models_app.memory.fit import Evictable, Fit
 from models_app.models import Deployment, Replica
@@ -65,9 +65,14 @@ def start(replica: Replica, *, actor: str, evict: bool = False) -> Replica:
         return room.agree_if_it_waits(verbs.start(replica, actor=actor), actor)
 
 
-def move(replica: Replica, gpu: GPU, *, actor: str, evict: bool = False) -> Replica:
-    """As `verbs.move` does, making room on the target where that is allowed."""
-    return verbs.move(replica, gpu, actor=actor, placing=_room(evict).place)
+def move(replica: Replica, gpu: GPU, *, actor: str, evict: bool = False, two_phase: bool = False) -> Replica:
+    """As `verbs.move` does, making room on the target where that is allowed, or by the replica itself."""
+    return verbs.move(replica, gpu, actor=actor, placing=_room(evict, two_phase=two_phase).place)
+
+
+def roll_out(deployment: Deployment, *, actor: str, evict: bool = False, two_phase: bool = False) -> None:
+    """As `fleet.roll_out` does, likewise."""
+    fleet.roll_out(deployment, actor=actor, placing=_room(evict, two_phase=two_phase).place)
 
 
 def settle() -> None:
@@ -116,27 +121,53 @@ class _Room:
 
     evict: bool
     traffic: Traffic
+    two_phase: bool = False
 
     def place(
-        self, deployment: Deployment, *, actor: str, gpu: GPU | None = None, replaces: Replica | None = None
+        self,
+        deployment: Deployment,
+        *,
+        actor: str,
+        gpu: GPU | None = None,
+        replaces: Replica | None = None,
+        anew: bool = False,
     ) -> Replica:
-        """As `placing.place`, or on GPUs where others make room for it."""
+        """As `placing.place`, or on GPUs where others make room for it, or the one that it replaces."""
         try:
             with transaction.atomic():
-                return place(deployment, actor=actor, gpu=gpu, replaces=replaces)
+                return place(deployment, actor=actor, gpu=gpu, replaces=replaces, anew=anew)
         except NoCapacity as error:
-            if not self.evict and gpu is None:
-                raise  # it waits, and whoever asks where it fits is told who would have to go
-            gpus, size = placement.lock_open(), needed(deployment, replaces).awake_bytes
-            here = LockedGPUs(gpus, self.traffic)
-            best = min(_ways(here, gpus, deployment, size, gpu), key=lambda way: way.rank, default=None)
-            if not self.evict:
-                raise _with_offer(error, best, here.rows) from error
-            if best is None:
-                raise
-            if best.decision.verdict is Verdict.REFUSE:
-                raise verdicts.no_capacity(best.seen, eviction.words(best.seen, best.decision)) from error
-        target = place_to_wait(deployment, best.gpus, actor=actor, replaces=replaces)
+            short = error
+        if replaces is not None and self.two_phase:
+            target = place_in_two_phases(deployment, replaces, actor=actor, gpu=gpu, anew=anew)
+            if target is not None:
+                return target
+        elif replaces is not None and not self.evict and two_phases_help(deployment, replaces, gpu=gpu, anew=anew):
+            raise _with_two_phases(short)
+        if not self.evict and gpu is None:
+            raise short  # it waits, and whoever asks where it fits is told who would have to go
+        return self._place_by_eviction(short, deployment, actor, gpu, replaces, anew=anew)
+
+    def _place_by_eviction(
+        self,
+        short: NoCapacity,
+        deployment: Deployment,
+        actor: str,
+        gpu: GPU | None,
+        replaces: Replica | None,
+        *,
+        anew: bool,
+    ) -> Replica:
+        gpus, size = placement.lock_open(), needed(deployment, replaces, anew=anew).awake_bytes
+        here = LockedGPUs(gpus, self.traffic)
+        best = min(_ways(here, gpus, deployment, size, gpu), key=lambda way: way.rank, default=None)
+        if not self.evict:
+            raise _with_offer(short, best, here.rows) from short
+        if best is None:
+            raise short
+        if best.decision.verdict is Verdict.REFUSE:
+            raise verdicts.no_capacity(best.seen, eviction.words(best.seen, best.decision)) from short
+        target = place_to_wait(deployment, best.gpus, actor=actor, replaces=replaces, anew=anew)
         self._try(target, actor)
         return target
 
@@ -189,8 +220,8 @@ def _lacks_room(replica: Replica) -> bool:
     return False
 
 
-def _room(evict: bool) -> _Room:
-    return _Room(evict, read_traffic())  # before any lock: Redis may take its time
+def _room(evict: bool, *, two_phase: bool = False) -> _Room:
+    return _Room(evict, read_traffic(), two_phase)  # before any lock: Redis may take its time
 
 
 def _seek(replica: Replica, traffic: Traffic, actor: str) -> None:
@@ -265,6 +296,12 @@ def _offer(seen: Scene, decision: Decision, rows: Iterable[Replica]) -> list[Evi
             }
         )
     return offered
+
+
+def _with_two_phases(error: NoCapacity) -> NoCapacity:
+    """The refusal, with the way that is left."""
+    more = "in two phases there is room, and calls are held meanwhile: ask again with two_phase"
+    return NoCapacity(f"{error.message}; {more}", **error.fields | {"two_phase": True})
 
 
 def _with_offer(error: NoCapacity, way: _Way | None, rows: Iterable[Replica]) -> NoCapacity:

@@ -134,6 +134,7 @@ def _imagined(row: Replica, fleet: Fleet, wish: Wish, learnt: Learnt) -> Imagine
         concerns=tuple(concerned) if isinstance(concerned, list) else (),
         gives_way_at=max(waits_until - now, 0.0) if isinstance(waits_until, int | float) else None,
         deepens=row.reason == host_rows.DEEPENS,
+        gives_way=row.gives_way,
         uses={**row.profile.get("held_bytes", {})},
     )
     if row.state == State.FAILED and row.restart_at is not None:

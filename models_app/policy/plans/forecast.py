@@ -150,8 +150,9 @@ class Forecast:
             if not self._has_room(one, claims[to]):
                 return self._wait(one)
             one.awake, one.held = dict(claims[to]), dict(claims[to])
-        if to == State.PENDING and one.state == State.STOPPED and one.replaces in self.here:
-            one.goal = self.here[one.replaces].goal
+        source = self.here.get(one.replaces) if one.replaces is not None else None
+        if to == State.PENDING and one.state == State.STOPPED and source is not None and not source.gives_way:
+            one.goal = source.goal
         one.told = False
         if to == State.SLEEPING:
             one.held, one.deepens = dict(one.asleep), False

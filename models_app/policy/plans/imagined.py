@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from models_app.memory import host_rows, placement
 from models_app.memory.placement import Need
 from models_app.policy.plans.costs import UNKNOWN, Costs
+from models_app.spec import BY_STOP
 from models_app.states import Goal, State
 
 
@@ -52,7 +53,7 @@ class Imagined:
     @property
     def rests(self) -> bool:
         """Whether its engine ends although it is to sleep."""
-        return self.gives_way == "stop" or self.reason == host_rows.RESTS
+        return self.gives_way == BY_STOP or self.reason == host_rows.RESTS
 
     @property
     def waits_without_engine(self) -> bool:

@@ -304,4 +304,4 @@ def two_phase(now: Fleet, then: Fleet) -> bool:
 
 
 def _gives_way(row: Replica | None) -> bool:
-    return row is not None and bool(row.profile.get("gives_way"))
+    return row is not None and bool(row.gives_way)
