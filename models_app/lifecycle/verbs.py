@@ -44,7 +44,6 @@ __all__ = ("announce", "begin_sleep", "deadline_seconds", "note", "set_goal", "s
 
 NO_ROOM_PAUSE = timedelta(seconds=5)
 """What finds no room looks again so much later."""
-NEXT_REQUEST = "its engine ends: it loads with its new settings at its next request"
 
 
 def _locked(replica: Replica) -> Replica:
@@ -342,10 +341,9 @@ def move(replica: Replica, gpu: GPU, *, actor: str, placing: Placing = place) ->
 
 @transaction.atomic
 def renew(replica: Replica, *, actor: str, placing: Placing = place) -> Replica:
-    """Give it its deployment's present settings, as a move does: beside it, by a copy that replaces it once it serves.
+    """Give it its deployment's present settings, by a copy that replaces it once it serves; itself where it has them.
 
-    Returns the copy; the replica itself where it needs none. One that sleeps and finds no room loads anew at its next
-    request. Raises NoCapacity for one that serves where both do not fit; it is untouched then.
+    One that sleeps and finds no room loads anew at its next request. Raises NoCapacity for one that serves.
     """
     deployment = lock_deployment(replica.deployment_id)
     replica = _locked(replica)
@@ -362,7 +360,9 @@ def renew(replica: Replica, *, actor: str, placing: Placing = place) -> Replica:
     except NoCapacity:
         if replica.state != State.SLEEPING:
             raise
-        set_goal(replica, Goal.SLEEPING, reason=host_rows.RESTS, actor=actor, message=NEXT_REQUEST)
+        set_goal(
+            replica, Goal.SLEEPING, reason=host_rows.RESTS, actor=actor, message="it loads anew at its next request"
+        )
         return replica
     note(replica)
     return target
