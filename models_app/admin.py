@@ -15,7 +15,17 @@ from models_app.api import edits
 from models_app.api.serializers import DeploymentSerializer
 from models_app.lifecycle import fleet, queues, verbs
 from models_app.memory.profiles import SECONDS
-from models_app.models import Deployment, EngineRuntime, MemoryProfile, Model, Replica, Reservation, Transition
+from models_app.models import (
+    Decision,
+    Deployment,
+    EngineRuntime,
+    MemoryProfile,
+    Model,
+    Plan,
+    Replica,
+    Reservation,
+    Transition,
+)
 from models_app.rows import shown
 from sardeenz.admin_sizes import Readable
 from sardeenz.errors import SardeenzError
@@ -218,6 +228,20 @@ class TransitionAdmin(Readable, ReadOnly, admin.ModelAdmin):  # type: ignore[typ
     list_filter = ("new", "reason")
     search_fields = ("deployment_name", "actor", "message")
     date_hierarchy = "at"
+
+
+@admin.register(Decision)
+class DecisionAdmin(Readable, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("at", "deployment_name", "kind", "code", "sentence", "actor", "times", "last_at")
+    list_filter = ("kind", "code")
+    search_fields = ("deployment_name", "actor", "sentence")
+    date_hierarchy = "at"
+
+
+@admin.register(Plan)
+class PlanAdmin(Readable, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("__str__", "actor", "made_at", "expires_at", "applied_at", "applied_by")
+    date_hierarchy = "made_at"
 
 
 @admin.register(MemoryProfile)

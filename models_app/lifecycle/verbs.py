@@ -341,10 +341,7 @@ def move(replica: Replica, gpu: GPU, *, actor: str, placing: Placing = place) ->
 
 @transaction.atomic
 def renew(replica: Replica, *, actor: str, placing: Placing = place) -> Replica:
-    """Give it its deployment's present settings, by a copy that replaces it once it serves; itself where it has them.
-
-    One that sleeps and finds no room loads anew at its next request. Raises NoCapacity for one that serves.
-    """
+    """Replace it by a copy with the present settings. A sleeper without room for both loads anew at its next call."""
     deployment = lock_deployment(replica.deployment_id)
     replica = _locked(replica)
     _refuse_leaving(replica)
@@ -360,9 +357,8 @@ def renew(replica: Replica, *, actor: str, placing: Placing = place) -> Replica:
     except NoCapacity:
         if replica.state != State.SLEEPING:
             raise
-        set_goal(
-            replica, Goal.SLEEPING, reason=host_rows.RESTS, actor=actor, message="it loads anew at its next request"
-        )
+        message = "it loads anew at its next request"
+        set_goal(replica, Goal.SLEEPING, reason=host_rows.RESTS, actor=actor, message=message)
         return replica
     note(replica)
     return target

@@ -5,8 +5,10 @@ from django.apps import apps
 from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from models_app.models import Deployment, MemoryProfile, Replica, Transition
+from models_app import decisions
+from models_app.models import Deployment, MemoryProfile, Plan, Replica, Transition
 from models_app.states import Goal, State
 from tests import factories
 
@@ -36,6 +38,8 @@ def test_every_model_has_pages_that_open(superuser: Client, model: type) -> None
         replica=replica, deployment_name="x", generation=1, new="ready", goal="ready", actor="test"
     )
     MemoryProfile.objects.create(key="k", about={}, weights_bytes=1, overhead_bytes=1, load_seconds=1)
+    Plan.objects.create(action={"verb": "sleep"}, outcome={}, actor="test", expires_at=timezone.now())
+    decisions.keep(decisions.Decided(decisions.Kind.WAIT, "waits", "it waits", "x", "test"))
     name = f"admin:models_app_{model.__name__.lower()}"
     assert superuser.get(reverse(f"{name}_changelist")).status_code == 200
     row = model.objects.first()  # type: ignore[attr-defined]

@@ -135,7 +135,7 @@ def test_a_busy_model_is_left_alone_until_the_oldest_request_has_waited_long_eno
     say({busy.marker: 3}, waits(wanted, 31))
     demand.request_ready(wanted.deployment_id)
     assert (now(busy), now(wanted)) == ((Goal.SLEEPING, "evicted"), (Goal.READY, "wake"))
-    assert "the oldest for 31 s of at most 30 s at priority 0" in busy.message
+    assert re.search("the oldest for 3[1-9] s of at most 30 s at priority 0", busy.message)
 
 
 def test_what_several_gateways_hold_counts_together() -> None:
