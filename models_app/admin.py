@@ -26,6 +26,7 @@ from models_app.models import (
     Reservation,
     Transition,
 )
+from models_app.policy.windows import by_hand
 from models_app.rows import shown
 from sardeenz.admin_sizes import Readable
 from sardeenz.errors import SardeenzError
@@ -152,12 +153,12 @@ class DeploymentAdmin(Readable, admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.action(description="Deploy: bring to the number of replicas", permissions=["change"])
     def deploy(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
         """Each selected deployment is deployed as by POST /api/deployments/<id>/deploy."""
-        attempt(request, queryset, fleet.deploy, "being deployed")
+        attempt(request, queryset, by_hand.deploy, "being deployed")
 
     @admin.action(description="Stop every replica", permissions=["change"])
     def stop(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
         """Each selected deployment is stopped as by POST /api/deployments/<id>/stop."""
-        attempt(request, queryset, fleet.stop, "being stopped")
+        attempt(request, queryset, by_hand.stop_all, "being stopped")
 
     @admin.action(description="Delete: stop every replica, then forget the deployment", permissions=["change"])
     def remove(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
@@ -186,12 +187,12 @@ class ReplicaAdmin(Readable, ActOnly, admin.ModelAdmin):  # type: ignore[type-ar
     @admin.action(permissions=["verb"])
     def start(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
         """A stopped or failed replica is started, and a sleeping replica is woken."""
-        attempt(request, queryset, verbs.start, "being started")
+        attempt(request, queryset, by_hand.start, "being started")
 
     @admin.action(permissions=["verb"])
     def stop(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
         """Drain, then end the engine."""
-        attempt(request, queryset, verbs.stop, "being stopped")
+        attempt(request, queryset, by_hand.stop, "being stopped")
 
     @admin.action(permissions=["verb"])
     def restart(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
@@ -201,12 +202,12 @@ class ReplicaAdmin(Readable, ActOnly, admin.ModelAdmin):  # type: ignore[type-ar
     @admin.action(permissions=["verb"])
     def sleep(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
         """Level 1: the weights stay in host RAM."""
-        attempt(request, queryset, verbs.sleep, "going to sleep")
+        attempt(request, queryset, by_hand.sleep, "going to sleep")
 
     @admin.action(permissions=["verb"])
     def wake(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
         """Head for ready from sleep."""
-        attempt(request, queryset, verbs.wake, "waking")
+        attempt(request, queryset, by_hand.wake, "waking")
 
     @admin.action(permissions=["verb"], description="Cancel what is under way")
     def cancel(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:

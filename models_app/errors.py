@@ -153,3 +153,9 @@ class EngineProtocolError(EngineError):
     """The engine's answer was not understood."""
 
     code = "engine_protocol_error"
+
+
+class WindowsOverlap(Conflict):
+    """Two windows of the same precedence say different things at the same time; fields: window, deployment."""
+
+    code = "windows_overlap"

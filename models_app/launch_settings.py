@@ -40,7 +40,7 @@ def settings(deployment: Deployment) -> LaunchSpecification:
         "max_model_len": deployment.max_model_len,
         "tensor_parallel": deployment.tensor_parallel,
         "sleep_enabled": compatibility.may_sleep(deployment),
-        "kv_cap_bytes": deployment.kv_cap_bytes,
+        "kv_cap_bytes": deployment.launch_cap_bytes,
     }
 
 
@@ -54,7 +54,8 @@ def outdated(replica: Replica) -> list[str]:
     spec: Mapping[str, Any] = replica.spec
     deployment = replica.deployment
     now: dict[str, Any] = {**settings(deployment)}
-    said = {name: getattr(deployment, name) for name in ("weights_bytes", "overhead_bytes", "kv_floor_bytes")}
+    said = {name: getattr(deployment, name) for name in ("weights_bytes", "overhead_bytes")}
+    said |= {"kv_floor_bytes": deployment.in_force.kv_floor_bytes}
     now |= {name: size for name, size in said.items() if size}  # else it was, and is, worked out
     changed = [name for name, value in now.items() if spec.get(name, value) != value]
     return list(dict.fromkeys(label(_PART_OF.get(name, name)) for name in changed))

@@ -3,9 +3,16 @@
 from django.core.serializers.json import DjangoJSONEncoder
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast, Coalesce
 
 from gpus.models import GPU
+from models_app import in_force
+from models_app.in_force import Governed, InForce
+from models_app.policy_rows import Override as Override
+from models_app.policy_rows import Window as Window
+from models_app.policy_rows import WindowState as WindowState
 from models_app.spec import UNDER_WAY, LaunchSpecification, Profile
 from models_app.states import SETTLED, TRANSIENT, Goal, State
 from sardeenz import sizes
@@ -66,6 +73,19 @@ class Deployment(models.Model):
     tensor_parallel = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1)])
     sleep_enabled = models.BooleanField(default=True)
     idle_sleep_seconds = models.FloatField(null=True, blank=True, help_text="sleep after this long without a request")
+    idle_level_2_seconds = models.FloatField(
+        null=True, blank=True, help_text="sleep at level 2 after this long without a request"
+    )
+    idle_stop_seconds = models.FloatField(
+        null=True, blank=True, help_text="end its engine after this long without a request; the next one loads it"
+    )
+    min_resident_seconds = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.0)],
+        help_text="stay awake at least this long after a load or a wake; idle time alone does not end it before",
+    )
+    labels = models.JSONField(default=dict, blank=True, help_text="key=value pairs by which windows find it")
     replicas = models.PositiveSmallIntegerField(default=1, validators=[MaxValueValidator(64)])
     priority = models.IntegerField(default=0, help_text="higher is kept longer under memory pressure")
     pinned = models.BooleanField(default=False, help_text="never put to sleep or stopped to make room")
@@ -92,6 +112,9 @@ class Deployment(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(100)],
         help_text="its part of the KV memory that several models want, beside those of the same priority",
     )
+    governed: "models.JSONField[Governed, Governed]" = models.JSONField(
+        default=dict, blank=True, editable=False, help_text="what windows and overrides make of its settings now"
+    )
     goal = models.CharField(
         max_length=16,
         choices=[(each.value, each.label) for each in (Goal.READY, Goal.STOPPED)],
@@ -110,6 +133,23 @@ class Deployment(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def in_force(self) -> InForce:
+        """Its settings as they act now; everybody who acts by them reads them here."""
+        return in_force.read(self, self.governed)
+
+    @property
+    def launch_cap_bytes(self) -> int | None:
+        """The KV cap that its engine is launched with: the highest it may have in any window."""
+        ceiling = self.governed.get("ceiling_bytes")
+        return self.kv_cap_bytes if None in (self.kv_cap_bytes, ceiling) else max(self.kv_cap_bytes or 0, ceiling or 0)
+
+
+def number_in_force(field: str) -> Coalesce:
+    """A number that acts now, `priority` or `replicas`, for queries over deployments."""
+    number: models.IntegerField[int, int] = models.IntegerField()
+    return Coalesce(Cast(KT(f"governed__fields__{field}__value"), number), F(field), output_field=number)
 
 
 def counted(prefix: str = "") -> Q:

@@ -14,6 +14,7 @@ from django.db.models import Count, QuerySet, Sum
 from gpus.models import GPU, Node
 from models_app import compatibility
 from models_app.compatibility import KnownProblemRow
+from models_app.in_force import Source
 from models_app.launch_settings import outdated
 from models_app.models import Deployment, Replica, Reservation, Transition, counted
 from models_app.states import Goal, State
@@ -84,6 +85,12 @@ class DeploymentRow(TypedDict):
     tensor_parallel: int
     sleep_enabled: bool
     idle_sleep_seconds: float | None
+    idle_level_2_seconds: float | None
+    idle_stop_seconds: float | None
+    min_resident_seconds: float | None
+    labels: dict[str, str]
+    in_force: dict[str, Source]
+    changes_at: str | None
     replicas: int
     placed: int
     priority: int
@@ -267,6 +274,12 @@ def deployment_row(deployment: Deployment, waiting: Mapping[int, WaitingRow]) ->
         "tensor_parallel": deployment.tensor_parallel,
         "sleep_enabled": deployment.sleep_enabled,
         "idle_sleep_seconds": deployment.idle_sleep_seconds,
+        "idle_level_2_seconds": deployment.idle_level_2_seconds,
+        "idle_stop_seconds": deployment.idle_stop_seconds,
+        "min_resident_seconds": deployment.min_resident_seconds,
+        "labels": deployment.labels,
+        "in_force": deployment.governed.get("fields", {}),
+        "changes_at": deployment.governed.get("changes_at"),
         "replicas": deployment.replicas,
         "placed": deployment.placed.filter(counted()).count() if placed is None else placed,
         "priority": deployment.priority,

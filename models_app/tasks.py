@@ -15,11 +15,13 @@ from models_app.lifecycle.setbacks import Setbacks
 from models_app.memory import profiles
 from models_app.models import Deployment, Plan, Transition
 from models_app.policy import consent, host_memory, idle, rehearsal
+from models_app.policy.windows.apply import Applier
 from models_app.traffic import waiting
 from sardeenz import heartbeats
 
 _setbacks = Setbacks()
 _shown = snapshot.Shown()
+_applier = Applier()
 
 
 @cache
@@ -43,12 +45,18 @@ def tick() -> None:
     if Deployment.objects.exists():
         scale.bring_about(_setbacks)
         consent.settle()
-        idle.sleep_idle()
+        idle.step_down()
         host_memory.relieve()
         rehearsal.begin()
         profiles.keep()
     waiting.publish()
     _shown.tell()
+
+
+@shared_task(name=queues.POLICIES)
+def apply_policies() -> None:
+    """Bring about what windows and overrides say now."""
+    _applier.run(timezone.now())
 
 
 @shared_task(name=queues.SCALE)

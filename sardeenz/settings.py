@@ -150,6 +150,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULER = "sardeenz.run.beat:SteadyScheduler"
 CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "models_app.tick", "schedule": 2.0, "options": {"expires": 2}},
+    "apply_policies": {"task": "models_app.apply_policies", "schedule": 2.0, "options": {"expires": 2}},
     "settle": {"task": "gateway.settle", "schedule": 3.0, "options": {"expires": 3}},
     "prune_usage": {"task": "gateway.prune_usage", "schedule": 3600.0, "options": {"expires": 600}},
     "prune_history": {"task": "models_app.prune_history", "schedule": 3600.0, "options": {"expires": 600}},

@@ -10,18 +10,20 @@ from rest_framework import serializers
 
 from models_app.api import intent
 from models_app.api.intent import IntentSerializer
-from models_app.api.serializers import (
+from models_app.api.serializers import NamedField
+from models_app.api.verb_serializers import (
     DeploySerializer,
-    EvictSerializer,
     MoveSerializer,
-    NamedField,
     RollOutSerializer,
     SleepSerializer,
+    StartSerializer,
+    UntilSerializer,
 )
 from models_app.lifecycle import fleet, verbs
 from models_app.models import Deployment, Replica
 from models_app.policy import consent
 from models_app.policy.plans.what_if import Action
+from models_app.policy.windows import by_hand
 
 Taken = dict[str, Any]
 
@@ -78,20 +80,20 @@ def _taking(takes: type[serializers.Serializer[Any]], verb: Callable[..., object
 CREATE = "create"
 ON_DEPLOYMENT: dict[str, Callable[..., object]] = {
     "edit": _edit,
-    "deploy": _taking(DeploySerializer, consent.deploy),
-    "start": _taking(EvictSerializer, consent.start_all),
-    "stop": _taking(Nothing, fleet.stop),
+    "deploy": _taking(DeploySerializer, by_hand.deploy),
+    "start": _taking(StartSerializer, by_hand.start_all),
+    "stop": _taking(UntilSerializer, by_hand.stop_all),
     "roll_out": _taking(RollOutSerializer, consent.roll_out),
-    "sleep": _taking(SleepSerializer, fleet.sleep),
-    "wake": _taking(EvictSerializer, consent.wake_all),
+    "sleep": _taking(SleepSerializer, by_hand.sleep_all),
+    "wake": _taking(StartSerializer, by_hand.wake_all),
     "delete": _taking(Nothing, fleet.delete),
 }
 ON_REPLICA: dict[str, Callable[..., object]] = {
-    "start": _taking(EvictSerializer, consent.start),
-    "stop": _taking(Nothing, verbs.stop),
+    "start": _taking(StartSerializer, by_hand.start),
+    "stop": _taking(UntilSerializer, by_hand.stop),
     "restart": _taking(Nothing, verbs.restart),
-    "sleep": _taking(SleepSerializer, verbs.sleep),
-    "wake": _taking(EvictSerializer, consent.wake),
+    "sleep": _taking(SleepSerializer, by_hand.sleep),
+    "wake": _taking(StartSerializer, by_hand.wake),
     "move": _taking(MoveSerializer, consent.move),
     "cancel": _taking(Nothing, verbs.cancel),
 }

@@ -10,17 +10,19 @@ from models_app import rows
 from models_app.api import intent
 from models_app.api.intent import IntentSerializer
 from models_app.api.refusals import KeepsRefusals
-from models_app.api.serializers import (
-    DeploymentRowSerializer,
+from models_app.api.serializers import DeploymentRowSerializer
+from models_app.api.verb_serializers import (
     DeploySerializer,
-    EvictSerializer,
     RollOutSerializer,
     SleepSerializer,
+    StartSerializer,
+    UntilSerializer,
 )
-from models_app.api.views import actor, evicts
+from models_app.api.views import actor, told
 from models_app.lifecycle import fleet, verbs
 from models_app.models import Deployment
 from models_app.policy import consent
+from models_app.policy.windows import by_hand
 from models_app.traffic import waiting
 
 
@@ -91,14 +93,14 @@ class DeploymentViewSet(KeepsRefusals):
         """
         given = DeploySerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        consent.deploy(self.get_object(), actor=actor(request), **given.validated_data)
+        by_hand.deploy(self.get_object(), actor=actor(request), **given.validated_data)
         return self._acted()
 
-    @extend_schema(request=EvictSerializer, responses={202: DeploymentRowSerializer})
+    @extend_schema(request=StartSerializer, responses={202: DeploymentRowSerializer})
     @action(detail=True, methods=["post"])
     def start(self, request: Request, pk: str) -> Response:
         """As deploy, and replicas that sleep are woken."""
-        consent.start_all(self.get_object(), actor=actor(request), evict=evicts(request))
+        by_hand.start_all(self.get_object(), actor=actor(request), **told(request, StartSerializer))
         return self._acted()
 
     @extend_schema(request=RollOutSerializer, responses={202: DeploymentRowSerializer})
@@ -108,32 +110,28 @@ class DeploymentViewSet(KeepsRefusals):
 
         Where both do not fit it is refused; with `two_phase` the one makes room for the other, and calls are held.
         """
-        given = RollOutSerializer(data=request.data)
-        given.is_valid(raise_exception=True)
-        consent.roll_out(self.get_object(), actor=actor(request), **given.validated_data)
+        consent.roll_out(self.get_object(), actor=actor(request), **told(request, RollOutSerializer))
         return self._acted()
 
-    @extend_schema(request=None, responses={202: DeploymentRowSerializer})
+    @extend_schema(request=UntilSerializer, responses={202: DeploymentRowSerializer})
     @action(detail=True, methods=["post"])
     def stop(self, request: Request, pk: str) -> Response:
         """Stop every replica and place none; the intent stays."""
-        fleet.stop(self.get_object(), actor=actor(request))
+        by_hand.stop_all(self.get_object(), actor=actor(request), **told(request, UntilSerializer))
         return self._acted()
 
     @extend_schema(request=SleepSerializer, responses={202: DeploymentRowSerializer})
     @action(detail=True, methods=["post"])
     def sleep(self, request: Request, pk: str) -> Response:
         """Put every ready replica to sleep."""
-        given = SleepSerializer(data=request.data)
-        given.is_valid(raise_exception=True)
-        fleet.sleep(self.get_object(), actor=actor(request), level=given.validated_data["level"])
+        by_hand.sleep_all(self.get_object(), actor=actor(request), **told(request, SleepSerializer))
         return self._acted()
 
-    @extend_schema(request=EvictSerializer, responses={202: DeploymentRowSerializer})
+    @extend_schema(request=StartSerializer, responses={202: DeploymentRowSerializer})
     @action(detail=True, methods=["post"])
     def wake(self, request: Request, pk: str) -> Response:
         """Wake every replica that sleeps."""
-        consent.wake_all(self.get_object(), actor=actor(request), evict=evicts(request))
+        by_hand.wake_all(self.get_object(), actor=actor(request), **told(request, StartSerializer))
         return self._acted()
 
     def _acted(self) -> Response:

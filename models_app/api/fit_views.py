@@ -9,7 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from models_app.api.serializers import NamedField, PlaceSerializer, RowSerializer, only_runtime
+from models_app.api.serializers import NamedField, RowSerializer, only_runtime
+from models_app.api.verb_serializers import PlaceSerializer
 from models_app.catalogue import sources
 from models_app.memory import fit
 from models_app.models import Deployment, EngineRuntime, Model, Replica

@@ -1,6 +1,7 @@
 """A deployment, its model and its placing in one request: all of it, or nothing is left behind."""
 
 import re
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -15,8 +16,9 @@ from models_app.api.serializers import DeploymentSerializer, ModelSerializer, Na
 from models_app.lifecycle import queues
 from models_app.models import Deployment, Model
 from models_app.policy import consent
+from models_app.policy.windows import by_hand
 
-_OWN_FIELDS = ("source", "revision", "deploy", "gpu", "evict", "roll_out", "two_phase")
+_OWN_FIELDS = ("source", "revision", "deploy", "gpu", "evict", "roll_out", "two_phase", "until", "lasting")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -39,18 +41,15 @@ class IntentSerializer(DeploymentSerializer):
     two_phase = serializers.BooleanField(
         default=False, write_only=True, help_text="with roll_out: where both do not fit, calls are held between them"
     )
+    until = serializers.DateTimeField(
+        required=False, write_only=True, help_text="how long what a window governs holds; else until its next edge"
+    )
+    lasting = serializers.BooleanField(
+        required=False, write_only=True, help_text="change the deployment's own setting also where a window governs it"
+    )
 
     class Meta(DeploymentSerializer.Meta):
-        fields = (
-            *DeploymentSerializer.Meta.fields,
-            "source",
-            "revision",
-            "deploy",
-            "gpu",
-            "evict",
-            "roll_out",
-            "two_phase",
-        )  # type: ignore[assignment]
+        fields = (*DeploymentSerializer.Meta.fields, *_OWN_FIELDS)  # type: ignore[assignment]
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """With the model that `source` stands for."""
@@ -64,12 +63,19 @@ class IntentSerializer(DeploymentSerializer):
         self.evicts: bool = attrs.pop("evict", False)
         self.rolls_out: bool = attrs.pop("roll_out", False)
         self.in_two_phases: bool = attrs.pop("two_phase", False)
+        self.holds_until: datetime | None = attrs.pop("until", None)
+        self.lasts: bool = attrs.pop("lasting", False)
         return super().validate(attrs)
 
 
 def write(given: IntentSerializer, *, actor: str) -> Deployment:
     """Write down what was given, in the caller's transaction, and place its replicas where that was asked for."""
     before = None if given.instance is None else edits.values(given.instance)
+    if given.instance is not None and not given.lasts:
+        told = given.validated_data
+        left = by_hand.edit(given.instance, dict(told), actor=actor, until=given.holds_until)
+        for name in told.keys() - left.keys():
+            del told[name]
     written = given.save()
     if before is not None:
         edits.record(written, before, actor=actor)

@@ -1,6 +1,7 @@
 """What the API accepts, field by field, and the shapes it answers with. Answers are made by `rows`."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,17 +14,18 @@ from drf_spectacular.plumbing import resolve_type_hint
 from drf_spectacular.utils import Direction
 from rest_framework import serializers
 
-from gpus.api.serializers import GPUField
 from models_app import compatibility
 from models_app.catalogue import sources
 from models_app.engines import reserved
 from models_app.errors import DeploymentLive
 from models_app.models import Deployment, EngineRuntime, Model
+from models_app.policy_rows import LABEL
 from models_app.rows import HIDDEN, DeploymentRow, ReplicaRow, TransitionRow, shown
 from models_app.snapshot import Snapshot
 from models_app.states import State
 from models_app.traffic import names
 from sardeenz.errors import InvalidSpec
+from sardeenz.labels import label
 
 OWN_VARIABLES = frozenset(
     {
@@ -215,6 +217,10 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
     extra_args = serializers.ListField(child=serializers.CharField(max_length=512), required=False, max_length=128)
     environment = serializers.DictField(child=serializers.CharField(max_length=4096, allow_blank=True), required=False)
     idle_sleep_seconds = serializers.FloatField(required=False, allow_null=True, min_value=1)
+    idle_level_2_seconds = serializers.FloatField(required=False, allow_null=True, min_value=1)
+    idle_stop_seconds = serializers.FloatField(required=False, allow_null=True, min_value=1)
+    min_resident_seconds = serializers.FloatField(required=False, allow_null=True, min_value=0)
+    labels = serializers.DictField(child=serializers.CharField(max_length=63), required=False)
     weights_bytes = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=2**60)
     overhead_bytes = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=2**60)
     kv_floor_bytes = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=2**60)
@@ -233,6 +239,10 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
             "tensor_parallel",
             "sleep_enabled",
             "idle_sleep_seconds",
+            "idle_level_2_seconds",
+            "idle_stop_seconds",
+            "min_resident_seconds",
+            "labels",
             "replicas",
             "priority",
             "pinned",
@@ -265,7 +275,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
         if self.instance is None:
             attrs.setdefault("served_name", attrs["name"])
             attrs["runtime"] = attrs.get("runtime") or only_runtime()
-        for check in (_check_served_name, _check_engine, _check_kv):
+        for check in (_check_served_name, _check_engine, _check_kv, _check_labels, _check_idle):
             check(self.instance, attrs)
         compatibility.check_written(self.instance, attrs)
         return attrs
@@ -351,50 +361,19 @@ def _check_kv(instance: Deployment | None, attrs: dict[str, Any]) -> None:
         raise serializers.ValidationError({"kv_cap_bytes": "must not be below the KV floor"})
 
 
-class EvictSerializer(serializers.Serializer[Any]):
-    """Whether others may make room; a refusal's `evictable` says who would have to."""
-
-    evict = serializers.BooleanField(default=False, help_text="others make room, as far as the rules allow")
-
-
-class PlaceSerializer(serializers.Serializer[Any]):
-    """Where to place; without a GPU the one with the most room is taken."""
-
-    gpu = GPUField(required=False, allow_null=True)
+def _check_labels(instance: Deployment | None, attrs: dict[str, Any]) -> None:
+    for key, value in attrs.get("labels", {}).items():
+        try:
+            LABEL(f"{key}={value}")
+        except RowError as error:
+            raise serializers.ValidationError({"labels": [f"{key}={value}: {error.messages[0]}"]}) from error
 
 
-class DeploySerializer(PlaceSerializer, EvictSerializer):
-    """Where to place, and whether others may make room there."""
-
-
-class RollOutSerializer(EvictSerializer):
-    """Whether others may make room for the copies, or each replica for its own."""
-
-    two_phase = serializers.BooleanField(default=False, help_text="where both do not fit, calls are held between them")
-
-
-class MoveSerializer(RollOutSerializer):
-    """The body names the GPU on which the copy of the replica is placed."""
-
-    gpu = GPUField()
-
-
-class SleepSerializer(serializers.Serializer[Any]):
-    """Level 1 keeps the weights in host RAM, level 2 drops them."""
-
-    level = serializers.ChoiceField(choices=[1, 2], default=1)
-
-
-class LogQuerySerializer(serializers.Serializer[Any]):
-    """Which part of which log."""
-
-    lines = serializers.IntegerField(default=500, min_value=1, max_value=10_000)
-    generation = serializers.IntegerField(required=False, min_value=1, help_text="of an earlier start; else the latest")
-
-
-class LogSerializer(serializers.Serializer[Any]):
-    """The end of an engine's log."""
-
-    replica = serializers.IntegerField()
-    generation = serializers.IntegerField()
-    lines = serializers.ListField(child=serializers.CharField())
+def _check_idle(instance: Deployment | None, attrs: dict[str, Any]) -> None:
+    """Each step down comes later than the one before."""
+    steps = ("idle_sleep_seconds", "idle_level_2_seconds", "idle_stop_seconds")
+    said = [(name, attrs.get(name, getattr(instance, name, None))) for name in steps]
+    known = [(name, value) for name, value in said if value is not None]
+    for (earlier, sooner), (name, later) in pairwise(known):
+        if later <= sooner:
+            raise serializers.ValidationError({name: f"must be longer than `{label(earlier)}`, {sooner:g} s"})

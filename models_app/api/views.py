@@ -9,21 +9,25 @@ from rest_framework import mixins, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from models_app import rows, snapshot
 from models_app.api.refusals import KeepsRefusals
 from models_app.api.serializers import (
-    EvictSerializer,
-    LogQuerySerializer,
-    LogSerializer,
     ModelSerializer,
-    MoveSerializer,
     ReplicaRowSerializer,
     RuntimeSerializer,
-    SleepSerializer,
     SnapshotSerializer,
     TransitionRowSerializer,
+)
+from models_app.api.verb_serializers import (
+    LogQuerySerializer,
+    LogSerializer,
+    MoveSerializer,
+    SleepSerializer,
+    StartSerializer,
+    UntilSerializer,
 )
 from models_app.catalogue import sources
 from models_app.engines import logs
@@ -31,6 +35,7 @@ from models_app.errors import InUse
 from models_app.lifecycle import verbs
 from models_app.models import EngineRuntime, Model, Replica, Transition
 from models_app.policy import consent
+from models_app.policy.windows import by_hand
 from sardeenz.errors import InvalidSpec
 
 
@@ -96,18 +101,18 @@ class ReplicaViewSet(KeepsRefusals):
     def _accepted(self) -> Response:
         return Response(self._row(), status=202)
 
-    @extend_schema(request=EvictSerializer, responses={202: ReplicaRowSerializer})
+    @extend_schema(request=StartSerializer, responses={202: ReplicaRowSerializer})
     @action(detail=True, methods=["post"])
     def start(self, request: Request, pk: str) -> Response:
         """The replica heads for ready: a stopped or failed replica is started, a sleeping one is woken."""
-        consent.start(self.get_object(), actor=actor(request), evict=evicts(request))
+        by_hand.start(self.get_object(), actor=actor(request), **told(request, StartSerializer))
         return self._accepted()
 
-    @extend_schema(request=None, responses={202: ReplicaRowSerializer})
+    @extend_schema(request=UntilSerializer, responses={202: ReplicaRowSerializer})
     @action(detail=True, methods=["post"])
     def stop(self, request: Request, pk: str) -> Response:
         """Drain, then end the engine."""
-        verbs.stop(self.get_object(), actor=actor(request))
+        by_hand.stop(self.get_object(), actor=actor(request), **told(request, UntilSerializer))
         return self._accepted()
 
     @extend_schema(request=None, responses={202: ReplicaRowSerializer})
@@ -121,16 +126,14 @@ class ReplicaViewSet(KeepsRefusals):
     @action(detail=True, methods=["post"])
     def sleep(self, request: Request, pk: str) -> Response:
         """Drain, then free the GPU's memory."""
-        given = SleepSerializer(data=request.data)
-        given.is_valid(raise_exception=True)
-        verbs.sleep(self.get_object(), actor=actor(request), level=given.validated_data["level"])
+        by_hand.sleep(self.get_object(), actor=actor(request), **told(request, SleepSerializer))
         return self._accepted()
 
-    @extend_schema(request=EvictSerializer, responses={202: ReplicaRowSerializer})
+    @extend_schema(request=StartSerializer, responses={202: ReplicaRowSerializer})
     @action(detail=True, methods=["post"])
     def wake(self, request: Request, pk: str) -> Response:
         """Head for ready from sleep."""
-        consent.wake(self.get_object(), actor=actor(request), evict=evicts(request))
+        by_hand.wake(self.get_object(), actor=actor(request), **told(request, StartSerializer))
         return self._accepted()
 
     @extend_schema(request=None, responses={202: ReplicaRowSerializer})
@@ -196,11 +199,12 @@ def actor(request: Request) -> str:
     return request.user.get_username()
 
 
-def evicts(request: Request) -> bool:
-    """Whether whoever acts agrees that others make room."""
-    given = EvictSerializer(data=request.data)
+def told(request: Request, takes: type[Serializer[Any]]) -> dict[str, Any]:
+    """The fields that a verb takes beside what it acts on."""
+    given = takes(data=request.data)
     given.is_valid(raise_exception=True)
-    return bool(given.validated_data["evict"])
+    fields: dict[str, Any] = given.validated_data
+    return fields
 
 
 def _number(request: Request, name: str) -> int | None:

@@ -74,7 +74,7 @@ def delete(deployment: Deployment, *, actor: str) -> None:
 
 def _look_at_the_files(deployment: Deployment) -> None:
     """Before something is placed: a folder may have changed, or lost a shard, since the model was registered."""
-    if len(verbs.kept(deployment)) < deployment.replicas:
+    if len(verbs.kept(deployment)) < deployment.in_force.replicas:
         sources.read_again(deployment.model)
 
 

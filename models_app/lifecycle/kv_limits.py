@@ -91,5 +91,12 @@ def _neighbour(row: Replica) -> Neighbour | None:
         mapped_bytes=segment.mapped_bytes,
         floor_bytes=row.kv_floor_bytes,
         limit_bytes=segment.limit_bytes,
-        first_limit_bytes=int(row.profile.get("kv_limit_bytes") or segment.limit_bytes),
+        first_limit_bytes=_first_limit(row, segment.limit_bytes),
     )
+
+
+def _first_limit(row: Replica, present_bytes: int) -> int:
+    """What it may grow to while nobody competes: as launched, or the KV cap in force where that is lower."""
+    launched = int(row.profile.get("kv_limit_bytes") or present_bytes)
+    cap = row.deployment.in_force.kv_cap_bytes
+    return launched if cap is None else max(min(launched, cap), min(launched, row.kv_floor_bytes))

@@ -19,7 +19,7 @@ from models_app.states import Goal, State
 GIB = 2**30
 RECOVERY_SECONDS = 5.0
 """One that served and starts again so soon is waited for like one that could start now."""
-_GIVES_WAY = Q(state=State.SLEEPING, goal=Goal.SLEEPING, deployment__pinned=False, replaces=None)
+_GIVES_WAY = Q(state=State.SLEEPING, goal=Goal.SLEEPING, replaces=None)
 _ENGINE_BYTES = 4 * GIB  # of host RAM: a vLLM's processes, before weights
 _SHARD_BYTES = 5 * GIB  # the largest file of weights that is commonly written
 
@@ -43,7 +43,9 @@ def _scene(node: Node) -> Scene:
         host_free_bytes=min(processes.host_memory().available_bytes, devices.host_memory().available_bytes),
         loads=tuple(_load(row) for row in here.filter(state=State.STARTING)),
         candidates=tuple(_candidate(row) for row in waiting),
-        sleepers_bytes=sum(host_rows.held(row, ram) or 0 for row in here.filter(_GIVES_WAY)),
+        sleepers_bytes=sum(
+            host_rows.held(row, ram) or 0 for row in here.filter(_GIVES_WAY) if not row.deployment.in_force.stays
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from sardeenz.celery import CONTROL_QUEUE, app, gpu_queue
 
 RECONCILE = "models_app.reconcile_gpu"
 SCALE = "models_app.lifecycle.scale"
+POLICIES = "models_app.apply_policies"
 _QUEUED_SECONDS = 5
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,14 @@ def poke_control() -> None:
     """Ask the control worker to bring deployments to their numbers now; a lost message costs a tick."""
     try:
         app.send_task(SCALE, queue=CONTROL_QUEUE, expires=60)
+    except (RedisError, OperationalError, OSError) as error:
+        logger.warning("poke lost: queue=%s error=%s", CONTROL_QUEUE, error)
+
+
+def poke_policies() -> None:
+    """Ask the control worker to look at windows and overrides now; a lost message costs two seconds."""
+    try:
+        app.send_task(POLICIES, queue=CONTROL_QUEUE, expires=60)
     except (RedisError, OperationalError, OSError) as error:
         logger.warning("poke lost: queue=%s error=%s", CONTROL_QUEUE, error)
 

@@ -8,14 +8,14 @@ deployment what keeps it from it.
 from functools import partial
 
 from django.db import transaction
-from django.db.models import Count, F, Q
+from django.db.models import Count, Q
 
 from models_app import snapshot
 from models_app.errors import DeploymentDeleting, NeverFits, NoCapacity
 from models_app.lifecycle import verbs
 from models_app.lifecycle.setbacks import Setbacks
 from models_app.memory import placement
-from models_app.models import Deployment, counted
+from models_app.models import Deployment, counted, number_in_force
 from models_app.states import Goal, State
 from sardeenz.errors import InvalidSpec
 
@@ -32,12 +32,16 @@ def bring_about(setbacks: Setbacks) -> None:
 
 
 def _amiss() -> list[int]:
-    wanted = Deployment.objects.filter(goal=Goal.READY, deleting=False).order_by("-priority", "pk")
+    wanted = Deployment.objects.filter(goal=Goal.READY, deleting=False).order_by(
+        number_in_force("priority").desc(), "pk"
+    )
     waits = Q(placed__state=State.STOPPED, placed__goal=Goal.READY, placed__reason__in=_WAITS)
     deployments = wanted.annotate(
         there=Count("placed", filter=counted("placed__")), waiting=Count("placed", filter=counted("placed__") & waits)
     )
-    return list(deployments.exclude(there=F("replicas"), waiting=0, message="").values_list("pk", flat=True))
+    return list(
+        deployments.exclude(there=number_in_force("replicas"), waiting=0, message="").values_list("pk", flat=True)
+    )
 
 
 def _bring_about(deployment_id: int) -> bool:

@@ -112,7 +112,7 @@ def deploy(deployment: Deployment, *, actor: str, gpu: GPU | None = None, placin
     refuse_deleting(deployment)
     compatibility.check_deployment(deployment)
     want(deployment, Goal.READY)
-    for replica in kept(deployment)[: deployment.replicas]:
+    for replica in kept(deployment)[: deployment.in_force.replicas]:
         if replica.goal == Goal.STOPPED or replica.state == State.FAILED:
             start(replica, actor=actor)
     return bring_to_number(deployment, actor=actor, gpu=gpu, placing=placing)
@@ -122,11 +122,11 @@ def bring_to_number(
     deployment: Deployment, *, actor: str, gpu: GPU | None = None, placing: Placing = place
 ) -> list[Replica]:
     """Place what is missing of a locked deployment, and stop what is too much. Raises as `deploy` does."""
-    placed = kept(deployment)
-    for replica in placed[deployment.replicas :]:
+    placed, number = kept(deployment), deployment.in_force.replicas
+    for replica in placed[number:]:
         _head_for_stop(_locked(replica), reason="scaled_down", actor=actor, disposable=True)
-    staying = placed[: deployment.replicas]
-    missing = deployment.replicas - len(staying)
+    staying = placed[:number]
+    missing = number - len(staying)
     try:
         for _ in range(missing):
             with transaction.atomic():
@@ -134,7 +134,6 @@ def bring_to_number(
     except NoCapacity as error:
         if gpu is not None:
             raise
-        number = deployment.replicas
         who = "It waits" if number == 1 else f"{number - len(staying)} of {number} replicas wait"
         say_unplaced(deployment, error, f"{who} for room: {error.message}", actor=actor)
         return staying

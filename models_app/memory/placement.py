@@ -80,7 +80,8 @@ def need(deployment: Deployment) -> Need:
             field="weights_bytes",
         )
     overhead = deployment.overhead_bytes or (profile and profile.overhead_bytes) or (guess and guess.overhead_bytes)
-    floor = deployment.kv_floor_bytes if deployment.kv_floor_bytes is not None else guess and guess.kv_floor_bytes
+    said = deployment.in_force.kv_floor_bytes
+    floor = said if said is not None else guess and guess.kv_floor_bytes
     return Need(weights, overhead or estimate.DEFAULT_OVERHEAD_BYTES, floor or estimate.DEFAULT_KV_FLOOR_BYTES)
 
 

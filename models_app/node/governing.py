@@ -93,7 +93,8 @@ class Governing:
         seen = self.seen.get(row.marker)
         running, waiting = (seen["running"], seen["waiting"]) if seen is not None else (None, None)
         wanted = self._wants.bytes(one, running=running, waiting=waiting, now=time.monotonic())
-        return Wish(wanted, row.deployment.kv_weight, row.deployment.priority)
+        in_force = row.deployment.in_force
+        return Wish(wanted, in_force.kv_weight, in_force.priority)
 
     def _apply(self, row: Replica, one: Neighbour, decision: Decision) -> bool:
         """Whether the limit was written, for it differs by what matters; an idle engine shrinks to it."""

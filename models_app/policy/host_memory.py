@@ -13,14 +13,14 @@ from django.db import DatabaseError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from gpus.models import GPU, Node
+from gpus.models import Node
 from models_app import compatibility
 from models_app.errors import ReplicaMoved
 from models_app.lifecycle import loads, verbs
-from models_app.memory import host_ram, host_rows, placement
+from models_app.memory import host_ram, host_rows
 from models_app.memory.host_ram import Host
 from models_app.models import Replica
-from models_app.policy import eviction
+from models_app.policy import descent, eviction
 from models_app.policy.eviction import Resident, Scene, Sleeper, Verdict
 from models_app.policy.scene import Traffic, read_traffic
 from models_app.states import LIVE, Goal, State
@@ -130,20 +130,13 @@ def _steps(node: Node) -> dict[int, Step]:
     for row in rows:
         if row.state != State.SLEEPING:
             step = None if verbs.sleep_began(row) else Step(row, SHORT, host_rows.copy_of(row).lasting_bytes)
-        elif row.sleep_level == 1 and not compatibility.unsafe(row, 2) and _has_room(row):
+        elif row.sleep_level == 1 and not compatibility.unsafe(row, 2) and descent.has_room(row):
             step = Step(row, host_rows.DEEPENS, host_rows.kept_bytes(row, now))
         else:
             step = Step(row, host_rows.RESTS, host_rows.held(row, now) or host_rows.kept_bytes(row, now))
         if step is not None and step.gives_bytes > 0:
             steps[row.pk] = step
     return steps
-
-
-def _has_room(row: Replica) -> bool:
-    """Whether it can wake for the moment that a sleep at level 2 needs."""
-    reservations = list(row.reservations.select_related("gpu"))
-    free = placement.free_bytes(GPU.objects.filter(pk__in=[one.gpu_id for one in reservations]), besides=row)
-    return all(one.awake_bytes - one.held_bytes <= free[one.gpu_id] for one in reservations)
 
 
 def _resident(step: Step, traffic: Traffic) -> Resident:
@@ -154,8 +147,8 @@ def _resident(step: Step, traffic: Traffic) -> Resident:
         id=row.pk,
         name=row.deployment.name,
         frees={HOST: step.gives_bytes},
-        priority=row.deployment.priority,
-        pinned=row.deployment.pinned,
+        priority=row.deployment.in_force.priority,
+        pinned=row.deployment.in_force.stays,
         ready_at=0.0,
         in_flight=None if traffic.reports is None else activity.in_flight(row.marker, traffic.reports),
         waiting=waiting.count if waiting is not None else 0,

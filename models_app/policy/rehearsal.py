@@ -46,7 +46,7 @@ def _lacks_one(row: Replica) -> bool:
     wanted = settings.REHEARSE_SLEEP
     on = row.spec.get("kind") == command.CUDA if wanted is None else wanted
     slept = row.profile.get("first_sleep_of") == row.generation or row.profile.get("rehearsal") == "failed"
-    return on and row.sleep_enabled and not row.deployment.pinned and not slept
+    return on and row.sleep_enabled and not row.deployment.in_force.stays and not slept
 
 
 def _unused(row: Replica, traffic: Traffic) -> bool:

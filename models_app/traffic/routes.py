@@ -72,6 +72,7 @@ def _route(deployment: Deployment, replicas: list[Replica]) -> Route:
     ready = [row for row in replicas if row.state == State.READY and _stays(row)]
     state = "ready" if ready else _state(replicas, wanted=deployment.goal == Goal.READY)
     told: list[Replica | Deployment] = [*replicas, deployment]
+    in_force = deployment.in_force
     telling = next((row for row in told if row.message), None)
     return Route(
         deployment_id=deployment.pk,
@@ -86,9 +87,9 @@ def _route(deployment: Deployment, replicas: list[Replica]) -> Route:
         eta_seconds=_eta(state, replicas),
         max_model_len=deployment.max_model_len,
         created=int(deployment.created_at.timestamp()),
-        max_concurrency=deployment.max_concurrency,
-        queue_limit=deployment.queue_limit,
-        queue_seconds=deployment.queue_seconds,
+        max_concurrency=in_force.max_concurrency,
+        queue_limit=in_force.queue_limit,
+        queue_seconds=in_force.queue_seconds,
         prefix_affinity=deployment.prefix_affinity,
         capture_until=deployment.capture_until.timestamp() if deployment.capture_until else None,
         schedules_by_priority=bool(ready) and all(_by_priority(row) for row in ready),

@@ -1,0 +1,134 @@
+"""/api/windows, /api/overrides and /api/policies: what follows the clock, and what operators said against it."""
+
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers, viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from models_app.api.views import actor
+from models_app.api.window_serializers import (
+    InForceRowSerializer,
+    OverrideRowSerializer,
+    OverrideSerializer,
+    PreviewRowSerializer,
+    WindowRowSerializer,
+    WindowSerializer,
+)
+from models_app.lifecycle import queues
+from models_app.models import Override, Window
+from models_app.policy.windows import in_force, overrides, preview
+
+
+class WindowViewSet(viewsets.GenericViewSet[Window]):
+    """Recurring times in which deployments have other settings than their own."""
+
+    queryset = Window.objects.prefetch_related("states__deployment").order_by("name")
+    serializer_class = WindowRowSerializer
+    lookup_value_regex = r"\d{1,18}"
+
+    @extend_schema(responses=WindowRowSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        """Every window with its next openings; `?name=` for the one of this name."""
+        found = self.get_queryset()
+        if name := request.query_params.get("name"):
+            found = found.filter(name=name)
+        now = timezone.now()
+        page = self.paginate_queryset(found) or []
+        return self.get_paginated_response([preview.row(window, now, warn=False) for window in page])
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """One window with its next openings, and what there is to say of whether it fits."""
+        return Response(preview.row(self.get_object(), timezone.now()))
+
+    @extend_schema(request=WindowSerializer, responses={201: WindowRowSerializer})
+    @transaction.atomic
+    def create(self, request: Request) -> Response:
+        """Save a window. What cannot be read, or contradicts another, is refused; what cannot fit is saved and said."""
+        given = WindowSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        return self._saved(given, 201, author=actor(request))
+
+    @extend_schema(request=WindowSerializer, responses=WindowRowSerializer)
+    @transaction.atomic
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Change what is given; `states` replaces all that it asked before."""
+        given = WindowSerializer(self.get_object(), data=request.data, partial=True)
+        given.is_valid(raise_exception=True)
+        return self._saved(given, 200)
+
+    def _saved(self, given: WindowSerializer, status: int, **more: Any) -> Response:
+        now = timezone.now()
+        given.refuse_conflicts(now)
+        window = given.save(**more)
+        transaction.on_commit(queues.poke_policies)
+        return Response(preview.row(window, now), status=status)
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Forget it; what it governed is as without it at once."""
+        self.get_object().delete()
+        queues.poke_policies()
+        return Response(status=204)
+
+    @extend_schema(request=WindowSerializer, responses=PreviewRowSerializer)
+    @action(detail=False, methods=["post"])
+    def preview(self, request: Request) -> Response:
+        """The next openings of a window that is not saved, and what there is to say of it."""
+        given = WindowSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        now = timezone.now()
+        given.refuse_conflicts(now)
+        return Response(preview.of_schedule(given.schedule, now))
+
+
+class OverrideViewSet(viewsets.GenericViewSet[Override]):
+    """What operators said against windows, and until when that holds."""
+
+    queryset = Override.objects.select_related("deployment")
+    serializer_class = OverrideRowSerializer
+    lookup_value_regex = r"\d{1,18}"
+
+    @extend_schema(responses=OverrideRowSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        """Those that hold now."""
+        page = self.paginate_queryset(self.get_queryset().filter(until__gt=timezone.now())) or []
+        return self.get_paginated_response([in_force.override_row(one) for one in page])
+
+    @extend_schema(request=OverrideSerializer, responses={201: OverrideRowSerializer})
+    def create(self, request: Request) -> Response:
+        """Say what acts in place of what windows say, until a time or until their next edge."""
+        given = OverrideSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        told = given.validated_data
+        values = given.values(told)
+        made = overrides.make(told["deployment"], values, actor=actor(request), until=told.get("until"))
+        return Response(in_force.override_row(made), status=201)
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        """End it; windows decide again at once."""
+        overrides.end(self.get_object(), actor=actor(request))
+        return Response(status=204)
+
+
+class InstantSerializer(serializers.Serializer[Any]):
+    """Which instant is asked about."""
+
+    at = serializers.DateTimeField(required=False, help_text="an instant; else now")
+
+
+class InForceView(APIView):
+    """What is in force now, or at another instant: no clock but that of the question is moved."""
+
+    @extend_schema(parameters=[OpenApiParameter("at", str)], responses=InForceRowSerializer)
+    def get(self, request: Request) -> Response:
+        """Each deployment's governed settings, who decides them, and what changes next."""
+        given = InstantSerializer(data=request.query_params)
+        given.is_valid(raise_exception=True)
+        return Response(in_force.at(given.validated_data.get("at") or timezone.now()))

@@ -1,0 +1,151 @@
+"""Windows and overrides at work: what is in force follows from the clock, is compared with rows, and brought about.
+
+Nothing is remembered but what saves work: a beat that is missed, a restart or a step of the clock heals at the next
+look. The verbs that operators use do the work, so every step has its entry in the history.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db import DatabaseError, transaction
+from django.db.models import F
+
+from models_app import snapshot
+from models_app.errors import DeploymentDeleting
+from models_app.in_force import Governed, Source
+from models_app.lifecycle import queues, verbs
+from models_app.memory import placement
+from models_app.models import Deployment, Transition
+from models_app.policy.windows import leads, levels, reading
+from models_app.policy.windows.floors import Floors
+from models_app.policy.windows.levels import Levels
+from models_app.policy.windows.plan import LONGEST_LEAD, NOTHING, Clock, Plan, Schedule, Subject, decide
+from models_app.policy.windows.sentences import changed
+from sardeenz.errors import InvalidSpec
+
+REASON = "policy"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Applier:
+    """Brings policies about. What it keeps between looks is cheap to lose: another process finds the same."""
+
+    clock: Clock = field(default_factory=Clock)
+    schedules: reading.Schedules = field(default_factory=reading.Schedules)
+    levels: Levels = field(default_factory=Levels)
+    floors: Floors = field(default_factory=Floors)
+
+    def run(self, now: datetime) -> None:
+        """One look: what changes is written down first, then levels and KV floors are brought about."""
+        rows, replicas = reading.deployments(), reading.replicas()
+        schedules = self.schedules.read()
+        plans = self._decide(rows, schedules, now)  # overrides are read after what operators did with them
+        self.clock.forget_all_but(schedules)
+        ceilings = _ceilings(rows, schedules)
+        for row in rows:
+            plan = plans.get(row.id, NOTHING)
+            if _differs(row, plan, ceilings.get(row.id)):
+                row.governed = _write(row, plan, ceilings.get(row.id)) or row.governed
+        self.floors.bring_about(rows, replicas, now)
+        self.levels.bring_about(rows, plans, replicas, now)
+
+    def plans(self, now: datetime) -> dict[int, Plan]:
+        """What is asked of every deployment at `now`; nothing is changed."""
+        return self._decide(reading.deployments(), self.schedules.read(), now)
+
+    def _decide(self, rows: list[reading.Row], schedules: list[Schedule], now: datetime) -> dict[int, Plan]:
+        return decide(self._subjects(rows, schedules, now), schedules, reading.words(now), now, self.clock)
+
+    def _subjects(self, rows: list[reading.Row], schedules: list[Schedule], now: datetime) -> Iterable[Subject]:
+        soon = [one for one in schedules if one.ready_by and not one.paused and self._opens_soon(one, now)]
+        lead = leads.of(soon, {row.id: row.labels for row in rows}) if soon else {}
+        return [Subject(row.id, row.labels, lead.get(row.id, leads.NONE)) for row in rows]
+
+    def _opens_soon(self, schedule: Schedule, now: datetime) -> bool:
+        standing = self.clock.standing(schedule, now)
+        return not standing.open and standing.next is not None and standing.next.opens_at - now <= LONGEST_LEAD
+
+
+def _ceilings(rows: list[reading.Row], schedules: list[Schedule]) -> dict[int, int]:
+    """The highest KV cap that any window gives a deployment: its engine is launched with room for it."""
+    ceilings: dict[int, int] = {}
+    for schedule in schedules:
+        for asked in schedule.asked:
+            cap = asked.values.get("kv_cap_bytes")
+            if cap is None:
+                continue
+            for row in rows:
+                if asked.deployment == row.id or (asked.label and asked.label in reading.labels(row)):
+                    ceilings[row.id] = max(cap, ceilings.get(row.id, 0))
+    return ceilings
+
+
+def _differs(row: reading.Row, plan: Plan, ceiling: int | None) -> bool:
+    governed = row.governed
+    edge = plan.changes_at.isoformat() if plan.changes_at is not None else ""
+    return (
+        governed.get("fields", {}) != plan.fields
+        or governed.get("changes_at", "") != edge
+        or governed.get("ceiling_bytes") != ceiling
+    )
+
+
+def _write(row: reading.Row, plan: Plan, ceiling: int | None) -> Governed | None:
+    """Write down what is in force from now on, and say so in the history; None where the row is on its way out."""
+    try:
+        with transaction.atomic():
+            deployment = verbs.lock_deployment(row.id)
+            before = deployment.governed.get("fields", {})
+            governed = _governed(deployment, plan, ceiling)
+            Deployment.objects.filter(pk=row.id).update(governed=governed, seq=F("seq") + 1)
+            if before != plan.fields:
+                _tell(deployment, before, plan.fields)
+            snapshot.publish_deployment(row.id, deployment.seq + 1)
+            transaction.on_commit(queues.poke_control)
+    except (DeploymentDeleting, DatabaseError) as error:
+        logger.info("policy not written: deployment=%s error=%s", row.name, error)
+        return None
+    return governed
+
+
+def _governed(deployment: Deployment, plan: Plan, ceiling: int | None) -> Governed:
+    old = deployment.governed
+    governed: Governed = {"fields": {**plan.fields}}
+    if "level" in plan.fields or ("goal_before" in old and "level" in old.get("fields", {})):
+        governed["goal_before"] = old.get("goal_before", deployment.goal)
+    if deployment.kv_floor_bytes is None and ("kv_floor_bytes" in plan.fields or "own_floor_bytes" in old):
+        own = old.get("own_floor_bytes") or _own_floor(deployment)
+        if own is not None:
+            governed["own_floor_bytes"] = own
+    if ceiling is not None:
+        governed["ceiling_bytes"] = ceiling
+    if plan.changes_at is not None:
+        governed["changes_at"] = plan.changes_at.isoformat()
+    return governed
+
+
+def _own_floor(deployment: Deployment) -> int | None:
+    """What is estimated where no window says a KV floor; None where the model's files tell nothing."""
+    deployment.governed = {}
+    try:
+        return placement.need(deployment).kv_floor_bytes
+    except InvalidSpec:
+        return None
+
+
+def _tell(deployment: Deployment, before: Mapping[str, Source], now: Mapping[str, Source]) -> None:
+    """One entry in the history, by whoever decides what changed."""
+    differing = {name for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
+    deciding = [source for name in sorted(differing) if (source := now.get(name) or before.get(name)) is not None]
+    Transition.objects.create(
+        deployment_name=deployment.name,
+        generation=0,
+        reason=REASON,
+        message=changed(deployment, before, now),
+        fields={"before": {**before}, "now": {**now}},
+        actor=levels.actor(deciding[0]) if deciding else "policy",
+    )
