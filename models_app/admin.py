@@ -21,10 +21,13 @@ from models_app.models import (
     EngineRuntime,
     MemoryProfile,
     Model,
+    Override,
     Plan,
     Replica,
     Reservation,
     Transition,
+    Window,
+    WindowState,
 )
 from models_app.policy.windows import by_hand
 from models_app.rows import shown
@@ -237,6 +240,27 @@ class DecisionAdmin(Readable, ReadOnly, admin.ModelAdmin):  # type: ignore[type-
     list_filter = ("kind", "code")
     search_fields = ("deployment_name", "actor", "sentence")
     date_hierarchy = "at"
+
+
+@admin.register(Window)
+class WindowAdmin(Readable, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    """Shown only: the API checks what a window would do before it is saved."""
+
+    list_display = ("name", "cron", "weekdays", "time", "zone", "duration_seconds", "precedence", "paused")
+    list_filter = ("paused",)
+    search_fields = ("name",)
+
+
+@admin.register(WindowState)
+class WindowStateAdmin(Readable, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("window", "deployment", "label", "level", "kv_floor_bytes", "kv_cap_bytes", "kv_weight", "priority")
+    list_select_related = ("window", "deployment")
+
+
+@admin.register(Override)
+class OverrideAdmin(Readable, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("deployment", "values", "actor", "created_at", "until")
+    list_select_related = ("deployment",)
 
 
 @admin.register(Plan)

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypedDict
 
-from django.db.models import TextChoices
+from django.db.models import F, IntegerField, TextChoices
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast, Coalesce
 
 
 class Level(TextChoices):
@@ -74,3 +76,9 @@ def read(own: Any, governed: Governed) -> InForce:
     given = governed.get("fields", {})
     values = {name: getattr(own, name) for name in SETTINGS} | {"level": ""}
     return InForce(**values | {name: source["value"] for name, source in given.items() if name in FIELDS})
+
+
+def number_in_force(field: str) -> Coalesce:
+    """A number that acts now, `priority` or `replicas`, for queries over deployments."""
+    number: IntegerField[int, int] = IntegerField()
+    return Coalesce(Cast(KT(f"governed__fields__{field}__value"), number), F(field), output_field=number)

@@ -3,9 +3,7 @@
 from django.core.serializers.json import DjangoJSONEncoder
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.fields.json import KT
-from django.db.models.functions import Cast, Coalesce
+from django.db.models import Q
 
 from gpus.models import GPU
 from models_app import in_force
@@ -144,12 +142,6 @@ class Deployment(models.Model):
         """The KV cap that its engine is launched with: the highest it may have in any window."""
         ceiling = self.governed.get("ceiling_bytes")
         return self.kv_cap_bytes if None in (self.kv_cap_bytes, ceiling) else max(self.kv_cap_bytes or 0, ceiling or 0)
-
-
-def number_in_force(field: str) -> Coalesce:
-    """A number that acts now, `priority` or `replicas`, for queries over deployments."""
-    number: models.IntegerField[int, int] = models.IntegerField()
-    return Coalesce(Cast(KT(f"governed__fields__{field}__value"), number), F(field), output_field=number)
 
 
 def counted(prefix: str = "") -> Q:

@@ -12,10 +12,11 @@ from django.db.models import Count, Q
 
 from models_app import snapshot
 from models_app.errors import DeploymentDeleting, NeverFits, NoCapacity
+from models_app.in_force import number_in_force
 from models_app.lifecycle import verbs
 from models_app.lifecycle.setbacks import Setbacks
 from models_app.memory import placement
-from models_app.models import Deployment, counted, number_in_force
+from models_app.models import Deployment, counted
 from models_app.states import Goal, State
 from sardeenz.errors import InvalidSpec
 

@@ -16,6 +16,26 @@ SAMPLES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("summariser", "sample/summariser-14b", {"weights_bytes": 28 * GIB, "kv_cap_bytes": 30 * GIB, "priority": -1}),
 )
 
+WINDOWS: tuple[dict[str, Any], ...] = (
+    {
+        "name": "work-hours",
+        "weekdays": ["mon", "tue", "wed", "thu", "fri"],
+        "time": "08:00",
+        "duration_seconds": 10 * 3600,
+        "ready_by": True,
+        "states": [
+            {"deployment": "chat", "priority": 5, "kv_weight": 4},
+            {"deployment": "code", "priority": 5, "kv_weight": 4},
+        ],
+    },
+    {
+        "name": "nights",
+        "cron": "0 20 * * *",
+        "duration_seconds": 11 * 3600,
+        "states": [{"deployment": "summariser", "priority": 5, "kv_weight": 20}],
+    },
+)
+"""Work hours favour chat and code, nights give the summariser most of the KV memory."""
 
 app = typer.Typer()
 
@@ -24,7 +44,10 @@ app = typer.Typer()
 def demo(
     wait_seconds: Annotated[float, typer.Option("--wait", help="seconds to wait for the installation")] = 180.0,
 ) -> None:
-    """Add the deployments chat, code and summariser, on simulated engines."""
+    """Add the deployments chat, code and summariser, on simulated engines.
+
+    Work hours favour chat and code, nights the summariser.
+    """
     _wait(wait_seconds)
     if not any(gpu["simulated"] and gpu["present"] for gpu in rows("gpus")):
         fail("the demo needs simulated GPUs: start with SARDEENZ_GPUS=simulated:2x80GiB")
@@ -36,6 +59,11 @@ def demo(
         else:
             call("POST", "deployments", json={"name": name, "source": source, "deploy": True} | fixed | sizes)
         say(f"{name}: deployed")
+    known = {row["name"] for row in rows("windows")}
+    for window in WINDOWS:
+        if window["name"] not in known:
+            call("POST", "windows", json=window)
+        say(f"{window['name']}: a window, {typed()} windows show {window['name']}")
     say(f"Try: {typed()} chat chat 'Hello'")
 
 

@@ -49,9 +49,13 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "plans": Verb("cli.policy.plans", "What was asked with --dry-run, and doing it."),
         "models": Verb("cli.models", "Models and the deployments that serve them; remove those that serve none."),
     },
+    "Policy": {
+        "windows": Verb("cli.policy.windows", "Recurring times in which deployments have other settings."),
+        "overrides": Verb("cli.policy.overrides", "What operators said against windows, and until when."),
+    },
     "Configuration": {
         "export": Verb("cli.configuration.documents", "Print everything that is set as one YAML file."),
-        "plan": Verb("cli.configuration.documents", "Show what such a file would change."),
+        "plan": Verb("cli.configuration.documents", "Show what a file would change, and change nothing."),
         "apply": Verb("cli.configuration.documents", "Change everything as a file says, or nothing."),
         "versions": Verb("cli.configuration.versions", "Versions of the configuration: when, by whom, what changed."),
         "rollback": Verb("cli.configuration.versions", "Bring back the configuration of a version."),

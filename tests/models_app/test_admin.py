@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from models_app import decisions
-from models_app.models import Deployment, MemoryProfile, Plan, Replica, Transition
+from models_app.models import Deployment, MemoryProfile, Override, Plan, Replica, Transition, Window, WindowState
 from models_app.states import Goal, State
 from tests import factories
 
@@ -39,6 +39,9 @@ def test_every_model_has_pages_that_open(superuser: Client, model: type) -> None
     )
     MemoryProfile.objects.create(key="k", about={}, weights_bytes=1, overhead_bytes=1, load_seconds=1)
     Plan.objects.create(action={"verb": "sleep"}, outcome={}, actor="test", expires_at=timezone.now())
+    window = Window.objects.create(name="nights", cron="0 20 * * *", duration_seconds=3600)
+    WindowState.objects.create(window=window, deployment=replica.deployment, level="awake")
+    Override.objects.create(deployment=replica.deployment, until=timezone.now(), actor="test")
     decisions.keep(decisions.Decided(decisions.Kind.WAIT, "waits", "it waits", "x", "test"))
     name = f"admin:models_app_{model.__name__.lower()}"
     assert superuser.get(reverse(f"{name}_changelist")).status_code == 200

@@ -98,7 +98,7 @@ def test_an_idle_sleep_says_how_long_nobody_asked(monkeypatch: pytest.MonkeyPatc
         deployment=factories.deployment(idle_sleep_seconds=60.0),
         ready_at=timezone.now() - timedelta(seconds=90),
     )
-    idle.sleep_idle()
+    idle.step_down()
     entry = Transition.objects.get(replica=replica, reason="sleep")
     assert entry.actor == "policy:idle"
     assert entry.message == "nobody asked for it for 90 s; its deployment lets it be idle for 60 s"

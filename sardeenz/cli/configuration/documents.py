@@ -24,7 +24,10 @@ def export(
     version: Annotated[int | None, typer.Argument(min=1, help="an earlier version; else all as it is now")] = None,
     output: Annotated[str, typer.Option("-o", "--output", help="a file instead of the output")] = "",
 ) -> None:
-    """Print models, deployments, aliases, teams and runtimes as YAML; secrets are named, never shown."""
+    """Print everything that is set as one YAML file.
+
+    It holds models, deployments, aliases, teams and runtimes; secrets are named, never shown.
+    """
     path = "configuration" if version is None else f"configuration/versions/{version}"
     document = str(call("GET", path)["document"])
     if not output:
@@ -58,7 +61,10 @@ def apply(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only show it, as `sardeenz plan` does")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Change everything as a file says, or nothing; what it would change is shown first."""
+    """Change everything as a file says, or nothing.
+
+    What it would change is shown first.
+    """
     asked = {"document": text_of(file), "base": base, "prune": prune}
     if dry_run or not (yes and as_json):
         shown = _sent("plan", file, asked)

@@ -18,7 +18,7 @@ def versions(
     count: Annotated[int, typer.Option("-n", min=1, max=1000, help="how many")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Versions of the configuration, the newest first: when, by whom, and what changed."""
+    """Versions of the configuration: when, by whom, what changed. The newest comes first."""
     if number is not None:
         version = call("GET", f"configuration/versions/{number}")
         return emit(version) if as_json else say(plain(version["diff"]) or "nothing changed")
@@ -47,7 +47,7 @@ def rollback(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what it would change")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring back the configuration of a version, also by deleting what was made since; that is a new version."""
+    """Bring back the configuration of a version. What was made since is deleted; that is a new version."""
     path = f"configuration/versions/{number}/rollback"
     shown = call("POST", path, json={"dry_run": True}, timeout=PATIENCE_SECONDS)
     if not as_json or dry_run:

@@ -30,7 +30,7 @@ def why(
     is_call: Annotated[bool, typer.Option("--call", help="it is a call's id, whatever else has that name")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Why a deployment or a replica is where it is, or where a call's time went; the newest first."""
+    """Why a deployment or replica is where it is, or where a call's time went. The newest comes first."""
     params: dict[str, Any] = {"of": of, "limit": count}
     params |= ({"inputs": "true"} if inputs else {}) | ({"kind": "call"} if is_call else {})
     answer = call("GET", "why", params=params)

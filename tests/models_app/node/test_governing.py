@@ -30,7 +30,7 @@ def _full_gpu() -> Iterator[None]:
 
 
 def awake(mapped: int, **fields: object) -> Replica:
-    deployment = factories.deployment(weights_bytes=8 * GIB, **fields)
+    deployment = factories.deployment(weights_bytes=8 * GIB, kv_cap_bytes=50 * GIB, **fields)
     replica = factories.replica(State.READY, deployment=deployment, profile={"kv_limit_bytes": 50 * GIB})
     kvcached.create(settings.SEGMENT_DIR, replica.ipc_name, 50 * GIB)
     kvcached.write(settings.SEGMENT_DIR, replica.ipc_name, used_bytes=mapped * GIB, prealloc_bytes=0)

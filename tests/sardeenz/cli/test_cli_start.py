@@ -70,7 +70,7 @@ def test_every_help_ends_with_examples_that_parse(name: str) -> None:
     lines = [line.strip() for line in examples if line.strip()]
     assert lines
     for line in lines:
-        words = shlex.split(line.partition(" > ")[0])
+        words = shlex.split(line.partition(" > ")[0].rpartition(" | ")[2])
         after = words[words.index("sardeenz") + 1 :]
         command = max((each for each in COMMANDS if after[: len(each.split())] == each.split()), key=len)
         given = after[len(command.split()) :]
