@@ -36,7 +36,7 @@ class IntentSerializer(DeploymentSerializer):
     gpu = GPUField(required=False, allow_null=True, write_only=True, help_text="with deploy: where to place them")
     evict = serializers.BooleanField(required=False, write_only=True, help_text="with deploy: others make room for it")
     roll_out = serializers.BooleanField(
-        required=False, write_only=True, help_text="give running replicas the new settings now, each by a copy beside it"
+        required=False, write_only=True, help_text="give running replicas the new settings now, by copies beside them"
     )
     two_phase = serializers.BooleanField(
         required=False, write_only=True, help_text="with roll_out: where both do not fit, calls are held between them"
