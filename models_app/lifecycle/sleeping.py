@@ -4,7 +4,6 @@ Every step claims first and acts then. Whatever is lost in between is seen by th
 """
 
 import logging
-import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -170,12 +169,10 @@ def _wait_for_room(sight: Sight, step: Step, error: NoCapacity) -> bool:
 
 def _wake(sight: Sight) -> None:
     """At level 2 its weights are read again first, and hanging up would lose the steps after that."""
-    replica, began = sight.replica, time.monotonic()
+    replica = sight.replica
     patience = VERB_SECONDS if replica.sleep_level < 2 else settings.WAKE_SECONDS
     try:
         sight.engine.wake(replica.sleep_level, timeout_seconds=patience)
-        took = "deep_wake_seconds" if replica.sleep_level >= 2 else "wake_seconds"
-        note(replica, profile=replica.profile | {took: time.monotonic() - began})
     except EngineTimeout:
         logger.info("wake goes on: replica=%s", replica.pk)
     except EngineRefused as error:
@@ -196,9 +193,11 @@ def _refused_to_wake(sight: Sight, error: EngineRefused) -> None:
 
 
 def awake(sight: Sight, step: Step) -> bool:
-    """The wake is over: it serves again, and what the wake took is learned."""
-    changes = starting.came_up(sight)
-    if sight.replica.rehearses:
+    """The wake is over: it serves again, and what the wake took is learned, to the look that found it awake."""
+    replica, changes = sight.replica, starting.came_up(sight)
+    took = "deep_wake_seconds" if replica.sleep_level >= 2 else "wake_seconds"
+    changes["profile"] |= {took: max((sight.around.now - replica.state_at).total_seconds(), 0.0)}
+    if replica.rehearses:
         changes["profile"] |= {"rehearsal": "done"}
-    transition(sight.replica, State.READY, reason=step.reason, actor=WORKER, **changes)
+    transition(replica, State.READY, reason=step.reason, actor=WORKER, **changes)
     return True

@@ -89,3 +89,12 @@ def test_what_took_too_long_is_said(draining: Replica, began: bool, reason: str,
     assert (step.to, step.effect, step.reason) == (State.READY, Effect.GIVE_UP, reason)
     sleeping.stay_awake(sight(draining), step)
     assert words in draining.message
+
+
+@pytest.mark.parametrize(("level", "learned"), [(1, "wake_seconds"), (2, "deep_wake_seconds")])
+def test_what_a_wake_took_is_learned_also_where_the_command_was_not_waited_for(level: int, learned: str) -> None:
+    began = timezone.now() - timedelta(seconds=40)
+    replica = factories.replica(State.WAKING, goal=Goal.READY, state_at=began, sleep_level=level, port=1)
+    sleeping.awake(sight(replica), Step(State.READY, None, "awake"))
+    replica.refresh_from_db()
+    assert 40 <= replica.profile[learned] < 100
