@@ -183,7 +183,7 @@ def _under_way(replica: Replica) -> bool:
         asked_for = replica.goal == Goal.READY and replica.reason == placement.CLAIMED
         return replica.port is not None or replica.goal == Goal.STOPPED or asked_for
     if replica.state == State.STOPPED:
-        waits = verbs.waits_for_room(replica)
+        waits = placement.waits_for_room(replica) and not replica.gives_way
         return replica.port is not None or (replica.goal == Goal.READY and not waits) or replica.disposable
     return replica.state != replica.goal or any(
         target.state in (State.READY, State.SLEEPING) for target in replica.replacements.all()

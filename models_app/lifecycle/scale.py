@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Count, Q
 
 from models_app import snapshot
-from models_app.errors import DeploymentDeleting, NeverFits, NoCapacity
+from models_app.errors import DeploymentDeleting, NeverFits
 from models_app.in_force import number_in_force
 from models_app.lifecycle import verbs
 from models_app.lifecycle.setbacks import Setbacks
@@ -21,7 +21,6 @@ from models_app.states import Goal, State
 from sardeenz.errors import InvalidSpec
 
 ACTOR = "control"
-_WAITS = (NoCapacity.code, placement.CONSENTED)
 
 
 def bring_about(setbacks: Setbacks) -> None:
@@ -36,7 +35,7 @@ def _amiss() -> list[int]:
     wanted = Deployment.objects.filter(goal=Goal.READY, deleting=False).order_by(
         number_in_force("priority").desc(), "pk"
     )
-    waits = Q(placed__state=State.STOPPED, placed__goal=Goal.READY, placed__reason__in=_WAITS)
+    waits = Q(placed__state=State.STOPPED, placed__goal=Goal.READY, placed__reason__in=placement.FOR_WANT_OF_ROOM)
     deployments = wanted.annotate(
         there=Count("placed", filter=counted("placed__")), waiting=Count("placed", filter=counted("placed__") & waits)
     )

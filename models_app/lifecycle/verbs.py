@@ -138,7 +138,11 @@ def bring_to_number(
         say_unplaced(deployment, error, f"{who} for room: {error.message}", actor=actor)
         return staying
     say(deployment, "", "")
-    return [_elsewhere(deployment, replica, actor) if waits_for_room(replica) else replica for replica in staying]
+    return [_elsewhere(deployment, replica, actor) if _may_go_elsewhere(replica) else replica for replica in staying]
+
+
+def _may_go_elsewhere(replica: Replica) -> bool:
+    return replica.state == State.STOPPED and not replica.gives_way and placement.waits_for_room(replica)
 
 
 def _elsewhere(deployment: Deployment, replica: Replica, actor: str) -> Replica:
@@ -154,12 +158,6 @@ def _in_its_stead(deployment: Deployment, replica: Replica, actor: str) -> Repli
     """Another replica, and this one goes. Raises NoCapacity and NeverFits; nothing is changed then."""
     _head_for_stop(_locked(replica), reason="placed_elsewhere", actor=actor, disposable=True)
     return place(deployment, actor=actor)
-
-
-def waits_for_room(replica: Replica) -> bool:
-    """Whether it has no engine and is tried again when there is room."""
-    waits = (replica.state, replica.goal) == (State.STOPPED, Goal.READY) and not replica.gives_way
-    return waits and replica.reason in (NoCapacity.code, placement.CONSENTED)
 
 
 def kept(deployment: Deployment) -> list[Replica]:

@@ -64,6 +64,11 @@ class Need:
         return self.overhead_bytes
 
 
+def waits_for_room(replica: Replica) -> bool:
+    """Whether it has no engine for want of room alone, and is tried again when there is some."""
+    return replica.down and replica.goal == Goal.READY and replica.reason in FOR_WANT_OF_ROOM
+
+
 def need(deployment: Deployment) -> Need:
     """What one replica needs per GPU: declared, else measured at an earlier load, else estimated from the files.
 

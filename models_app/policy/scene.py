@@ -51,13 +51,8 @@ def headed_for_ready(placed: Iterable[Replica]) -> bool:
 
 def _claims(row: Replica) -> bool:
     """Whether it serves, or its place is sought already; one without an engine claims nothing until it is asked for."""
-    down = row.state == State.FAILED or put_off(row)
+    down = row.state == State.FAILED or placement.waits_for_room(row)
     return row.goal == Goal.READY and (not down or row.reason == placement.CLAIMED)
-
-
-def put_off(row: Replica) -> bool:
-    """Whether it has no engine for want of room alone."""
-    return row.down and row.goal == Goal.READY and row.reason in placement.FOR_WANT_OF_ROOM
 
 
 def sleepers(placed: list[Replica]) -> list[Replica]:
@@ -67,7 +62,7 @@ def sleepers(placed: list[Replica]) -> list[Replica]:
 
 
 def _may_serve(row: Replica) -> bool:
-    if row.state == State.FAILED or put_off(row):
+    if row.state == State.FAILED or placement.waits_for_room(row):
         return row.goal != Goal.STOPPED and row.restart_at is not None and not _claims(row)
     return row.goal == Goal.SLEEPING
 

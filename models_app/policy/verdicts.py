@@ -15,7 +15,6 @@ from models_app.memory import placement
 from models_app.models import Replica
 from models_app.policy import eviction
 from models_app.policy.eviction import Decision, Scene, Verdict
-from models_app.policy.scene import put_off
 from models_app.states import Goal
 from models_app.traffic.callers import WAITS_FOR_ROOM
 
@@ -27,7 +26,7 @@ def carry_out(decision: Decision, row: Replica, seen: Scene, rows: list[Replica]
     message = eviction.words(seen, decision)
     if decision.verdict is Verdict.REFUSE:
         raise no_capacity(seen, message)
-    without_room = put_off(row)
+    without_room = placement.waits_for_room(row)
     if decision.verdict is Verdict.WAKE and row.goal == Goal.READY and not without_room:
         return  # it failed, and its worker starts it again when its back-off is over
     expected = eviction.expected_at(seen, decision)

@@ -10,6 +10,7 @@ from models_app.errors import NoCapacity
 from models_app.lifecycle import fleet, observe, removal, scale, verbs
 from models_app.lifecycle.reconcile import Reconciler
 from models_app.lifecycle.setbacks import Setbacks
+from models_app.memory import placement
 from models_app.models import Deployment, Replica
 from models_app.policy import demand
 from models_app.states import Goal, State
@@ -174,13 +175,15 @@ def test_those_that_serve_are_kept_when_the_number_is_lowered() -> None:
     assert [row.pk for row in verbs.kept(deployment)] == [serving.pk]
 
 
-def test_a_stopped_replica_whose_gpu_is_taken_is_placed_elsewhere_once_there_is_room() -> None:
+@pytest.mark.parametrize("reason", placement.FOR_WANT_OF_ROOM)
+def test_a_stopped_replica_whose_gpu_is_taken_is_placed_elsewhere_once_there_is_room(reason: str) -> None:
     there = full()
     deployment = factories.deployment()
     stopped = factories.replica(State.STOPPED, deployment=deployment, gpu=there.gpu, port=None, ipc_name="")
     fleet.start(deployment, actor="ada")
     tick()
     assert goals(deployment) == ["ready"]
+    Replica.objects.filter(pk=stopped.pk).update(reason=reason)  # whatever it was last said to wait for
     other = factories.gpu()
     tick()
     assert goals(deployment) == ["stopped", "ready"]
