@@ -43,7 +43,7 @@ class Seen:
     sleep_began: bool = False  # the drain is over and the engine was told to sleep
     orphaned: bool = False  # its server process is gone, others of its processes live on
     deepens: bool = False  # it sleeps at level 1 and is to sleep at level 2
-    rests: bool = False  # its engine is to end while it sleeps
+    rests: bool = False  # where it is to sleep, its engine ends
     dead: str = ""  # the evidence that it serves nobody although its server process runs
 
     @property

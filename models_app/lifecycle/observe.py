@@ -157,7 +157,7 @@ def look(replica: Replica, around: World, remembered: Remembered) -> Sight:
         orphaned=process is not None and not process.led,
         dead=engine.dead,
         deepens=replica.reason == host_rows.DEEPENS,
-        rests=replica.reason == host_rows.RESTS or replica.gives_way == BY_STOP,
+        rests=replica.reason == host_rows.RESTS or replica.gives_way == BY_STOP or not replica.sleep_enabled,
         sleep_began=overdue and sleep_began(replica),
     )
     return sight

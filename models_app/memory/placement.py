@@ -40,9 +40,11 @@ _PUT_OFF = Q(replica__state=State.STOPPED, replica__goal=Goal.READY, replica__re
 _ASKED = Q(replica__state__in=[State.SLEEPING, State.STOPPED]) & ~_PUT_OFF
 _CLAIMS = Q(replica__goal=Goal.READY) & (_ASKED | _COLD)
 _FAILED = Q(replica__state=State.FAILED) & ~(_COLD & Q(replica__goal=Goal.READY))
-_RESTS = Q(replica__goal=Goal.SLEEPING, replica__state=State.STOPPED)  # it sleeps without an engine
-_MAKES_ROOM = Q(replica__goal=Goal.SLEEPING, replica__profile__gives_way=BY_STOP)  # its engine ends instead
-_LEAVES = Q(replica__goal=Goal.STOPPED, replica__restarting=False) | _FAILED | _RESTS | _PUT_OFF | _MAKES_ROOM
+_ENDS = Q(replica__state__in=[State.STOPPING, State.STOPPED]) | Q(replica__spec__sleep_enabled=False)
+_RESTS = Q(replica__goal=Goal.SLEEPING) & (
+    _ENDS | Q(replica__profile__gives_way=BY_STOP)
+)  # it sleeps without an engine
+_LEAVES = Q(replica__goal=Goal.STOPPED, replica__restarting=False) | _FAILED | _RESTS | _PUT_OFF
 
 
 @dataclass(frozen=True, slots=True)

@@ -282,14 +282,14 @@ def _offer(seen: Scene, decision: Decision, rows: Iterable[Replica]) -> list[Evi
     offered: list[Evictable] = []
     for one in decision.residents:
         with transaction.atomic():
-            level = verdicts.sleep_level(by_id[one.id])
+            means = verdicts.means(by_id[one.id]).code
         moment = eviction.free_at(seen, one)
         offered.append(
             {
                 "replica": one.id,
                 "name": one.name,
                 "freed_bytes": sum(one.frees.values()),
-                "means": f"sleep_{level}",
+                "means": means,
                 "seconds": one.sleep_seconds,
                 "free_at": datetime.fromtimestamp(moment, UTC).isoformat() if moment is not None else None,
                 "why": eviction.why_it_may_go(seen, one),

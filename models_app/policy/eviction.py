@@ -1,7 +1,7 @@
 """Who makes room for a sleeping model that is asked for. Pure: decided from one scene, the GPUs it would use.
 
 1. Where it fits once everybody is where he is headed, it wakes, and nobody moves.
-2. Pinned residents and those without sleep mode stay. Where all others together would not make room: refused.
+2. Pinned residents stay. Where all others together would not make room: refused. Who cannot sleep is stopped instead.
 3. An idle resident may be evicted once it had its minimum residency, and nobody has used it for a moment.
 4. One in use only when, besides, the oldest request here has waited as long as its priority may have to.
 5. Of those the cheapest sufficient set goes. Of several models that could evict now, the one due first does.
@@ -77,7 +77,7 @@ class Resident:
     id: int
     name: str
     frees: Mapping[str, int]
-    """Bytes by GPU uuid that its sleep gives back."""
+    """Bytes by GPU uuid that its sleep, or its stop, gives back."""
     priority: int = 0
     """Its deployment's: higher is kept longer."""
     pinned: bool = False
@@ -94,11 +94,12 @@ class Resident:
     used_at: float | None = None
     sleep_seconds: float | None = None
     wake_seconds: float | None = None
+    """To wake or, where it cannot sleep, to load again, as last measured."""
 
     @property
     def movable(self) -> bool:
         """Whether it may ever be evicted."""
-        return self.sleep_enabled and not self.pinned and not self.copy
+        return not self.pinned and not self.copy
 
     @property
     def busy(self) -> bool:
@@ -107,7 +108,7 @@ class Resident:
 
     @property
     def sleep_and_wake_seconds(self) -> float | None:
-        """To sleep and to wake again, as last measured."""
+        """To sleep and to wake again, or to stop and to load again, as last measured."""
         known = [seconds for seconds in (self.sleep_seconds, self.wake_seconds) if seconds is not None]
         return sum(known) if known else None
 
@@ -332,9 +333,7 @@ def kept(residents: Iterable[Resident]) -> str:
 
 
 def _why_kept(resident: Resident) -> str:
-    if resident.copy:
-        return "another replica of the same model"
-    return "pinned" if resident.pinned else "no sleep mode"
+    return "pinned" if resident.pinned else "another replica of the same model"
 
 
 def why_it_may_go(seen: Scene, resident: Resident) -> str:
@@ -353,6 +352,8 @@ def why_evicted(seen: Scene, resident: Resident) -> str:
     stayed = (
         f"ready for {seen.now - (resident.ready_at or seen.now):.0f} s of at least {rules.residency(resident):.0f} s"
     )
+    if not resident.sleep_enabled:
+        stayed += "; it has no sleep mode, so its engine ends and loads at its next request"
     if not resident.busy:
         return f"evicted for `{seen.wanted.name}`: idle, {stayed}"
     limit = rules.max_wait(waiting.priority)

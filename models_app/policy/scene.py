@@ -160,8 +160,8 @@ class LockedGPUs:
             in_flight=None if reports is None else activity.in_flight(row.marker, reports),
             waiting=None if reports is None else waiting.count if waiting else 0,
             used_at=self.traffic.used.get(row.deployment_id),
-            sleep_seconds=sleep_seconds(row.profile, row.generation),
-            wake_seconds=row.profile.get("wake_seconds"),
+            sleep_seconds=sleep_seconds(row.profile, row.generation) if row.sleep_enabled else None,
+            wake_seconds=row.profile.get("wake_seconds") if row.sleep_enabled else row.profile.get("load_seconds"),
         )
 
 
@@ -180,8 +180,9 @@ def _agreed(rows: list[Replica]) -> dict[int, Waiting]:
 
 
 def _difference(row: Replica) -> dict[str, int]:
-    """Bytes by GPU uuid between awake and asleep; one without an engine holds nothing asleep."""
-    kept = {reservation.gpu.uuid: 0 if row.down else reservation.asleep_bytes for reservation in row.reservations.all()}
+    """Bytes by GPU uuid between awake and asleep; one without an engine, or that cannot sleep, holds nothing then."""
+    ends = row.down or not row.sleep_enabled
+    kept = {reservation.gpu.uuid: 0 if ends else reservation.asleep_bytes for reservation in row.reservations.all()}
     return {
         reservation.gpu.uuid: reservation.awake_bytes - kept[reservation.gpu.uuid]
         for reservation in row.reservations.all()

@@ -4,11 +4,13 @@ Locks: first the GPUs, in uuid order, so that no two decisions about a GPU cross
 change, because verbs lock a replica first and its GPUs second.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from django.utils import timezone
 
+from models_app import compatibility
 from models_app.errors import HostMemoryShort, NoCapacity, ReplicaMoved
 from models_app.lifecycle import verbs
 from models_app.memory import placement
@@ -46,13 +48,13 @@ def carry_out(decision: Decision, row: Replica, seen: Scene, rows: list[Replica]
 
 
 def evict(decision: Decision, seen: Scene, rows: list[Replica], actor: str) -> None:
-    """Send those to sleep whom the decision names; each history keeps why, with all inputs, and on whose word."""
+    """Have those make room whom the decision names; each history keeps why, with all inputs, and on whose word."""
     reasons = {one.id: eviction.why_evicted(seen, one) for one in decision.residents}
     evicted = [other for other in rows if other.pk in reasons]
     _lock(evicted)
     fields = eviction.explain(seen, decision)
     for resident in evicted:
-        _send_to_sleep(resident, reasons[resident.pk], fields, actor)
+        _make_room(resident, reasons[resident.pk], fields, actor)
 
 
 def _wait(row: Replica, changes: dict[str, Any], fields: dict[str, Any], actor: str) -> None:
@@ -66,27 +68,42 @@ def _wait(row: Replica, changes: dict[str, Any], fields: dict[str, Any], actor: 
         verbs.note(row, **changes)
 
 
-def sleep_level(resident: Replica) -> int:
-    """At which it would sleep: 1 while host memory lasts, else 2."""
+@dataclass(frozen=True, slots=True)
+class Means:
+    """How a resident makes room."""
+
+    level: int | None
+    why: str = ""
+    """Why not at level 1, in words."""
+    ends: bool = False
+    """Whether its engine ends where it would have slept at that level."""
+
+    @property
+    def code(self) -> str:
+        """Its name in answers and in the history."""
+        return "stop" if self.ends else f"sleep_{self.level}"
+
+
+def means(resident: Replica) -> Means:
+    """At level 1 while host memory lasts, else at level 2; one that cannot sleep so is stopped."""
+    if not resident.sleep_enabled:
+        return Means(None, "it has no sleep mode", ends=True)
     try:
         placement.check_host_memory(resident, level=1)
-    except HostMemoryShort:
-        return 2
-    return 1
+    except HostMemoryShort as short:
+        problem = compatibility.unsafe(resident, 2)
+        return Means(2, f"{short.message}; {problem.words}" if problem else short.message, ends=problem is not None)
+    return Means(1)
 
 
-def _send_to_sleep(resident: Replica, message: str, fields: dict[str, Any], actor: str) -> None:
-    """The resident drains and then sleeps."""
-    level = sleep_level(resident)
-    verbs.set_goal(
-        resident,
-        Goal.SLEEPING,
-        reason=EVICTED,
-        actor=actor,
-        message=message,
-        fields=fields | {"sleep_level": level},
-        sleep_level=level,
-    )
+def _make_room(resident: Replica, message: str, fields: dict[str, Any], actor: str) -> None:
+    """The resident drains, and then sleeps or ends."""
+    chosen = means(resident)
+    if chosen.level == 2:
+        message = f"{message}; {'its engine ends' if chosen.ends else 'at level 2'}, for {chosen.why}"
+    changes: dict[str, Any] = {"sleep_level": chosen.level} if chosen.level is not None else {}
+    fields = fields | changes | {"means": chosen.code, "why_these_means": chosen.why}
+    verbs.set_goal(resident, Goal.SLEEPING, reason=EVICTED, actor=actor, message=message, fields=fields, **changes)
 
 
 def _lock(rows: list[Replica]) -> None:

@@ -58,7 +58,7 @@ def words(refusal: http.Refusal) -> str:
 def _offer(one: dict[str, Any]) -> str:
     """One replica that could make room, what that frees, and how long it takes."""
     seconds = "not measured yet" if one["seconds"] is None else f"about {one['seconds']:.0f} s"
-    means = one["means"].replace("sleep_", "sleeps at level ")
+    means = "stops" if one["means"] == "stop" else one["means"].replace("sleep_", "sleeps at level ")
     return f"  {one['name']}/{one['replica']} {means}, frees {sizes.shown(one['freed_bytes'])}, {seconds}: {one['why']}"
 
 

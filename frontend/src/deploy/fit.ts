@@ -52,10 +52,17 @@ export function choiceWords(one: GPUFit): string {
   return `${freeBytes(one.free_bytes)} free${one.fits ? "" : `, ${one.why}`}${room ? `; ${room}` : ""}`;
 }
 
-/** Who would go to sleep to make room; undefined where nobody has to, or nobody may. */
+const named = (all: GPUFit["evictable"]): string => all.map((one) => one.name).join(" and ");
+
+/** Who would sleep or stop to make room; undefined where nobody has to, or nobody may. */
 export function evictWords({ evictable }: Pick<GPUFit, "evictable">): string | undefined {
   if (!evictable.length) return undefined;
   const later = evictable.some((one) => one.free_at === null || Date.parse(one.free_at) > Date.now() + 1000);
-  const names = evictable.map((one) => one.name).join(" and ");
-  return `puts ${names} to sleep${later ? ", once the rules allow it" : ""}`;
+  const stopped = evictable.filter((one) => one.means === "stop");
+  const asleep = evictable.filter((one) => one.means !== "stop");
+  const what = [
+    asleep.length ? `puts ${named(asleep)} to sleep` : "",
+    stopped.length ? `stops ${named(stopped)} until its next request` : "",
+  ];
+  return `${what.filter(Boolean).join(" and ")}${later ? ", once the rules allow it" : ""}`;
 }

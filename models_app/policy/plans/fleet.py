@@ -135,6 +135,7 @@ def _imagined(row: Replica, fleet: Fleet, wish: Wish, learnt: Learnt) -> Imagine
         gives_way_at=max(waits_until - now, 0.0) if isinstance(waits_until, int | float) else None,
         deepens=row.reason == host_rows.DEEPENS,
         gives_way=row.gives_way,
+        sleeps=row.sleep_enabled,
         uses={**row.profile.get("held_bytes", {})},
     )
     if row.state == State.FAILED and row.restart_at is not None:
@@ -156,5 +157,5 @@ def _left(one: Imagined, spent: float) -> float:
     }
     seconds = costs.get(one.state)
     one.sure = seconds is not None
-    one.told = one.state == State.DRAINING and one.goal == Goal.SLEEPING
+    one.told = one.state == State.DRAINING and one.goal == Goal.SLEEPING and not one.rests
     return max((seconds or 0.0) - spent, 0.0)

@@ -40,6 +40,8 @@ class Imagined:
     gives_way_at: float | None = None
     """When those that it waits for may go, from now."""
     gives_way: str = ""
+    sleeps: bool = True
+    """Whether its engine has sleep mode."""
     until: float | None = None
     """When what it does now is over."""
     told: bool = False
@@ -53,7 +55,7 @@ class Imagined:
     @property
     def rests(self) -> bool:
         """Whether its engine ends although it is to sleep."""
-        return self.gives_way == BY_STOP or self.reason == host_rows.RESTS
+        return self.gives_way == BY_STOP or self.reason == host_rows.RESTS or not self.sleeps
 
     @property
     def waits_without_engine(self) -> bool:

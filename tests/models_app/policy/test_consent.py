@@ -139,9 +139,8 @@ def test_a_model_on_two_gpus_clears_both(operator: Client) -> None:
     assert set(only(wish).gpu_uuids) == {one.uuid, two.uuid}
 
 
-@pytest.mark.parametrize("fields", [{"pinned": True}, {"sleep_enabled": False}])
-def test_who_must_stay_stays_whatever_the_operator_says(operator: Client, fields: dict[str, bool]) -> None:
-    kept = large(**fields)
+def test_who_must_stay_stays_whatever_the_operator_says(operator: Client) -> None:
+    kept = large(pinned=True)
     say()
     wish = factories.deployment(weights_bytes=60 * GIB)
     for told in (False, True):

@@ -189,9 +189,8 @@ def test_a_evicted_model_turns_back_when_its_place_is_free_after_all() -> None:
     assert now(evicted) == (Goal.READY, "wake")
 
 
-@pytest.mark.parametrize("fields", [{"pinned": True}, {"sleep_enabled": False}])
-def test_a_request_is_refused_where_nobody_may_make_room(fields: dict[str, bool]) -> None:
-    kept, wanted = large(State.READY, **fields), large(State.SLEEPING)
+def test_a_request_is_refused_where_nobody_may_make_room() -> None:
+    kept, wanted = large(State.READY, pinned=True), large(State.SLEEPING)
     say(waiting=waits(wanted, 9999))
     with pytest.raises(NoCapacity, match=f"to stay: `{kept.deployment.name}`") as refused:
         demand.request_ready(wanted.deployment_id)

@@ -53,9 +53,8 @@ def test_a_busy_neighbour_is_left_alone_until_the_requests_have_waited_long_enou
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.STOPPED])
-@pytest.mark.parametrize("fields", [{"pinned": True}, {"sleep_enabled": False}])
-def test_it_is_refused_at_once_where_nobody_may_go(state: State, fields: dict[str, bool]) -> None:
-    kept, wanted = large(State.READY, **fields), dead(state)
+def test_it_is_refused_at_once_where_nobody_may_go(state: State) -> None:
+    kept, wanted = large(State.READY, pinned=True), dead(state)
     say(waiting=waits(wanted, 0))
     with pytest.raises(NoCapacity, match=f"to stay: `{kept.deployment.name}`") as refused:
         demand.request_ready(wanted.deployment_id)

@@ -107,13 +107,23 @@ def test_an_urgent_request_waits_less_but_not_less_than_the_residency() -> None:
     assert (decision.why, decision.until) == (Why.RESIDENCY, NOW + 14)
 
 
-@pytest.mark.parametrize("fields", [{"pinned": True}, {"sleep_enabled": False}])
+@pytest.mark.parametrize("fields", [{"pinned": True}, {"copy": True}])
 def test_who_may_not_be_evicted_is_named_in_the_refusal(fields: dict[str, bool]) -> None:
     scene = seen(resident(**fields), wanted=waited(9999))
     decision = eviction.decide(scene)
     assert (decision.verdict, decision.residents) == (Verdict.REFUSE, scene.residents)
     scene = replace(scene, wanted=replace(scene.wanted, needs={GPU: 60 << 30}), free={GPU: 10 << 30})
     assert "60 GiB are needed, its GPU has 10 GiB free; what has to stay: `model-2`" in eviction.words(scene, decision)
+
+
+def test_one_that_cannot_sleep_goes_too_where_its_load_costs_least() -> None:
+    sleepless = resident(2, sleep_enabled=False, sleep_seconds=None, wake_seconds=45.0)
+    decision = eviction.decide(seen(sleepless))
+    assert (decision.verdict, decision.residents) == (Verdict.EVICT, (sleepless,))
+    assert "has no sleep mode, so its engine ends" in eviction.why_evicted(seen(sleepless), sleepless)
+    assert eviction.decide(seen(sleepless, resident(3))).residents[0].id == 3
+    fresh = replace(sleepless, ready_at=NOW - 44)
+    assert eviction.decide(seen(fresh)).until == NOW + 1  # it serves at least as long as its load took
 
 
 def test_what_is_larger_than_the_gpu_is_refused() -> None:
