@@ -16,7 +16,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from tests.bench.gateway.machine import free_port
+from tests.patience import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTLE_SECONDS = 12.0

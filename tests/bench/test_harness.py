@@ -14,10 +14,11 @@ import pytest
 
 from tests.bench.gateway import client, engine, whole
 from tests.bench.gateway.contestants import DIRECT, OURS, Contestant, wait
-from tests.bench.gateway.machine import Cores, NotMeasured, Program, Watch, free_port
+from tests.bench.gateway.machine import Cores, NotMeasured, Program, Watch
 from tests.bench.gateway.ours import ROOT
 from tests.bench.gateway.report import MIB
 from tests.bench.gateway.streams import Soak
+from tests.patience import free_port
 
 CORE = sorted(os.sched_getaffinity(0))[:1]
 HERE = Cores(tuple(CORE), tuple(CORE))

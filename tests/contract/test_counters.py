@@ -5,7 +5,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.contract.engines import Engine, until
+from tests.contract.engines import Engine
+from tests.patience import until
 
 COUNTERS = ("prompt_tokens_total", "generation_tokens_total")
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hello there"}], "max_tokens": 5}

@@ -2,8 +2,9 @@
 
 import httpx2
 
-from tests.contract.engines import Engine, until
+from tests.contract.engines import Engine
 from tests.contract.sse import chat, events
+from tests.patience import until
 
 _NAMES = (
     "num_requests_running",

@@ -6,8 +6,9 @@ from pathlib import Path
 import httpx2
 
 from models_app.engines import progress
-from tests.contract.engines import Engine, Target, running, until
+from tests.contract.engines import Engine, Target, running
 from tests.contract.sse import chat, events
+from tests.patience import until
 
 
 def test_the_log_tells_every_phase_of_the_load(engine: Engine) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.contract.engines import Engine, until
+from tests.contract.engines import Engine
 from tests.contract.sse import chat, events
+from tests.patience import until
 
 
 class Caller(threading.Thread):

@@ -5,8 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,26 +16,10 @@ from gpus import discovery, processes
 from gpus.installation import installation_id
 from gpus.models import GPU
 from models_app.models import Replica
+from tests.patience import free_port, until
 
 ROOT = Path(__file__).resolve().parents[2]
 Found = TypeVar("Found")
-
-
-def until(ask: Callable[[], Found | None], what: str, seconds: float = 120) -> Found:
-    """Ask again and again until there is an answer; fail with `what` when the time is over."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := ask():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"not within {seconds} s: {what}")
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Stack:

@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser import PATIENCE_MS, never_sideways
-from tests.e2e.stack import until
 from tests.e2e.test_browser import page, sign_in
 from tests.e2e.test_supervised import Up, key_in, up
+from tests.patience import until
 
 __all__ = ["page", "up"]
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(300)]

@@ -12,9 +12,10 @@ from gpus import devices
 from models_app.lifecycle import verbs
 from models_app.models import Deployment, Replica, Transition
 from tests import factories
-from tests.e2e.stack import Stack, until, wait_for
+from tests.e2e.stack import Stack, wait_for
 from tests.e2e.test_move import under_load
 from tests.e2e.traffic import Clients
+from tests.patience import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e, pytest.mark.timeout(300)]
 

@@ -12,8 +12,9 @@ from gpus.installation import installation_id
 from models_app.lifecycle import verbs
 from models_app.models import Replica, Transition
 from tests import factories
-from tests.e2e.stack import Stack, until, wait_for
+from tests.e2e.stack import Stack, wait_for
 from tests.e2e.traffic import Clients
+from tests.patience import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(300)]
 

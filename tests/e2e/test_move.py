@@ -8,8 +8,9 @@ import pytest
 from models_app.lifecycle import verbs
 from models_app.models import Replica
 from tests import factories
-from tests.e2e.stack import Stack, state_of, until, wait_for
+from tests.e2e.stack import Stack, state_of, wait_for
 from tests.e2e.traffic import Clients, Stampede
+from tests.patience import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e, pytest.mark.timeout(300)]
 

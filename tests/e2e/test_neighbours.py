@@ -13,8 +13,9 @@ from gpus import processes
 from models_app.lifecycle import verbs
 from models_app.models import Replica
 from tests import factories
-from tests.e2e.stack import Stack, until, wait_for
+from tests.e2e.stack import Stack, wait_for
 from tests.e2e.traffic import Clients
+from tests.patience import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(400)]
 QUICK = ("--load-seconds", "0.2", "--enforce-eager")

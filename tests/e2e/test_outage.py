@@ -19,9 +19,10 @@ import httpx2
 import pytest
 
 from sardeenz.run import leftovers, services
-from tests.e2e.stack import ROOT, until
+from tests.e2e.stack import ROOT
 from tests.e2e.test_supervised import Up, key_in
 from tests.e2e.traffic import Clients, Stampede
+from tests.patience import until
 
 SECONDS = float(os.environ.get("SARDEENZ_TEST_OUTAGE_SECONDS") or 10)
 TOKENS = 40

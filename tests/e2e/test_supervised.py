@@ -19,8 +19,9 @@ import httpx2
 import pytest
 
 from sardeenz.run import leftovers, services
-from tests.e2e.stack import ROOT, free_port, until
+from tests.e2e.stack import ROOT
 from tests.e2e.traffic import Clients
+from tests.patience import free_port, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(300)]
 

@@ -28,9 +28,10 @@ from models_app.node.owners import Owners
 from models_app.states import LIVE, Goal, State
 from sardeenz.errors import SardeenzError
 from tests import factories
-from tests.e2e.stack import Stack, tail, until, wait_for
+from tests.e2e.stack import Stack, tail, wait_for
 from tests.e2e.test_engine_kills import had_reached_an_engine
 from tests.e2e.traffic import Background, Clients, Outcome
+from tests.patience import until
 
 SECONDS = float(os.environ.get("SARDEENZ_TEST_KILL_SECONDS", "40"))
 SEED = int(os.environ.get("SARDEENZ_TEST_SEED", "0")) or random.randrange(1, 10**6)

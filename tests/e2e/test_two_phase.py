@@ -10,9 +10,10 @@ from models_app.policy import consent
 from models_app.policy.plans import what_if
 from models_app.states import State
 from tests import factories
-from tests.e2e.stack import Stack, state_of, until, wait_for
+from tests.e2e.stack import Stack, state_of, wait_for
 from tests.e2e.traffic import Clients, Stampede
 from tests.factories import GIB
+from tests.patience import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e, pytest.mark.timeout(300)]
 

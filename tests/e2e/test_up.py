@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,15 +14,10 @@ import pytest
 from sardeenz import env
 from sardeenz.cli.config import load
 from sardeenz.run import leftovers
+from tests.patience import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(300)]
 Up = Callable[[], subprocess.Popen[str]]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _environment(data_dir: Path) -> dict[str, str]:
@@ -31,8 +25,8 @@ def _environment(data_dir: Path) -> dict[str, str]:
     away = ("SARDEENZ_DATABASE_URL", "SARDEENZ_REDIS_URL", "SARDEENZ_SECRET_KEY")
     return {name: value for name, value in os.environ.items() if name not in away} | {
         "SARDEENZ_DATA_DIR": str(data_dir),
-        "SARDEENZ_WEB_PORT": str(_free_port()),
-        "SARDEENZ_GATEWAY_PORT": str(_free_port()),
+        "SARDEENZ_WEB_PORT": str(free_port()),
+        "SARDEENZ_GATEWAY_PORT": str(free_port()),
         "SARDEENZ_GPUS": "simulated:1x80GiB",
     }
 

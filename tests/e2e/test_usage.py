@@ -17,7 +17,8 @@ from models_app.engines import metrics
 from models_app.lifecycle import verbs
 from models_app.models import Replica
 from tests import factories
-from tests.e2e.stack import ROOT, Stack, free_port, until, wait_for
+from tests.e2e.stack import ROOT, Stack, wait_for
+from tests.patience import free_port, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e, pytest.mark.timeout(300)]
 

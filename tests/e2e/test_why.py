@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from gateway.models import UsageRecord
 from sardeenz.cli.main import app
 from tests import factories
-from tests.e2e.stack import Stack, until
+from tests.e2e.stack import Stack
 from tests.e2e.test_turns import two_models
+from tests.patience import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e, pytest.mark.timeout(300)]
 

@@ -12,7 +12,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from tests import factories
 from tests.browser import CHROMIUM, PATIENCE_MS, QUIET, never_sideways
-from tests.e2e.stack import until
+from tests.patience import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 GIB = factories.GIB

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.metering.meter import Record
 from gateway.wire.usage import Usage
-from tests.gateway.conftest import Running, Socket, World, until
+from tests.gateway.conftest import KEY, Running, Socket, World, until
 from tests.gateway.engines import Engine, Exchange
 
 BODY = b'{"model":"m","stream":true}'
@@ -172,16 +172,36 @@ async def told_every_time(engine: Engine) -> None:
     await until(lambda: all(seen.hung_up.is_set() for seen in engine.seen))
 
 
-@pytest.mark.parametrize("at", [0, 20, 90, 140])
-async def test_in_the_middle_of_its_request(world: World, run, engine: Engine, at: int) -> None:
+HEAD = (
+    b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+    + f"content-length: {len(BODY)}\r\nauthorization: Bearer {KEY}\r\n\r\n".encode()
+)
+
+
+@pytest.mark.parametrize(
+    ("sent", "calls"),
+    [
+        (b"", 0),
+        (HEAD[:20], 0),
+        (HEAD[:90], 0),
+        (HEAD, 0),
+        (HEAD + BODY[:-1], 0),
+        pytest.param(HEAD + BODY, BATCH, id="all of it, which is a call"),
+    ],
+)
+async def test_in_the_middle_of_its_request(world: World, run, engine: Engine, sent: bytes, calls: int) -> None:
+    async def hold(exchange: Exchange) -> None:
+        await exchange.until_hung_up()
+
+    engine.behaviour = hold
     world.serve("m", engine)
     gateway = await run()
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 27\r\nauthorization: Bearer x\r\n\r\n"
     for number in range(BATCH):
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        writer.write((head + BODY[:-1])[:at])
+        writer.write(sent)
         await writer.drain()
+        await until(lambda met=number + 1 if calls else 0: len(engine.seen) == met)
         await depart(Socket(reader, writer), number)
-    await until(lambda: not gateway.app.clients)
+    await until(lambda: not gateway.app.clients and gateway.leases() == 0)
     assert gateway.app.bounds.held_bytes == 0
-    assert not engine.seen
+    assert len(engine.seen) == calls

@@ -13,7 +13,7 @@ import pytest
 from gpus import processes
 from gpus.errors import SpawnFailed
 from gpus.processes import EngineProcess
-from tests.gpus.patience import until
+from tests.patience import until
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAIN = {"PATH": os.environ["PATH"]}

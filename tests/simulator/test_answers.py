@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models_app.engines.simulator import text
-from tests.contract.engines import until
 from tests.contract.sse import chat, events
+from tests.patience import until
 from tests.simulator.conftest import Start
 
 _TOOL = {

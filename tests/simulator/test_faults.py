@@ -9,8 +9,9 @@ import httpx2
 import pytest
 
 from models_app.engines import diagnose
-from tests.contract.engines import ROOT, Engine, until
+from tests.contract.engines import ROOT, Engine
 from tests.contract.sse import chat
+from tests.patience import until
 from tests.simulator.conftest import Start
 
 

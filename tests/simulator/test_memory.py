@@ -11,8 +11,9 @@ import httpx2
 import pytest
 
 from gpus import kvcached, simulated
-from tests.contract.engines import KEY, Engine, until
+from tests.contract.engines import KEY, Engine
 from tests.contract.sse import chat
+from tests.patience import until
 from tests.simulator.conftest import GIB, Start
 
 PAGE = 64 * 2**20

@@ -9,7 +9,8 @@ import pytest
 from django.db import connection
 
 from gateway.access import keys
-from tests.e2e.stack import Stack, free_port, until
+from tests.e2e.stack import Stack
+from tests.patience import free_port, until
 
 
 class Site:

@@ -9,7 +9,8 @@ import pytest
 from django.conf import settings
 from openai import OpenAI
 
-from tests.e2e.stack import tail, until
+from tests.e2e.stack import tail
+from tests.patience import until
 from tests.vllm import tiny_model
 from tests.vllm.conftest import Site
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.gateway.client import Connection, Tally, request, stream_request
-from tests.bench.gateway.machine import Cores, NotMeasured, Program, Watch, free_port
+from tests.bench.gateway.machine import Cores, NotMeasured, Program, Watch
 from tests.bench.gateway.ours import ROOT, Installation
+from tests.patience import free_port
 
 START_SECONDS = 90.0
 CHECK_CHUNKS = 3

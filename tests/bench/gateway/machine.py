@@ -36,12 +36,6 @@ class Cores:
         return cls(first, rest) if len(rest) >= gateways else cls(first, tuple(have))
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 class Program:
     """One program on given cores, in a process group of its own: what it starts in turn ends with it."""
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from tests.bench.gateway.client import MODEL
 from tests.bench.gateway.contestants import Contestant, wait
-from tests.bench.gateway.machine import Cores, NotMeasured, Program, free_port
+from tests.bench.gateway.machine import Cores, NotMeasured, Program
 from tests.bench.gateway.ours import ROOT
+from tests.patience import free_port
 
 INSTALL_SECONDS = 1800
 KEY = "sk-bench"

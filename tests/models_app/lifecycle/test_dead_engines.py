@@ -4,15 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.db import connection
 
-from gpus import discovery, processes
+from gpus import processes
 from gpus.installation import installation_id
 from gpus.models import GPU
 from models_app.engines import logs
@@ -23,6 +21,7 @@ from models_app.traffic import activity
 from sardeenz import redis
 from sardeenz.run import engines_left
 from tests import factories
+from tests.models_app.workers import fresh_workers, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 
@@ -30,24 +29,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 @pytest.fixture
 def worker() -> Iterator[Reconciler]:
     """The worker of an empty simulated GPU."""
-    discovery.discover()
-    yield Reconciler(GPU.objects.get(index=0).uuid)
-    for engine in processes.find_all(installation_id()).values():
-        processes.kill(engine)
-    while processes.find_all(installation_id()):
-        time.sleep(0.02)
-    processes.reap()
-    connection.close()
-
-
-def until(worker: Reconciler, done: Callable[[], bool], what: str) -> float:
-    """Let the worker go round until it is so; how many seconds that took."""
-    began = time.monotonic()
-    while not done():
-        rows = list(Replica.objects.values_list("deployment__name", "state", "goal", "reason", "message"))
-        assert time.monotonic() - began < 100, f"not within 100 s: {what}: {rows}"
-        worker.run()
-    return time.monotonic() - began
+    with fresh_workers(Reconciler) as workers:
+        yield workers[0]
 
 
 def state(replica: Replica) -> str:

@@ -25,6 +25,7 @@ from models_app.models import Replica
 from models_app.states import State
 from tests import factories
 from tests.models_app.lifecycle.sights import sight
+from tests.patience import free_port
 
 pytestmark = pytest.mark.django_db
 
@@ -65,12 +66,6 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         moved[0] += seconds
 
     return move
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def seen(replica: Replica, remembered: Remembered) -> Seen:

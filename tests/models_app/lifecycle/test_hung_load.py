@@ -1,15 +1,14 @@
 """A load that hangs beside others: engines of the simulator, the workers' loops of two GPUs, and no gateway."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
 from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 
-from gpus import discovery, processes
+from gpus import processes
 from gpus.installation import installation_id
 from gpus.models import GPU
 from models_app.errors import EngineTimeout
@@ -19,6 +18,7 @@ from models_app.lifecycle.reconcile import Reconciler
 from models_app.models import Replica, Transition
 from models_app.states import State
 from tests import factories
+from tests.models_app.workers import fresh_workers, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 
@@ -26,25 +26,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 @pytest.fixture
 def workers() -> Iterator[list[Reconciler]]:
     """The workers of two empty simulated GPUs."""
-    discovery.discover()
-    yield [Reconciler(gpu.uuid) for gpu in GPU.objects.order_by("index")]
-    for engine in processes.find_all(installation_id()).values():
-        processes.kill(engine)
-    while processes.find_all(installation_id()):
-        time.sleep(0.02)
-    processes.reap()
-    connection.close()
-
-
-def until(workers: list[Reconciler], done: Callable[[], bool], what: str, seconds: float = 100) -> float:
-    """Let the workers go round until it is so; how many seconds that took."""
-    began = time.monotonic()
-    while not done():
-        rows = list(Replica.objects.values_list("deployment__name", "state", "goal", "reason", "message"))
-        assert time.monotonic() - began < seconds, f"not within {seconds} s: {what}: {rows}"
-        for worker in workers:
-            worker.run()
-    return time.monotonic() - began
+    with fresh_workers(Reconciler) as workers:
+        yield workers
 
 
 def deploy(gpu: int, name: str, *args: str) -> Replica:

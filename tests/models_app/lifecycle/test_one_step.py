@@ -16,16 +16,14 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from django.db import connection
 
-from gpus import discovery, processes
-from gpus.installation import installation_id
 from gpus.models import GPU
 from models_app.lifecycle import observe, verbs
 from models_app.lifecycle.observe import World
 from models_app.lifecycle.reconcile import Reconciler
 from models_app.models import Replica
 from tests import factories
+from tests.models_app.workers import fresh_workers
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 
@@ -104,14 +102,8 @@ class Traced(Reconciler):
 @pytest.fixture
 def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Traced]]:
     monkeypatch.setattr(observe, "DEEP_PROBE_SECONDS", 0.0)  # ready engines are asked at every look
-    discovery.discover()
-    yield [Traced(gpu.uuid) for gpu in GPU.objects.order_by("index")]
-    for engine in processes.find_all(installation_id()).values():
-        processes.kill(engine)
-    while processes.find_all(installation_id()):
-        time.sleep(0.02)
-    processes.reap()
-    connection.close()
+    with fresh_workers(Traced) as traced:
+        yield traced
 
 
 def follow(workers: list[Traced], story: str, done: Callable[[], bool]) -> list[Trace]:

@@ -1,18 +1,15 @@
 """What a wake damaged is found before anything is routed: real simulated engines and a worker's loop, no gateway."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from django.db import connection
 
-from gpus import discovery, processes
-from gpus.installation import installation_id
 from gpus.models import GPU
 from models_app.lifecycle import verbs
 from models_app.lifecycle.reconcile import Reconciler
 from models_app.models import Replica, Transition
 from tests import factories
+from tests.models_app.workers import fresh_workers, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 
@@ -20,23 +17,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 @pytest.fixture
 def worker() -> Iterator[Reconciler]:
     """The worker of an empty simulated GPU."""
-    discovery.discover()
-    yield Reconciler(GPU.objects.get(index=0).uuid)
-    for engine in processes.find_all(installation_id()).values():
-        processes.kill(engine)
-    while processes.find_all(installation_id()):
-        time.sleep(0.02)
-    processes.reap()
-    connection.close()
-
-
-def until(worker: Reconciler, done: Callable[[], bool], what: str) -> None:
-    """Let the worker go round until it is so."""
-    deadline = time.monotonic() + 100
-    while not done():
-        rows = list(Replica.objects.values_list("state", "goal", "reason", "message"))
-        assert time.monotonic() < deadline, f"not within 100 s: {what}: {rows}"
-        worker.run()
+    with fresh_workers(Reconciler) as workers:
+        yield workers[0]
 
 
 def seer(worker: Reconciler, *flags: str) -> Replica:

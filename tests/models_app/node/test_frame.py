@@ -15,7 +15,7 @@ from gpus.installation import installation_id
 from gpus.readings import DeviceProcess
 from models_app.node import frame
 from models_app.node.frame import EngineFrame
-from tests.gpus.patience import until
+from tests.patience import until
 
 ENGINE = """
 import http.server, sys

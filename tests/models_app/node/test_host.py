@@ -1,17 +1,18 @@
 """What engines hold of the node's RAM is read beside the frames."""
 
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from django.conf import LazySettings
 
-from gpus import processes, simulated
+from gpus import devices, processes, simulated
 from gpus.installation import installation_id
 from models_app.node import frame
 from models_app.node.host import HostReading
-from tests.gpus.patience import until
 from tests.models_app.node.test_frame import _own_installation, start
+from tests.patience import until
 
 __all__ = ("_own_installation",)
 MIB = 2**20
@@ -29,10 +30,14 @@ def test_nobody_knows_what_a_process_that_is_gone_holds() -> None:
     assert processes.held_ram([2**22 + 1]) is None
 
 
-def test_a_frame_has_a_ledger_once_the_ram_was_read_and_engines_that_left_are_not_in_it(tmp_path: Path) -> None:
-    host = HostReading()
+def test_a_frame_has_a_ledger_once_the_ram_was_read_and_engines_that_left_are_not_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, may_read, claims = HostReading(), threading.Event(), devices.host_claims
+    monkeypatch.setattr(devices, "host_claims", lambda: (may_read.wait(30), claims())[1])
     start(tmp_path / "log", "sleep", "600")
     assert frame.collect(host=host)["host_ram"] is None  # its first reading is under way
+    may_read.set()
     host.settle(30)
     now = frame.collect(host=host)["host_ram"]
     assert now is not None

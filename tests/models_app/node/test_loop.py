@@ -15,7 +15,7 @@ from gpus import telemetry
 from gpus.models import GPU, Node
 from models_app.management.commands import run_node
 from models_app.node.loop import NodeLoop
-from tests.gpus.patience import until
+from tests.patience import until
 
 ROOT = Path(__file__).resolve().parents[3]
 

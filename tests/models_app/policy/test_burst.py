@@ -1,16 +1,14 @@
 """A burst beside a sleeper, with real engines of the simulator, one worker's loop, its node's, and no gateway."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import httpx2
 import pytest
 from django.conf import settings
-from django.db import connection
 
-from gpus import discovery, kvcached, processes
-from gpus.installation import engine_key, installation_id
+from gpus import kvcached
+from gpus.installation import engine_key
 from gpus.models import GPU
 from models_app.lifecycle import verbs
 from models_app.lifecycle.reconcile import Reconciler
@@ -20,6 +18,7 @@ from models_app.policy import demand
 from tests import factories
 from tests.factories import GIB
 from tests.models_app.policy.test_demand import say, waits
+from tests.models_app.workers import fresh_workers, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 LOADS = ["--load-seconds", "0.2", "--enforce-eager"]
@@ -28,29 +27,13 @@ LOADS = ["--load-seconds", "0.2", "--enforce-eager"]
 @pytest.fixture
 def worker() -> Iterator[Reconciler]:
     """The worker of an empty simulated GPU of 80 GiB."""
-    discovery.discover()
-    stop = threading.Event()
-    node = threading.Thread(target=run_node.run, args=(stop,))
-    node.start()
-    yield Reconciler(GPU.objects.order_by("index")[0].uuid)
-    stop.set()
-    node.join()
-    for engine in processes.find_all(installation_id()).values():
-        processes.kill(engine)
-    while processes.find_all(installation_id()):
-        time.sleep(0.02)
-    processes.reap()
-    connection.close()
-
-
-def until(worker: Reconciler, done: Callable[[], bool], what: str, seconds: float = 100) -> float:
-    """Let the worker go round until it is so; how many seconds that took."""
-    began = time.monotonic()
-    while not done():
-        rows = list(Replica.objects.values_list("deployment__name", "state", "goal", "reason", "message"))
-        assert time.monotonic() - began < seconds, f"not within {seconds} s: {what}: {rows}"
-        worker.run()
-    return time.monotonic() - began
+    with fresh_workers(Reconciler) as workers:
+        stop = threading.Event()
+        node = threading.Thread(target=run_node.run, args=(stop,))
+        node.start()
+        yield workers[0]
+        stop.set()
+        node.join()
 
 
 def deploy(worker: Reconciler, name: str, gib: int, *args: str) -> Replica:
