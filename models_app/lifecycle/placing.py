@@ -61,14 +61,20 @@ def needed(deployment: Deployment, replaces: Replica | None = None, *, anew: boo
 
 
 def place_to_wait(
-    deployment: Deployment, gpus: list[GPU], *, actor: str, replaces: Replica | None = None, anew: bool = False
+    deployment: Deployment,
+    gpus: list[GPU],
+    *,
+    actor: str,
+    reason: str = placement.CONSENTED,
+    replaces: Replica | None = None,
+    anew: bool = False,
 ) -> Replica:
     """A replica on locked GPUs that have no room for it yet: it has no engine and claims nothing meanwhile."""
     wanted = needed(deployment, replaces, anew=anew)
-    row = {"state": State.STOPPED, "reason": placement.CONSENTED, "restart_at": timezone.now()}
+    row = {"state": State.STOPPED, "reason": reason, "restart_at": timezone.now()}
     replica = _create(deployment, gpus, wanted, row, replaces=replaces, anew=anew)
     placement.reserve(replica, gpus, wanted, held=False)
-    record(replica, "", placement.CONSENTED, actor)
+    record(replica, "", reason, actor)
     return replica
 
 

@@ -148,16 +148,16 @@ def _may_go_elsewhere(replica: Replica) -> bool:
 def _elsewhere(deployment: Deployment, replica: Replica, actor: str) -> Replica:
     """Another replica in its stead where there is room, for one without an engine whose own GPU has none."""
     try:
-        return _in_its_stead(deployment, replica, actor)
+        return in_its_stead(deployment, replica, actor)
     except NoCapacity:
         return replica
 
 
 @transaction.atomic
-def _in_its_stead(deployment: Deployment, replica: Replica, actor: str) -> Replica:
+def in_its_stead(deployment: Deployment, replica: Replica, actor: str, placing: Placing = place) -> Replica:
     """Another replica, and this one goes. Raises NoCapacity and NeverFits; nothing is changed then."""
     _head_for_stop(_locked(replica), reason="placed_elsewhere", actor=actor, disposable=True)
-    return place(deployment, actor=actor)
+    return placing(deployment, actor=actor)
 
 
 def kept(deployment: Deployment) -> list[Replica]:
@@ -209,7 +209,7 @@ def _place_anew(deployment: Deployment, replica: Replica, actor: str) -> Replica
         set_goal(replica, Goal.STOPPED, reason="restart", actor=actor, restarting=True)
         return replica
     try:
-        return _in_its_stead(deployment, replica, actor)
+        return in_its_stead(deployment, replica, actor)
     except NoCapacity as error:
         put_off(replica, error, actor=actor)
         return replica

@@ -34,7 +34,7 @@ def for_room(replica: Replica, error: NoCapacity) -> None:
     message = f"{error.message}{_who_stays(claim)}"
     if replica.state == State.STOPPED and replica.replaces is not None:
         abandon(replica, message)
-    elif asked_for and replica.state == State.STOPPED and claim is not None and claim.actor != ON_REQUEST:
+    elif asked_for and replica.state == State.STOPPED and _was_wanted(replica, claim):
         changes: dict[str, Any] = {"message": f"It waits for room: {message}", "restart_at": later}
         set_goal(replica, Goal.READY, reason=error.code, actor=WORKER, **changes)
     elif asked_for and replica.state != State.FAILED:
@@ -54,6 +54,11 @@ def abandon(target: Replica, message: str) -> None:
 def _claim(replica: Replica) -> Transition | None:
     """When and for whom it last claimed its place."""
     return replica.transitions.filter(reason=placement.CLAIMED).first()
+
+
+def _was_wanted(replica: Replica, claim: Transition | None) -> bool:
+    """Whether it is to be ready although no call asks for it: an operator wants it, or it never was."""
+    return claim is not None and (claim.actor != ON_REQUEST or replica.ready_at is None)
 
 
 def _who_stays(claim: Transition | None) -> str:

@@ -4,12 +4,10 @@ The rules are those of models that take turns. What they do not allow yet is wai
 would wait, and decided anew at every tick. Whatever was shown before, only what the rules allow under the locks goes.
 """
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import combinations, groupby, islice
 
 from django.db import transaction
 
@@ -20,13 +18,11 @@ from models_app.lifecycle.placing import needed, place, place_in_two_phases, pla
 from models_app.memory import placement
 from models_app.memory.fit import Evictable, Fit
 from models_app.models import Deployment, Replica
-from models_app.policy import eviction, verdicts
+from models_app.policy import eviction, verdicts, ways
 from models_app.policy.eviction import Decision, Scene, Verdict
 from models_app.policy.scene import LockedGPUs, Traffic, consented, read_traffic
+from models_app.policy.ways import Way
 from models_app.states import Goal, State
-
-MOST_SETS = 200
-"""So many sets of GPUs of one node are compared for a replica on several."""
 
 
 def deploy(deployment: Deployment, *, actor: str, gpu: GPU | None = None, evict: bool = False) -> None:
@@ -101,21 +97,6 @@ def of_move(fit: Fit, replica: Replica) -> Fit:
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """GPUs for a replica that has no room there yet, and what the rules say about them; the lead GPU first."""
-
-    gpus: list[GPU]
-    seen: Scene
-    decision: Decision
-
-    @property
-    def rank(self) -> tuple[int, tuple[float, float], float]:
-        """The best way comes first: now rather than later, then at the lowest cost."""
-        until = self.decision.until if self.decision.until is not None else math.inf
-        return list(Verdict).index(self.decision.verdict), eviction.cost(self.seen, self.decision), until
-
-
-@dataclass(frozen=True, slots=True)
 class _Room:
     """How one verb comes to room: with the operator's word that others may be evicted, or without."""
 
@@ -160,7 +141,7 @@ class _Room:
     ) -> Replica:
         gpus, size = placement.lock_open(), needed(deployment, replaces, anew=anew).awake_bytes
         here = LockedGPUs(gpus, self.traffic)
-        best = min(_ways(here, gpus, deployment, size, gpu), key=lambda way: way.rank, default=None)
+        best = ways.best(here, gpus, deployment, size, lead=gpu)
         if not self.evict:
             raise _with_offer(short, best, here.rows) from short
         if best is None:
@@ -178,7 +159,7 @@ class _Room:
         except NoCapacity as error:
             if not self.evict:
                 seen, rows = _seen(replica, self.traffic)
-                raise _with_offer(error, _Way([], seen, eviction.decide(seen)), rows) from error
+                raise _with_offer(error, Way([], seen, eviction.decide(seen)), rows) from error
         replica.refresh_from_db()
         if replica.goal != Goal.SLEEPING:
             raise ReplicaMoved(f"{replica} was changed meanwhile; look again", replica=replica.pk)
@@ -255,25 +236,6 @@ def _seen(replica: Replica, traffic: Traffic) -> tuple[Scene, list[Replica]]:
     return here.scene(row), here.rows
 
 
-def _ways(
-    here: LockedGPUs, gpus: list[GPU], deployment: Deployment, needed_bytes: int, lead: GPU | None
-) -> Iterator[_Way]:
-    for chosen in _sets(here, gpus, deployment.tensor_parallel, lead):
-        seen = here.arrival(deployment, [gpu.uuid for gpu in chosen], needed_bytes)
-        yield _Way(chosen, seen, eviction.decide(seen))
-
-
-def _sets(here: LockedGPUs, gpus: list[GPU], width: int, lead: GPU | None) -> Iterator[list[GPU]]:
-    ranked = sorted(gpus, key=lambda gpu: (gpu.node_id, -here.free[gpu.uuid], gpu.uuid))
-    for _, group in groupby(ranked, key=lambda gpu: gpu.node_id):
-        node = list(group)
-        if lead is None:
-            yield from (list(some) for some in islice(combinations(node, width), MOST_SETS))
-        elif lead in node:
-            others = combinations([gpu for gpu in node if gpu != lead], width - 1)
-            yield from ([lead, *some] for some in islice(others, MOST_SETS))
-
-
 def _offer(seen: Scene, decision: Decision, rows: Iterable[Replica]) -> list[Evictable]:
     """Those whom a decision would evict, now or once the rules let them go."""
     if decision.verdict not in (Verdict.EVICT, Verdict.WAIT):
@@ -304,7 +266,7 @@ def _with_two_phases(error: NoCapacity) -> NoCapacity:
     return NoCapacity(f"{error.message}; {more}", **error.fields | {"two_phase": True})
 
 
-def _with_offer(error: NoCapacity, way: _Way | None, rows: Iterable[Replica]) -> NoCapacity:
+def _with_offer(error: NoCapacity, way: Way | None, rows: Iterable[Replica]) -> NoCapacity:
     """The refusal, with who would have to go and may, or why nobody may."""
     offered = _offer(way.seen, way.decision, rows) if way is not None else []
     names = " and ".join(f"`{one['name']}`" for one in offered)
@@ -324,11 +286,10 @@ def _with_offers(fit: Fit, deployment: Deployment, leads: list[GPU] | None) -> F
         return fit
     open_gpus = list(GPU.objects.filter(enabled=True, present=True).select_related("node").order_by("uuid"))
     here = LockedGPUs(open_gpus, read_traffic())
-    best: list[_Way] = []
+    best: list[Way] = []
     for one in fit["gpus"]:
         lead = next((gpu for gpu in open_gpus if gpu.pk == one["gpu"] and one["gpu"] in short), None)
-        ways = _ways(here, open_gpus, deployment, fit["needed_bytes"], lead) if lead is not None else iter(())
-        way = min(ways, key=lambda way: way.rank, default=None)
+        way = ways.best(here, open_gpus, deployment, fit["needed_bytes"], lead=lead) if lead is not None else None
         if way is not None:
             one["evictable"] = _offer(way.seen, way.decision, here.rows)
             best += [way] if one["evictable"] and (leads is None or lead in leads) else []

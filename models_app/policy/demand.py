@@ -2,12 +2,10 @@
 
 import logging
 import math
-from typing import NoReturn
 
 from django.db import transaction
 from django.utils import timezone
 
-from models_app import decisions
 from models_app.errors import (
     CrashLoop,
     DeploymentDeleting,
@@ -17,10 +15,10 @@ from models_app.errors import (
 )
 from models_app.memory import placement
 from models_app.models import Deployment, Replica
-from models_app.policy import eviction
-from models_app.policy.eviction import Decision, Scene, Verdict
-from models_app.policy.scene import LockedGPUs, headed_for_ready, read_traffic, sleepers
-from models_app.policy.verdicts import carry_out, evict, no_capacity
+from models_app.policy import arrivals, eviction
+from models_app.policy.eviction import Decision, Verdict
+from models_app.policy.scene import LockedGPUs, Traffic, headed_for_ready, read_traffic, sleepers
+from models_app.policy.verdicts import carry_out, evict, no_capacity, refuse
 from models_app.states import Goal, State
 
 RECLAIM_SECONDS = 5.0
@@ -45,20 +43,22 @@ def request_ready(deployment_id: int, *, actor: str = "gateway") -> None:
         return
     failed = [row for row in placed if row.state == State.FAILED and row.goal != Goal.STOPPED]
     if not placed:
-        _refuse_unplaced(deployment_id)
+        _seek_place(deployment_id, actor)
+        return
     if not failed:
         raise DeploymentStopped("the model is stopped; an operator has to start it", deployment=deployment_id)
     if all(row.restart_at is None for row in failed):
         raise CrashLoop(f"the model failed to start: {failed[0].message}", reason=failed[0].reason)
 
 
-def _refuse_unplaced(deployment_id: int) -> None:
-    """Say why there is no replica: it is on its way out, or waits for room, or nobody wants it."""
+def _seek_place(deployment_id: int, actor: str) -> None:
+    """Where there is no replica: it is on its way out, or nobody wants it, or it comes to be where others make room."""
     deployment = Deployment.objects.filter(pk=deployment_id).first()
     if deployment is None or deployment.deleting:
         raise DeploymentDeleting("the model is being deleted", deployment=deployment_id)
-    if deployment.goal == Goal.READY:
-        raise NoCapacity(deployment.message or "it is being placed", deployment=deployment_id)
+    if deployment.goal != Goal.READY:
+        raise DeploymentStopped("the model is stopped; an operator has to start it", deployment=deployment_id)
+    arrivals.first(deployment_id, read_traffic(), actor)
 
 
 def _placed(*deployment_ids: int) -> list[Replica]:
@@ -76,26 +76,25 @@ def _seek_room(placed: list[Replica], actor: str) -> None:
         gpus = placement.lock([row for row in placed if row.pk in before])
         placed = _placed(placed[0].deployment_id)
         if headed_for_ready(placed):
-            return None  # another gateway was faster
+            return  # another gateway was faster
         here = LockedGPUs(gpus, traffic)
         asleep = here.of(row for row in sleepers(placed) if row.pk in before)
         choices = [(eviction.decide(seen), row, seen) for row, seen in ((row, here.scene(row)) for row in asleep)]
         if not choices:
-            return None
+            return
         decision, row, seen = min(choices, key=lambda choice: _rank(choice[0], choice[1]))
         if decision.verdict is not Verdict.REFUSE:
-            return carry_out(decision, row, seen, here.rows, actor)
-    # Out of the transaction: an error would undo what is kept.
-    _refuse(no_capacity(seen, eviction.words(seen, decision)), row, seen, decision, actor)
+            carry_out(decision, row, seen, here.rows, actor)
+    if decision.verdict in (Verdict.WAKE, Verdict.EVICT) or _elsewhere(asleep, row, traffic, actor):
+        return
+    if decision.verdict is Verdict.REFUSE:
+        # Out of the transaction: an error would undo what is kept.
+        refuse(no_capacity(seen, eviction.words(seen, decision)), row.deployment.name, seen, decision, actor)
 
 
-def _refuse(error: NoCapacity, row: Replica, seen: Scene, decision: Decision, actor: str) -> NoReturn:
-    """Nobody may make room: whoever asks is told so, and the decision is kept with all its inputs."""
-    name, inputs = row.deployment.name, eviction.explain(seen, decision)
-    sentence = f"a request found no room for {row}: {error.message}"
-    kind = decisions.Kind.EVICTION
-    decisions.keep(decisions.Decided(kind, error.code, sentence, name, actor, row.pk, inputs))
-    raise error
+def _elsewhere(asleep: list[Replica], row: Replica, traffic: Traffic, actor: str) -> bool:
+    """Whether it comes to be on other GPUs instead; not where one of its deployment only has to wake."""
+    return all(arrivals.rests(one) for one in asleep) and arrivals.elsewhere(row, traffic, actor)
 
 
 def _seek_memory(placed: list[Replica], actor: str) -> None:
@@ -119,7 +118,8 @@ def _seek_memory(placed: list[Replica], actor: str) -> None:
             evict(decision, seen, here.rows, actor)
     if decision.verdict is Verdict.REFUSE and late:
         words = f"{row.message}; to stay: {eviction.kept(decision.residents)}"
-        _refuse(NoCapacity(words, retry_after_seconds=REFUSED_SECONDS), row, seen, decision, actor)
+        error = NoCapacity(words, retry_after_seconds=REFUSED_SECONDS)
+        refuse(error, row.deployment.name, seen, decision, actor)
 
 
 def _waits_for(row: Replica) -> float:

@@ -105,9 +105,11 @@ class LockedGPUs:
         rivals = tuple(rival for rival in others if rival.needs.keys() <= wanted.needs.keys())
         return replace(self._scene(wanted, row.deployment_id), rivals=rivals)
 
-    def arrival(self, deployment: Deployment, uuids: Iterable[str], needed_bytes: int) -> Scene:
+    def arrival(
+        self, deployment: Deployment, uuids: Iterable[str], needed_bytes: int, waiting: Waiting | None = None
+    ) -> Scene:
         """The same for a replica that is to come to these GPUs, as if nobody else were asked for."""
-        waiting = Waiting(1, self.now, 0)
+        waiting = waiting or Waiting(1, self.now, 0)
         wanted = Sleeper(0, deployment.name, dict.fromkeys(uuids, needed_bytes), waiting, cold=True)
         return self._scene(wanted, deployment.pk)
 

@@ -6,11 +6,11 @@ change, because verbs lock a replica first and its GPUs second.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from django.utils import timezone
 
-from models_app import compatibility
+from models_app import compatibility, decisions
 from models_app.errors import HostMemoryShort, NoCapacity, ReplicaMoved
 from models_app.lifecycle import verbs
 from models_app.memory import placement
@@ -111,6 +111,15 @@ def _lock(rows: list[Replica]) -> None:
     unlocked = Replica.objects.select_for_update(skip_locked=True).filter(pk__in=[row.pk for row in rows])
     if len(unlocked.values_list("pk", flat=True)) != len(rows):
         raise ReplicaMoved("somebody else changes these replicas right now; look again", replica=rows[0].pk)
+
+
+def refuse(error: NoCapacity, name: str, seen: Scene, decision: Decision, actor: str) -> NoReturn:
+    """Nobody may make room: whoever asks is told so, and the decision is kept with all its inputs."""
+    inputs, replica_id = eviction.explain(seen, decision), seen.wanted.id or None
+    sentence = f"a request found no room for `{name}`: {error.message}"
+    kind = decisions.Kind.EVICTION
+    decisions.keep(decisions.Decided(kind, error.code, sentence, name, actor, replica_id, inputs))
+    raise error
 
 
 def no_capacity(seen: Scene, message: str) -> NoCapacity:

@@ -23,6 +23,7 @@ def dead(state: State = State.FAILED, **fields: object) -> Replica:
     """A 62 GiB model that slept when its engine died; nothing of it holds memory any more."""
     soon = timezone.now() + timedelta(seconds=30)
     given = {"goal": Goal.SLEEPING, "restart_at": soon, "reason": "engine_killed", "port": None, "ipc_name": ""}
+    given["ready_at"] = timezone.now() - timedelta(seconds=100)
     replica = large(state)
     replica.reservations.update(held_bytes=0)
     Replica.objects.filter(pk=replica.pk).update(**(given | fields))

@@ -1,0 +1,64 @@
+"""The GPUs on which a replica could come to be, and what the rules of eviction say about each."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations, groupby, islice
+
+from gpus.models import GPU
+from models_app.models import Deployment
+from models_app.policy import eviction
+from models_app.policy.eviction import Decision, Scene, Verdict
+from models_app.policy.scene import LockedGPUs
+from models_app.traffic.callers import Waiting
+
+MOST_SETS = 200
+"""So many sets of GPUs of one node are compared for a replica on several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """GPUs for a replica that has no room there yet, and what the rules say about them; the lead GPU first."""
+
+    gpus: list[GPU]
+    seen: Scene
+    decision: Decision
+
+    @property
+    def rank(self) -> tuple[int, tuple[float, float], float]:
+        """The best way comes first: now rather than later, then at the lowest cost."""
+        until = self.decision.until if self.decision.until is not None else math.inf
+        return list(Verdict).index(self.decision.verdict), eviction.cost(self.seen, self.decision), until
+
+
+def best(
+    here: LockedGPUs,
+    gpus: list[GPU],
+    deployment: Deployment,
+    needed_bytes: int,
+    *,
+    lead: GPU | None = None,
+    waiting: Waiting | None = None,
+) -> Way | None:
+    """The best of all ways; `waiting` says who waits for the replica, else it counts as one request that comes now."""
+    ways = (_way(here, chosen, deployment, needed_bytes, waiting) for chosen in _sets(here, gpus, deployment, lead))
+    return min(ways, key=lambda way: way.rank, default=None)
+
+
+def _way(
+    here: LockedGPUs, chosen: list[GPU], deployment: Deployment, needed_bytes: int, waiting: Waiting | None
+) -> Way:
+    seen = here.arrival(deployment, [gpu.uuid for gpu in chosen], needed_bytes, waiting)
+    return Way(chosen, seen, eviction.decide(seen))
+
+
+def _sets(here: LockedGPUs, gpus: list[GPU], deployment: Deployment, lead: GPU | None) -> Iterator[list[GPU]]:
+    width = deployment.tensor_parallel
+    ranked = sorted(gpus, key=lambda gpu: (gpu.node_id, -here.free[gpu.uuid], gpu.uuid))
+    for _, group in groupby(ranked, key=lambda gpu: gpu.node_id):
+        node = list(group)
+        if lead is None:
+            yield from (list(some) for some in islice(combinations(node, width), MOST_SETS))
+        elif lead in node:
+            others = combinations([gpu for gpu in node if gpu != lead], width - 1)
+            yield from ([lead, *some] for some in islice(others, MOST_SETS))
