@@ -59,6 +59,11 @@ class Call:
         """Whether its key may ask for every model, and so know of it."""
         return not self.key.allowed_models
 
+    @property
+    def is_use(self) -> bool:
+        """Whether the idle time of its model begins anew."""
+        return self.key.keeps_awake
+
     def still_waiting(self, route: Route, why: str, eta_seconds: float | None) -> None:
         """Admission's word that the wait goes on: only a stream can be told so without lying about the status."""
         self.reply.state = route.state.encode("ascii", "replace")
@@ -142,4 +147,5 @@ class Call:
             beside=self.destination.beside,
             trail=clock.trail,
             apart=fields.beams and several,
+            kept=self.key.metered,
         )

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from gateway.benchmark_rows import BenchmarkRun as BenchmarkRun
 from models_app.models import SERVED_NAME, SLUG, Deployment
 
 
@@ -68,6 +69,12 @@ class ApiKey(Quota):
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    metered = models.BooleanField(
+        default=True, editable=False, help_text="its calls are kept as usage; those of a benchmark may not be"
+    )
+    keeps_awake = models.BooleanField(
+        default=True, editable=False, help_text="its calls count as use of a model; those of a benchmark may not"
+    )
 
     class Meta:
         ordering = ("-id",)

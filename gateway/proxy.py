@@ -88,7 +88,7 @@ class Proxy:
             key = call.key
             routes = split.order(request.session, destination.marker)
             destination.route = routes[0]
-            if split.captures:
+            if split.captures and call.key.metered:
                 self._recorder.begin(call, routes)
             self.on_begin()
             charge = self._limiter.admit(key, request.estimated_tokens)
@@ -173,6 +173,7 @@ class Proxy:
             lease = admission.lease(call, route, failed, last) or await admission.wait(call, route, failed, last)
             replica, ended, refused = lease.replica, False, False
             call.destination.asked_at = lease.began
+            replica.unnoticed += not call.is_use
             try:
                 await self._ask(call, route, replica, last=last, fresh=failed is not None)
                 ended = True
@@ -199,6 +200,7 @@ class Proxy:
             finally:
                 if lease.probe and not ended:
                     replica.health.let_go()
+                replica.unnoticed -= not call.is_use
                 admission.give_back(call, lease)
             route = self._router.route(route.deployment_id)
             if refused:

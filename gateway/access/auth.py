@@ -32,6 +32,10 @@ class KnownKey(NamedTuple):
     """Names it may ask for; empty: every one."""
     quota: Quota = Quota()
     team: KnownTeam | None = None
+    metered: bool = True
+    """Whether its calls are kept as usage and captured; else they are in nobody's figures."""
+    keeps_awake: bool = True
+    """Whether its calls count as use of a model, which else may go to sleep beside them once they have ended."""
 
     def may_ask_for(self, name: str) -> bool:
         """Whether this key may use the model or alias of this name."""

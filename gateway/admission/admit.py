@@ -119,7 +119,7 @@ class Admission:
         routable = self._router.routable(replica)
         if not routable:
             replica.pool.close_idle()
-        self._reporter.returned(replica, routable=routable)
+        self._reporter.returned(replica, routable=routable, used=call.is_use)
         seats = self._seats.get(replica.deployment_id)
         if seats is not None:
             seats.learn(now - lease.began)

@@ -59,6 +59,10 @@ class Waiting(Protocol):
     def sees_all(self) -> bool:
         """Whether the caller may know of every model; others are told nothing that may name one."""
 
+    @property
+    def is_use(self) -> bool:
+        """Whether the call keeps its model awake; a benchmark's may not."""
+
     def still_waiting(self, route: Route, why: str, eta_seconds: float | None) -> None:
         """Tell the client that it has not been forgotten."""
 

@@ -50,9 +50,10 @@ class Reporter:
         """Something changed that others wait to hear of: the next word goes out at once."""
         self._now.set()
 
-    def returned(self, replica: RoutedReplica, *, routable: bool) -> None:
+    def returned(self, replica: RoutedReplica, *, routable: bool, used: bool = True) -> None:
         """A lease ended: for the last one of a replica an operator may wait, or a model that lacks its memory."""
-        self._used.add(replica.deployment_id)
+        if used:
+            self._used.add(replica.deployment_id)
         if not routable:
             self._now.set()
         elif replica.in_flight == 0 and self._holds.any and time.monotonic() - self._idled_at >= IDLED_SECONDS:
@@ -99,8 +100,8 @@ class Reporter:
 
     async def _tell_use(self) -> None:
         """A deployment with a request in flight is in use, however long that request takes."""
-        replicas = self._router.table.replicas
-        used = self._used | {replicas[marker].deployment_id for marker in self._router.leases() if marker in replicas}
+        replicas = self._router.table.replicas.values()
+        used = self._used | {each.deployment_id for each in replicas if each.in_flight > each.unnoticed}
         self._used = set()
         if not used:
             return

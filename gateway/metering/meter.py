@@ -60,6 +60,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     trail: list[Step] | None = None
     apart: bool = False
     """The engine counts for it what nobody used: the next difference of its account is nobody's."""
+    kept: bool = True
+    """Whether it is usage; else its engine's account alone knows of it."""
 
 
 class Meter:
@@ -90,7 +92,8 @@ class Meter:
         """
         if record.path in FREE:
             record = msgspec.structs.replace(record, usage=NOTHING)
-        self._uncounted.append(record)
+        if record.kept:
+            self._uncounted.append(record)
         if len(self._uncounted) >= COUNTED:
             self._count()
         if len(self._records) >= KEPT_RECORDS:

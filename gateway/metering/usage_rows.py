@@ -18,7 +18,7 @@ _TYPED = ", ".join(f"{field.name} {field.sql_type}" for field in FIELDS)
 
 _HOURS = add_to_hours(f"""
     SELECT date_trunc('hour', at, 'UTC') AS hour, key_id, team_id, served_name, {SUMMED}
-    FROM rows WHERE outcome <> '{DROPPED}' AND (SELECT count(*) FROM accounts) >= 0
+    FROM rows WHERE kept AND outcome <> '{DROPPED}' AND (SELECT count(*) FROM accounts) >= 0
     GROUP BY 1, 2, 3, 4 ORDER BY 1, 2 NULLS FIRST, 3 NULLS FIRST, 4""")  # noqa: S608
 
 # One statement, so that the batch is read once. A key or team deleted in the meantime leaves its records without a
@@ -26,18 +26,18 @@ _HOURS = add_to_hours(f"""
 _WRITE = f"""
     WITH rows AS (
         SELECT r.*, k.id AS key_id, t.id AS team_id, to_timestamp(r.ended) AS at
-        FROM jsonb_to_recordset(%s::jsonb) AS r(key bigint, team bigint, ended float8, apart bool, {_TYPED})
+        FROM jsonb_to_recordset(%s::jsonb) AS r(key bigint, team bigint, ended float8, apart bool, kept bool, {_TYPED})
         LEFT JOIN gateway_apikey k ON k.id = r.key
         LEFT JOIN gateway_team t ON t.id = r.team
     ), records AS (
         INSERT INTO gateway_usagerecord ({_COLUMNS})
-        SELECT {_COLUMNS} FROM rows WHERE outcome <> '{DROPPED}' ORDER BY ended
+        SELECT {_COLUMNS} FROM rows WHERE kept AND outcome <> '{DROPPED}' ORDER BY ended
     ), accounts AS (
         INSERT INTO gateway_engineaccount AS account (replica_id, generation, told_prompt_tokens,
             told_completion_tokens, other_prompt_tokens, other_completion_tokens, written_at, settled, doubtful, lost,
             closed)
         SELECT replica_id, generation, coalesce(sum(prompt_tokens::bigint * prompt_copies), 0),
-            coalesce(sum(completion_tokens), 0), 0, 0, now(), false, bool_or(apart OR outcome = '{DROPPED}'), 0, false
+            coalesce(sum(completion_tokens), 0), 0, 0, now(), false, bool_or(apart OR outcome = '{DROPPED}' OR (told = 'open' AND NOT kept)), 0, false
         FROM rows WHERE replica_id IS NOT NULL AND generation IS NOT NULL
         GROUP BY replica_id, generation ORDER BY replica_id, generation
         ON CONFLICT (replica_id, generation) DO UPDATE SET
@@ -68,7 +68,8 @@ def _write(batch: str) -> None:
 
 def _row(record: Record) -> dict[str, Any]:
     row = {field.name: field.value(record) for field in FIELDS}
-    return row | {"key": record.key_id, "team": record.team_id, "ended": record.at, "apart": record.apart}
+    marks = {"apart": record.apart, "kept": record.kept}
+    return row | {"key": record.key_id, "team": record.team_id, "ended": record.at, **marks}
 
 
 def spent(now: datetime) -> tuple[dict[int, Spent], dict[int, Spent]]:

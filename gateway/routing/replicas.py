@@ -77,6 +77,7 @@ class RoutedReplica:
         "pool",
         "rank",
         "replica_id",
+        "unnoticed",
     )
 
     def __init__(self, row: RouteReplica, deployment_id: int, gpus: int, *, idle_seconds: float) -> None:
@@ -87,6 +88,8 @@ class RoutedReplica:
         self.deployment_id = deployment_id
         self.in_flight = 0
         self.elsewhere = 0
+        self.unnoticed = 0
+        """Of those in flight: calls that are no use of the model, as a benchmark's."""
         self.health = Health()
         self.pool = Pool(row.url, idle_seconds=idle_seconds)
         self._key = row.api_key.encode()
