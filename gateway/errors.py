@@ -193,6 +193,18 @@ class WaitLimit(Unavailable):
     code = "wait_limit"
 
 
+class BenchmarkRunning(Conflict):
+    """Another benchmark measures on the same GPUs; field: benchmarks."""
+
+    code = "benchmark_running"
+
+
+class BenchmarkEnded(Conflict):
+    """The benchmark has ended, so that there is nothing to cancel."""
+
+    code = "benchmark_ended"
+
+
 class CapturesUnavailable(Unavailable):
     """Redis, which keeps captured calls, does not answer."""
 

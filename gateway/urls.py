@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, path, re_path
 from rest_framework.routers import SimpleRouter
 
+from gateway.api.benchmark_views import BenchmarkViewSet
 from gateway.api.capture_views import CaptureViewSet
 from gateway.api.refused_views import RefusalsView
 from gateway.api.usage_views import UsageHoursViewSet, UsageViewSet
@@ -13,6 +14,7 @@ router = SimpleRouter(trailing_slash=False)
 router.register("teams", TeamViewSet)
 router.register("keys", KeyViewSet)
 router.register("aliases", AliasViewSet)
+router.register("benchmarks", BenchmarkViewSet)
 router.register("usage", UsageViewSet)
 router.register("usage/hours", UsageHoursViewSet)
 

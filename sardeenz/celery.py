@@ -16,6 +16,8 @@ from sardeenz.heartbeats import Heartbeat, service_name
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sardeenz.settings")
 
 CONTROL_QUEUE = "control"
+BENCHMARKS_QUEUE = "benchmarks"
+"""Whoever reads it starts a process for each benchmark: an installation that measures nothing pays for none."""
 
 app = Celery("sardeenz")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -34,7 +34,7 @@ class WaitingEvent(TypedDict):
 class LifecycleEvent(TypedDict):
     """One changed or removed row. The browser keeps the highest `seq` per (kind, id)."""
 
-    kind: Literal["deployment", "replica", "gpu", "node"]
+    kind: Literal["deployment", "replica", "gpu", "node", "benchmark"]
     id: int
     seq: int
     row: dict[str, Any] | None

@@ -154,6 +154,7 @@ CELERY_BEAT_SCHEDULE = {
     "apply_policies": {"task": "models_app.apply_policies", "schedule": 2.0, "options": {"expires": 2}},
     "settle": {"task": "gateway.settle", "schedule": 3.0, "options": {"expires": 3}},
     "prune_usage": {"task": "gateway.prune_usage", "schedule": 3600.0, "options": {"expires": 600}},
+    "lost_benchmarks": {"task": "gateway.lost_benchmarks", "schedule": 20.0, "options": {"expires": 20}},
     "prune_history": {"task": "models_app.prune_history", "schedule": 3600.0, "options": {"expires": 600}},
 }
 
@@ -162,6 +163,7 @@ HOST = env.text("SARDEENZ_HOST", "127.0.0.1")
 WEB_PORT = env.integer("SARDEENZ_WEB_PORT", 8000, minimum=1)
 GATEWAY_PORT = env.integer("SARDEENZ_GATEWAY_PORT", 8001, minimum=1)
 GATEWAY_PROCESSES = env.integer("SARDEENZ_GATEWAY_PROCESSES", 2, minimum=1)
+BENCHMARK_URL = env.text("SARDEENZ_BENCHMARK_URL", "") or f"http://127.0.0.1:{GATEWAY_PORT}"
 NODE = env.text("SARDEENZ_NODE", "") or env.host_name()
 NODE_ADDRESS = env.text("SARDEENZ_NODE_ADDRESS", "127.0.0.1")
 GPUS = env.text("SARDEENZ_GPUS", "auto")

@@ -37,7 +37,8 @@ _WRITE = f"""
             told_completion_tokens, other_prompt_tokens, other_completion_tokens, written_at, settled, doubtful, lost,
             closed)
         SELECT replica_id, generation, coalesce(sum(prompt_tokens::bigint * prompt_copies), 0),
-            coalesce(sum(completion_tokens), 0), 0, 0, now(), false, bool_or(apart OR outcome = '{DROPPED}' OR (told = 'open' AND NOT kept)), 0, false
+            coalesce(sum(completion_tokens), 0), 0, 0, now(), false,
+            bool_or(apart OR outcome = '{DROPPED}' OR (told = 'open' AND NOT kept)), 0, false
         FROM rows WHERE replica_id IS NOT NULL AND generation IS NOT NULL
         GROUP BY replica_id, generation ORDER BY replica_id, generation
         ON CONFLICT (replica_id, generation) DO UPDATE SET

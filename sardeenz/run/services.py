@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sardeenz.celery import CONTROL_QUEUE, gpu_queue
+from sardeenz.celery import BENCHMARKS_QUEUE, CONTROL_QUEUE, gpu_queue
 from sardeenz.run import embedded
 
 MARKER = "SARDEENZ_SERVICE"
@@ -75,7 +75,7 @@ def control_services(*, host: str, web_port: int, gateway_port: int, gateways: i
     web = (sys.executable, "-m", "daphne", "-b", host, "-p", str(web_port), "--no-server-name", "-v", "0")
     beat = (*_CELERY, "beat", "--pidfile=")
     return [
-        _worker(CONTROL_QUEUE, CONTROL_QUEUE),
+        _worker(CONTROL_QUEUE, f"{CONTROL_QUEUE},{BENCHMARKS_QUEUE}"),
         Service("beat", beat, 40),
         Service(WEB, (*web, "sardeenz.asgi:application"), 50, stop_seconds=10),
         Service(

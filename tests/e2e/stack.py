@@ -39,7 +39,7 @@ class Stack:
         self.commands = {
             f"gpu{gpu.index}": [*celery, "worker", "-Q", gpu.queue, "-n", f"{gpu.uuid}@%h", *quiet] for gpu in self.gpus
         }
-        self.commands["control"] = [*celery, "worker", "-Q", "control", "-n", "control@%h", *quiet]
+        self.commands["control"] = [*celery, "worker", "-Q", "control,benchmarks", "-n", "control@%h", *quiet]
         self.commands["node"] = [sys.executable, "manage.py", "run_node"]
         self.commands["beat"] = [*celery, "beat", "-s", str(logs / "beat")]
         self.commands["gateway"] = self.gateway_command(self.port)

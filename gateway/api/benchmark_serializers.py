@@ -1,0 +1,174 @@
+"""What may be asked of a benchmark, and how one is shown."""
+
+from typing import Any
+
+import msgspec
+from rest_framework import serializers
+
+from gateway.benchmark.load import conditions, traces
+from gateway.benchmark.load.plan import Plan, Stream
+from gateway.benchmark.shown import BenchmarkDetail, BenchmarkRow
+from models_app.api.serializers import RowSerializer
+from models_app.models import Deployment
+
+MOST_TOKENS = 1_000_000
+FILE_CHARACTERS = 32 * 1024 * 1024
+
+
+class BenchmarkRowSerializer(RowSerializer):
+    """A benchmark without its result; `shown.row` makes the row."""
+
+    row = BenchmarkRow
+
+
+class BenchmarkDetailSerializer(RowSerializer):
+    """A benchmark with its result; `shown.detail` makes the row."""
+
+    row = BenchmarkDetail
+
+
+class LengthsSerializer(serializers.Serializer[Any]):
+    """How many tokens."""
+
+    shape = serializers.ChoiceField(choices=["fixed", "uniform", "lognormal"], required=False)
+    tokens = serializers.IntegerField(
+        required=False, min_value=1, max_value=MOST_TOKENS, help_text="always so many; of lognormal the median"
+    )
+    low = serializers.IntegerField(required=False, min_value=1, max_value=MOST_TOKENS, help_text="never fewer")
+    high = serializers.IntegerField(required=False, min_value=1, max_value=MOST_TOKENS, help_text="never more")
+    sigma = serializers.FloatField(required=False, min_value=0, max_value=5, help_text="spread of lognormal")
+
+    def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """`uniform` needs both ends, in order."""
+        low, high = asked.get("low"), asked.get("high")
+        if asked.get("shape") == "uniform" and (low is None or high is None):
+            raise serializers.ValidationError("uniform lengths need `low` and `high`")
+        if low is not None and high is not None and low > high:
+            raise serializers.ValidationError(f"`low` is {low} and `high` only {high}")
+        return asked
+
+
+class ArrivalSerializer(serializers.Serializer[Any]):
+    """When calls are made."""
+
+    pattern = serializers.ChoiceField(choices=["closed", "constant", "poisson", "gamma", "ramp"], required=False)
+    concurrency = serializers.IntegerField(required=False, min_value=1, max_value=10_000, help_text="callers of closed")
+    rate = serializers.FloatField(required=False, min_value=0.001, max_value=10_000, help_text="calls a second")
+    rate_end = serializers.FloatField(required=False, min_value=0.001, max_value=10_000, help_text="where a ramp ends")
+    ramp_seconds = serializers.FloatField(required=False, min_value=1, max_value=86_400)
+    burstiness = serializers.FloatField(
+        required=False, min_value=0.01, max_value=100, help_text="of gamma: 1 is Poisson, less is burstier"
+    )
+
+
+class SloSerializer(serializers.Serializer[Any]):
+    """What each call has to keep to count as good."""
+
+    ttft_seconds = serializers.FloatField(required=False, min_value=0.0001, help_text="from the planned time")
+    itl_seconds = serializers.FloatField(required=False, min_value=0.0001, help_text="no token later after another")
+    tpot_seconds = serializers.FloatField(required=False, min_value=0.0001)
+    e2e_seconds = serializers.FloatField(required=False, min_value=0.0001, help_text="from the planned time")
+
+    def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """An answer cannot be whole before it began."""
+        ttft, e2e = asked.get("ttft_seconds"), asked.get("e2e_seconds")
+        if ttft is not None and e2e is not None and e2e < ttft:
+            raise serializers.ValidationError(
+                f"this SLO cannot be met: the whole answer within {e2e:g} s, and its first token as late as {ttft:g} s"
+            )
+        return asked
+
+
+class StreamSerializer(serializers.Serializer[Any]):
+    """Calls to one deployment that are alike."""
+
+    deployment = serializers.CharField(max_length=63, help_text="its name")
+    arrival = ArrivalSerializer(required=False)
+    prompt = LengthsSerializer(required=False)
+    output = LengthsSerializer(required=False)
+    shared_prefix_ratio = serializers.FloatField(
+        required=False, min_value=0, max_value=1, help_text="so large a part of each prompt is the same in all"
+    )
+    prompts = serializers.CharField(
+        required=False, max_length=FILE_CHARACTERS, help_text="JSONL, asked in turn instead of made-up prompts"
+    )
+    exact_output = serializers.BooleanField(
+        required=False, help_text="true unless told: the engine may not end an answer early"
+    )
+    kind = serializers.ChoiceField(choices=["chat", "completions", "embeddings"], required=False)
+    way = serializers.ChoiceField(
+        choices=["gateway", "engine"], required=False, help_text="`engine`: straight to it, to see what we cost"
+    )
+    slo = SloSerializer(required=False)
+
+
+class ProbeSerializer(serializers.Serializer[Any]):
+    """One-token calls to a neighbour, beside the load."""
+
+    deployment = serializers.CharField(max_length=63, help_text="its name")
+    every_seconds = serializers.FloatField(required=False, min_value=0.01, max_value=3600)
+
+
+class NewBenchmarkSerializer(serializers.Serializer[Any]):
+    """The body says what to measure: streams, or a trace."""
+
+    name = serializers.CharField(required=False, max_length=100, allow_blank=True)
+    streams = StreamSerializer(many=True, required=False)
+    trace = serializers.CharField(
+        required=False,
+        max_length=FILE_CHARACTERS,
+        help_text="the text of a file with offset_ms, model, prompt_tokens, max_tokens; a stream for each model",
+    )
+    speed = serializers.FloatField(
+        required=False, min_value=0.001, max_value=1000, help_text="a trace is replayed so many times as fast"
+    )
+    probes = ProbeSerializer(many=True, required=False)
+    together = serializers.BooleanField(required=False, help_text="true unless told: all streams at once")
+    seconds = serializers.FloatField(required=False, min_value=0.5, max_value=3600)
+    calls = serializers.IntegerField(required=False, min_value=1, max_value=1_000_000, help_text="of each stream")
+    warmup_seconds = serializers.FloatField(required=False, min_value=0, max_value=3600)
+    drain_seconds = serializers.FloatField(required=False, min_value=0, max_value=3600)
+    seed = serializers.IntegerField(required=False, min_value=0, max_value=2**31 - 1)
+    beside = serializers.BooleanField(required=False, help_text="although another measures on the same GPU")
+    metered = serializers.BooleanField(required=False, help_text="keep its calls as usage")
+    keeps_awake = serializers.BooleanField(required=False, help_text="let its calls count as use of the models")
+
+    def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Streams or a trace, and an end."""
+        if bool(asked.get("streams")) == ("trace" in asked):
+            raise serializers.ValidationError("say what to measure: either `streams` or a `trace`")
+        if "trace" not in asked and asked.get("seconds") is None and asked.get("calls") is None:
+            raise serializers.ValidationError("say when it ends: `seconds`, `calls` or both")
+        return asked
+
+    def plan(self) -> Plan:
+        """What was asked, checked. Raises InvalidSpec for files that cannot be read."""
+        asked = self.validated_data
+        names = ("together", "seconds", "calls", "warmup_seconds", "drain_seconds", "seed", "probes")
+        fields = {name: asked[name] for name in names if name in asked}
+        streams = _of_trace(asked) if "trace" in asked else [_stream(each) for each in asked["streams"]]
+        return msgspec.convert({**fields, "streams": streams}, Plan)
+
+
+def _stream(asked: dict[str, Any]) -> dict[str, Any]:
+    return asked | ({"prompts": traces.read_prompts(asked["prompts"])} if "prompts" in asked else {})
+
+
+def _of_trace(asked: dict[str, Any]) -> list[Stream | dict[str, Any]]:
+    """A stream for each model of the trace, which may be named as people ask for it or as its deployment is."""
+    names = dict(Deployment.objects.filter(deleting=False).values_list("served_name", "name"))
+    found: list[Stream | dict[str, Any]] = []
+    for model, moments in traces.read_trace(asked["trace"]).items():
+        arrival = {"pattern": "trace", "trace": msgspec.to_builtins(moments), "speed": asked.get("speed", 1.0)}
+        found.append({"deployment": names.get(model, model), "arrival": arrival})
+    return found
+
+
+class ConditionsSerializer(serializers.Serializer[Any]):
+    """The query's conditions, such as `ttft_p95>0.5`."""
+
+    condition = serializers.ListField(child=serializers.CharField(max_length=100), required=False)
+
+    def validate_condition(self, texts: list[str]) -> list[conditions.Condition]:
+        """Each in the words of a result's figures."""
+        return [conditions.read(text) for text in texts]
