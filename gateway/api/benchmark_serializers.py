@@ -90,7 +90,11 @@ class StreamSerializer(serializers.Serializer[Any]):
         required=False, min_value=0, max_value=1, help_text="so large a part of each prompt is the same in all"
     )
     prompts = serializers.CharField(
-        required=False, max_length=FILE_CHARACTERS, help_text="JSONL, asked in turn instead of made-up prompts"
+        required=False,
+        max_length=FILE_CHARACTERS,
+        allow_blank=True,
+        trim_whitespace=False,
+        help_text="JSONL, asked in turn instead of made-up prompts",
     )
     exact_output = serializers.BooleanField(
         required=False, help_text="true unless told: the engine may not end an answer early"
@@ -117,6 +121,8 @@ class NewBenchmarkSerializer(serializers.Serializer[Any]):
     trace = serializers.CharField(
         required=False,
         max_length=FILE_CHARACTERS,
+        allow_blank=True,
+        trim_whitespace=False,
         help_text="the text of a file with offset_ms, model, prompt_tokens, max_tokens; a stream for each model",
     )
     speed = serializers.FloatField(

@@ -39,9 +39,10 @@ def known(
     allowed_models: Iterable[str] = (),
     quota: Quota = UNLIMITED,
     team: KnownTeam | None = None,
+    **marks: bool,
 ) -> KnownKey:
     digest = hashlib.sha256(plain.encode()).hexdigest()
-    return KnownKey(digest, key_id, inference, expires_at, frozenset(allowed_models), quota, team)
+    return KnownKey(digest, key_id, inference, expires_at, frozenset(allowed_models), quota, team, **marks)
 
 
 @dataclass

@@ -191,3 +191,15 @@ def test_spent_is_of_the_utc_day_and_month_for_those_with_a_budget() -> None:
         write_usage([record(key_id=key.pk, team_id=rich.pk, at=moment.timestamp()), record(key_id=free.pk)])
     expected = Spent(15, 45, 0.75, 2.25)
     assert spent(now) == ({key.pk: expected}, {rich.pk: expected})
+
+
+def test_calls_that_are_no_usage_are_in_their_engines_account_alone() -> None:
+    key, _ = factories.api_key()
+    write_usage([record(key_id=key.pk, kept=False)])
+    account = EngineAccount.objects.get()
+    assert (account.told_prompt_tokens, account.told_completion_tokens, account.doubtful) == (10, 5, False)
+    write_usage([record(key_id=key.pk, kept=False, outcome="cancelled", usage=Usage(None, None, None))])
+    account.refresh_from_db()
+    assert account.doubtful
+    assert not UsageRecord.objects.exists()
+    assert not UsageHour.objects.exists()

@@ -5,8 +5,8 @@ import asyncio
 from django.db import OperationalError
 from redis import ConnectionError as RedisConnectionError
 
-from tests.gateway.conftest import World, until
-from tests.gateway.engines import Engine, Exchange
+from tests.gateway.conftest import KEY, World, known, until
+from tests.gateway.engines import Engine, Exchange, echo
 
 
 async def test_a_replica_is_reported_before_the_first_request_can_reach_it(world: World, run, engine: Engine) -> None:
@@ -122,6 +122,31 @@ async def test_use_is_noted_for_the_deployment_and_not_by_looking(world: World, 
     await gateway.chat("m")
     await until(lambda: bool(world.touched))
     assert world.touched == {1}
+
+
+async def test_calls_of_a_key_that_keeps_nothing_awake_are_no_use(world: World, run, engine: Engine) -> None:
+    world.keys = [known(KEY, 1, keeps_awake=False, metered=False)]
+    world.serve("m", engine)
+    gateway = await run()
+    go_on = asyncio.Event()
+
+    async def slow(exchange: Exchange) -> None:
+        await go_on.wait()
+        await echo(exchange)
+
+    engine.behaviours = [slow]
+    asking = asyncio.create_task(gateway.chat("m"))
+    await until(lambda: any(leases for _, leases in world.reports))
+    told = len(world.reports)
+    gateway.app.reporter.hurry()
+    await until(lambda: len(world.reports) > told + 1)
+    go_on.set()
+    assert (await asking).status_code == 200
+    await until(lambda: bool(world.usage))
+    await until(lambda: not world.reports[-1][1])
+    assert world.touched == set()
+    assert [record.kept for record in world.usage] == [False]
+    assert gateway.app.meter.tallies == {}
 
 
 async def test_a_gateway_that_stops_finishes_its_streams_and_takes_its_report_along(
