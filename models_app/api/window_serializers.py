@@ -1,6 +1,6 @@
 """What the API accepts of windows and overrides, field by field."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from django.db import transaction
@@ -12,10 +12,14 @@ from models_app.models import Deployment, Window, WindowState
 from models_app.policy.windows import calendar, conflicts, preview, reading
 from models_app.policy.windows.in_force import InForceRow, OverrideRow
 from models_app.policy.windows.plan import Asked, Schedule
+from models_app.policy.windows.week import WeekRow
+from models_app.policy.windows.zones import zone
 from models_app.policy_rows import LONGEST_SECONDS, SHORTEST_SECONDS
 from sardeenz.errors import InvalidSpec
 
 UNSAVED = Schedule(0, "the new window", 0, calendar.Recurrence("UTC", SHORTEST_SECONDS, "0 0 * * *"), ())
+
+EARLIEST, LATEST = 2000, 2100
 
 
 def _bytes() -> serializers.IntegerField:
@@ -38,6 +42,33 @@ class InForceRowSerializer(RowSerializer):
     """The settings in force at one instant."""
 
     row = InForceRow
+
+
+class WeekRowSerializer(RowSerializer):
+    """Windows and overrides of one week."""
+
+    row = WeekRow
+
+
+class WeekSerializer(serializers.Serializer[Any]):
+    """Which week is asked about, and by whose clock."""
+
+    zone = serializers.CharField(default="UTC", max_length=64, help_text="an IANA name")
+    day = serializers.DateField(required=False, help_text="a day of the week; else today")
+
+    def validate_zone(self, value: str) -> str:
+        """It has to be known here."""
+        try:
+            zone(value)
+        except InvalidSpec as error:
+            raise serializers.ValidationError(error.message) from error
+        return value
+
+    def validate_day(self, value: date) -> date:
+        """Zones are known for these years."""
+        if not EARLIEST <= value.year < LATEST:
+            raise serializers.ValidationError(f"must be a day of the years {EARLIEST} to {LATEST - 1}")
+        return value
 
 
 class OverrideRowSerializer(RowSerializer):

@@ -17,12 +17,15 @@ from models_app.api.window_serializers import (
     OverrideRowSerializer,
     OverrideSerializer,
     PreviewRowSerializer,
+    WeekRowSerializer,
+    WeekSerializer,
     WindowRowSerializer,
     WindowSerializer,
 )
 from models_app.lifecycle import queues
 from models_app.models import Override, Window
-from models_app.policy.windows import in_force, overrides, preview
+from models_app.policy.windows import in_force, overrides, preview, week
+from models_app.policy.windows.zones import zone
 
 
 class WindowViewSet(viewsets.GenericViewSet[Window]):
@@ -80,7 +83,15 @@ class WindowViewSet(viewsets.GenericViewSet[Window]):
     @action(detail=False, methods=["post"])
     def preview(self, request: Request) -> Response:
         """The next openings of a window that is not saved, and what there is to say of it."""
-        given = WindowSerializer(data=request.data)
+        return self._previewed(WindowSerializer(data=request.data))
+
+    @extend_schema(request=WindowSerializer, responses=PreviewRowSerializer)
+    @action(detail=True, methods=["post"], url_path="preview")
+    def preview_change(self, request: Request, pk: str) -> Response:
+        """The same of a change to one that there is; what is not given is as it was."""
+        return self._previewed(WindowSerializer(self.get_object(), data=request.data, partial=True))
+
+    def _previewed(self, given: WindowSerializer) -> Response:
         given.is_valid(raise_exception=True)
         now = timezone.now()
         given.refuse_conflicts(now)
@@ -132,3 +143,18 @@ class InForceView(APIView):
         given = InstantSerializer(data=request.query_params)
         given.is_valid(raise_exception=True)
         return Response(in_force.at(given.validated_data.get("at") or timezone.now()))
+
+
+class WeekView(APIView):
+    """A week of windows and overrides, ready to be drawn."""
+
+    @extend_schema(
+        parameters=[OpenApiParameter("zone", str), OpenApiParameter("day", str)], responses=WeekRowSerializer
+    )
+    def get(self, request: Request) -> Response:
+        """From Monday to Sunday by the clock of `zone`, with `day` in it: else today."""
+        given = WeekSerializer(data=request.query_params)
+        given.is_valid(raise_exception=True)
+        name, now = given.validated_data["zone"], timezone.now()
+        day = given.validated_data.get("day") or now.astimezone(zone(name)).date()
+        return Response(week.of(day, name, now))

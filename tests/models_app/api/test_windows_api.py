@@ -115,6 +115,18 @@ def test_what_cannot_fit_is_saved_and_said_with_the_arithmetic(operator: Client)
     assert "the GPU has 79 GiB" in said
 
 
+def test_a_preview_of_a_change_is_at_odds_with_others_and_not_with_itself(operator: Client) -> None:
+    factories.deployment(name="chat")
+    states = [{"deployment": "chat", "priority": 5}]
+    number = send(operator, "post", "windows", given(name="day", states=states)).json()["id"]
+    body = {"states": [{"deployment": "chat", "priority": 9}]}
+    assert len(send(operator, "post", f"windows/{number}/preview", body).json()["next"]) == 5
+    send(operator, "post", "windows", given(name="other", states=[{"deployment": "chat", "kv_weight": 2}]))
+    at_odds = send(operator, "post", f"windows/{number}/preview", {"states": [{"deployment": "chat", "kv_weight": 3}]})
+    assert at_odds.json()["code"] == "windows_overlap"
+    assert Window.objects.get(pk=number).states.get().priority == 5
+
+
 def test_a_preview_saves_nothing(operator: Client) -> None:
     factories.deployment(name="chat")
     states = [{"deployment": "chat", "priority": 5}]
