@@ -7,7 +7,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
-ADDRESSES = ("", "policies", "models", "access", "access/keys", "access/teams", "access/aliases", "usage", "requests")
+ADDRESSES = ("", "models", "policies", "access", "access/keys", "access/teams", "access/aliases", "usage", "requests")
 """Where the dashboard's pages are; `frontend/src/lib/pages.ts` has the same."""
 
 NOT_BUILT = "The dashboard is not built. Run `make frontend`, or use the API at /api and the admin at /admin/.\n"

@@ -9,19 +9,25 @@ import type {
   Fit,
   HoursPage,
   HoursRow,
+  InForce,
   Key,
   KeyChange,
   KeyRequest,
   Me,
   Model,
   NewKey,
+  OverrideRow,
+  Preview,
   ReplicaRow,
   Runtime,
   Team,
   TeamRequest,
   UsageCall,
   Verb,
+  Week,
   Why,
+  WindowRequest,
+  WindowRow,
 } from "./types";
 
 /** The server's `{code, message, fields}`; `code` is "unreachable" when there was no answer. */
@@ -35,14 +41,22 @@ export class ApiError extends Error {
     super(message);
   }
 
-  /** The message for one field of a form, if it is this field's fault. */
+  /** The message for one field of a form, if it is this field's fault; "states.1.priority" is one in a list. */
   at(field: string): string | undefined {
-    const told = this.fields[field];
+    const told = within(this.fields, field.split("."));
     if (told === undefined || this.code !== "invalid_spec") {
       return this.fields["field"] === field ? this.message : undefined;
     }
     return texts(told).join(" ");
   }
+}
+
+function within(told: unknown, path: readonly string[]): unknown {
+  return path.reduce<unknown>(
+    (found, name) =>
+      found !== null && typeof found === "object" ? (found as Record<string, unknown>)[name] : undefined,
+    told,
+  );
 }
 
 function texts(told: unknown): string[] {
@@ -141,6 +155,23 @@ export const aliases = () => all<Alias>("aliases");
 export const createAlias = (given: AliasRequest) => call<Alias>("POST", "aliases", given);
 export const changeAlias = (id: number, given: Partial<AliasRequest>) => call<Alias>("PATCH", `aliases/${id}`, given);
 export const deleteAlias = (id: number) => call<undefined>("DELETE", `aliases/${id}`);
+
+export const windows = () => all<WindowRow>("windows");
+export const createWindow = (given: WindowRequest) => call<WindowRow>("POST", "windows", given);
+export const changeWindow = (id: number, given: Partial<WindowRequest>) =>
+  call<WindowRow>("PATCH", `windows/${id}`, given);
+export const deleteWindow = (id: number) => call<undefined>("DELETE", `windows/${id}`);
+/** When one that is not saved would open, or one that is with what is changed of it. */
+export const previewWindow = (given: WindowRequest, id?: number) =>
+  call<Preview>("POST", id === undefined ? "windows/preview" : `windows/${id}/preview`, given);
+export const overrides = () => all<OverrideRow>("overrides");
+export const endOverride = (id: number) => call<undefined>("DELETE", `overrides/${id}`);
+/** What is in force now, or at another instant. */
+export const inForce = (at?: string) =>
+  call<InForce>("GET", `policies/in-force${at === undefined ? "" : `?${new URLSearchParams({ at })}`}`);
+/** Windows and overrides of the week that has this day, else of this one. */
+export const week = (zone: string, day?: string) =>
+  call<Week>("GET", `policies/week?${new URLSearchParams({ zone, ...(day && { day }) })}`);
 
 /** Sums of usage, every row of them; `query` as `pages/usage/usage` writes it. */
 export async function usageHours(query: string): Promise<Pick<HoursPage, "results" | "totals">> {

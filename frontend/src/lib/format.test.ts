@@ -137,3 +137,19 @@ it("neighbouring deployments have hues far apart", () => {
     expect(Math.min(apart, 360 - apart)).toBeGreaterThan(100);
   }
 });
+
+it.each([
+  ["9h", 32_400],
+  ["1 h 30 min", 5400],
+  ["1h30m", 5400],
+  ["2 d", 172_800],
+  ["90", undefined],
+  ["9 ells", undefined],
+  ["1 h and more", undefined],
+  ["", undefined],
+])("the length %j is %s seconds", (text, seconds) => expect(format.parseDuration(text)).toBe(seconds));
+
+it("an instant is told by the clock of a zone", () => {
+  expect(format.clock("2026-10-25T01:30:00Z", "Europe/Berlin")).toBe("Sun 25 Oct, 02:30");
+  expect(format.clock("2026-10-25T01:30:00Z", "America/New_York")).toBe("Sat 24 Oct, 21:30");
+});

@@ -191,6 +191,27 @@ export function parseSeconds(text: string): number | undefined {
   return Number(match[1]) * { s: 1, m: 60, min: 60, h: 3600, d: 86_400 }[(match[2] ?? "s") as "s"];
 }
 
+/** Seconds from a length of one or several units: "9h", "1 h 30 min", "2 d". Undefined when it is none. */
+export function parseDuration(text: string): number | undefined {
+  const parts = text.trim().match(/\d+(?:\.\d+)?\s*(?:min|[smhd])(?![a-z])/g) ?? [];
+  if (parts.length === 0 || parts.join("").replace(/\s/g, "") !== text.replace(/\s/g, "")) return undefined;
+  return parts.reduce((sum, part) => sum + (parseSeconds(part) ?? NaN), 0);
+}
+
+/** "Tue 24 Nov, 14:15", by the clock of a zone. */
+export function clock(at: number | string, zone: string): string {
+  const shown = {
+    weekday: "short",
+    day: "numeric",
+    month: "short",
+    hour: "2-digit",
+    minute: "2-digit",
+    hour12: false,
+    timeZone: zone,
+  } as const;
+  return new Date(at).toLocaleString("en-GB", shown).replace(/^(\w+),/, "$1");
+}
+
 /** Words of a command line: spaces separate, quotes hold together, # begins a comment. */
 export function splitWords(text: string): string[] {
   const withoutComments = text.replace(/(^|\s)#.*$/gm, "$1");

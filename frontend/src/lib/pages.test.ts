@@ -6,6 +6,7 @@ it.each([
   ["/access", "access", "keys"],
   ["/access/teams", "access", "teams"],
   ["/access/nothing", "none", "keys"],
+  ["/policies", "policies", "keys"],
   ["/usage", "usage", "keys"],
   ["/usages", "none", "keys"],
   ["/api/deploymens", "none", "keys"],

@@ -3,6 +3,7 @@
 export const PAGES = [
   { page: "fleet", href: "/", word: "Fleet" },
   { page: "models", href: "/models", word: "Models" },
+  { page: "policies", href: "/policies", word: "Policies" },
   { page: "access", href: "/access", word: "Access" },
   { page: "usage", href: "/usage", word: "Usage" },
   { page: "requests", href: "/requests", word: "Requests" },

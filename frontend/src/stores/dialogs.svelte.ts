@@ -1,5 +1,5 @@
 /** Which dialog is open. One at a time. */
-import type { Alias, DeploymentRow, Key, NewKey, ReplicaRow, Team } from "../api/types";
+import type { Alias, DeploymentRow, Key, NewKey, ReplicaRow, Team, WindowRow } from "../api/types";
 import type { WhySubject } from "../lib/why";
 
 export interface Question {
@@ -17,6 +17,8 @@ export type Open =
   | { kind: "made"; key: NewKey }
   | { kind: "team"; team: Team | undefined }
   | { kind: "why"; subject: WhySubject }
+  | { kind: "window"; window: WindowRow | undefined }
+  | { kind: "timers"; deployment: DeploymentRow }
   | { kind: "alias"; alias: Alias | undefined };
 
 class Dialogs {
@@ -52,6 +54,16 @@ class Dialogs {
 
   alias(alias?: Alias): void {
     this.open = { kind: "alias", alias };
+  }
+
+  /** A form for a new window, or for one there is. */
+  window(window?: WindowRow): void {
+    this.open = { kind: "window", window };
+  }
+
+  /** When a deployment that nobody asks for sleeps and stops. */
+  timers(deployment: DeploymentRow): void {
+    this.open = { kind: "timers", deployment };
   }
 
   /** Say why something is where it is, or where a call's time went. */

@@ -10,7 +10,7 @@ export class Form {
   busy = $state(false);
 
   /** `fields`: those that the form shows. */
-  constructor(private readonly fields: readonly string[]) {}
+  constructor(private readonly fields: readonly string[] | (() => readonly string[])) {}
 
   /** Ask, unless something is wrong already. */
   async submit(wrong: Record<string, string>, ask: () => Promise<void>): Promise<void> {
@@ -30,9 +30,10 @@ export class Form {
 
   private refused(error: unknown): void {
     const told = (field: string) => (error instanceof ApiError ? error.at(field) : undefined);
-    this.wrong = Object.fromEntries(
-      this.fields.flatMap((field) => [[field, told(field) ?? ""]]).filter(([, text]) => text),
-    );
+    const fields = typeof this.fields === "function" ? this.fields() : this.fields;
+    const found = fields.flatMap((field) => [[field, told(field) ?? ""] as const]).filter(([, text]) => text);
+    // What is said of a field inside another is not said again of the whole.
+    this.wrong = Object.fromEntries(found.filter(([field]) => !found.some(([other]) => other.startsWith(`${field}.`))));
     if (Object.keys(this.wrong).length === 0) this.failure = inWords(error);
   }
 }

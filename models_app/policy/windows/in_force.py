@@ -19,6 +19,7 @@ class OverrideRow(TypedDict):
     deployment: int
     deployment_name: str
     values: dict[str, Any]
+    words: str
     until: str
     actor: str
     created_at: str
@@ -99,6 +100,7 @@ def override_row(word: Override) -> OverrideRow:
         "deployment": word.deployment_id,
         "deployment_name": word.deployment.name,
         "values": word.values,
+        "words": sentences.asked(word.values),
         "until": word.until.isoformat(),
         "actor": word.actor,
         "created_at": word.created_at.isoformat(),

@@ -20,6 +20,11 @@ def value(field: str, given: Any) -> str:
     return sizes.shown(given) if field.endswith("_bytes") else f"{given:g}"
 
 
+def asked(values: Mapping[str, Any]) -> str:
+    """All that is asked, setting by setting."""
+    return ", ".join(f"{label(field)} {value(field, given)}" for field, given in values.items())
+
+
 def deciding(source: Source) -> str:
     """Who decides, in a phrase."""
     return f"window {source['name']}" if source["by"] == "window" else f"override by {source['name']}"

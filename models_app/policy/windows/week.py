@@ -1,16 +1,15 @@
 """One week of windows and overrides, as pages draw it: when each begins and ends, and what it says of whom."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from models_app.models import Override, Window
 from models_app.policy.windows import calendar, reading, sentences
 from models_app.policy.windows.calendar import Recurrence
 from models_app.policy.windows.zones import database, zone
-from sardeenz.labels import label
 
 MOST_SPANS = 200
 """So many times of one window are drawn in a week; more would be a smear."""
@@ -121,7 +120,7 @@ def _draw(window: Window, begins: datetime, ends: datetime, shown_in: str, lanes
         found.append(span)
     for state in window.states.all():
         own = ("deployment", state.deployment.name) if state.deployment is not None else ("label", state.label)
-        words = _said(reading.asks(state).values)
+        words = sentences.asked(reading.asks(state).values)
         lanes[own] += [
             {
                 "by": "window",
@@ -150,15 +149,11 @@ def _word(word: Override, shown_in: str) -> SpanRow:
         "begins_at": _text(word.created_at),
         "ends_at": _text(word.until),
         "times": _times(word.created_at, word.until, shown_in),
-        "words": _said(word.values),
+        "words": sentences.asked(word.values),
         "note": "",
         "precedence": 0,
         "paused": False,
     }
-
-
-def _said(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{label(field)} {sentences.value(field, given)}" for field, given in values.items())
 
 
 def _note(recurrence: Recurrence, opens: datetime, closes: datetime) -> str:

@@ -148,7 +148,7 @@ def test_a_change_of_what_a_window_governs_holds_until_its_edge_and_can_be_ended
     row = send(operator, "patch", f"deployments/{chat.pk}", {"priority": 9, "queue_limit": 3}).json()
     assert (row["priority"], row["queue_limit"]) == (0, 3)  # its own stay, where a window governs
     [override] = send(operator, "get", "overrides").json()["results"]
-    assert (override["values"], override["actor"]) == ({"priority": 9}, "olive")
+    assert (override["values"], override["words"], override["actor"]) == ({"priority": 9}, "priority 9", "olive")
     Applier().run(timezone.now())
     assert Deployment.objects.get(pk=chat.pk).in_force.priority == 9
     assert send(operator, "delete", f"overrides/{override['id']}").status_code == 204
