@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
@@ -212,21 +213,20 @@ def _gpu_uuids() -> list[str]:
     return [reading.uuid for reading in devices.read_all()]
 
 
-def _first_run(**options: bool) -> dict[str, Any]:
-    """Prepare the installation and keep what the command line needs."""
+def _first_run(*, new_password: bool = False) -> dict[str, Any]:
+    """Prepare the installation and keep what the command line needs; a new password moves no address."""
     kept = config.load(settings.DATA_DIR)
-    prepared: dict[str, Any] = json.loads(_manage("first_run", token=kept.token, api_key=kept.api_key, **options))
-    host = "127.0.0.1" if settings.HOST in ("0.0.0.0", "::") else settings.HOST  # noqa: S104
-    config.save(
-        settings.DATA_DIR,
-        config.Config(
-            url=f"http://{host}:{settings.WEB_PORT}",
-            gateway_url=f"http://{host}:{settings.GATEWAY_PORT}",
-            token=prepared["token"],
-            api_key=prepared["api_key"],
-        ),
-    )
+    asked = {"token": kept.token, "api_key": kept.api_key, "new_password": new_password}
+    prepared: dict[str, Any] = json.loads(_manage("first_run", **asked))
+    addressed = kept if new_password and kept.url else config.Config(**_addresses())
+    config.save(settings.DATA_DIR, replace(addressed, token=prepared["token"], api_key=prepared["api_key"]))
     return prepared
+
+
+def _addresses() -> dict[str, str]:
+    """Where this installation is to be reached from here."""
+    host = "127.0.0.1" if settings.HOST in ("0.0.0.0", "::") else settings.HOST  # noqa: S104
+    return {"url": f"http://{host}:{settings.WEB_PORT}", "gateway_url": f"http://{host}:{settings.GATEWAY_PORT}"}
 
 
 def _joined() -> dict[str, Any]:

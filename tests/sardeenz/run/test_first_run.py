@@ -1,12 +1,17 @@
 """What a new installation gets, once."""
 
+import json
+from pathlib import Path
+
 import pytest
 from django.contrib.auth.models import User
+from pytest_django.fixtures import SettingsWrapper
 
 from gateway.access import keys
 from gpus.models import GPU
 from models_app.models import EngineRuntime
-from sardeenz.run import first_run
+from sardeenz.cli import config
+from sardeenz.run import first_run, up
 
 pytestmark = pytest.mark.django_db
 
@@ -48,3 +53,17 @@ def test_an_admin_of_another_name_is_enough() -> None:
 def test_a_machine_that_is_no_node_adds_no_gpus() -> None:
     assert first_run.prepare(node=False)["simulated"] is None
     assert not GPU.objects.exists()
+
+
+def test_a_new_password_leaves_the_addresses_of_what_runs(
+    tmp_path: Path, settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another terminal knows nothing of the ports that the installation was started with."""
+    settings.DATA_DIR = tmp_path
+    made = {"username": "admin", "password": "pw", "token": "t", "api_key": "k"}
+    monkeypatch.setattr(up, "_manage", lambda *args, **options: json.dumps(made))
+    monkeypatch.setattr(up.forks, "preload", lambda: None)
+    config.save(tmp_path, config.Config(url="http://127.0.0.1:9000", gateway_url="http://127.0.0.1:9001"))
+    up.password()
+    known = config.load(tmp_path)
+    assert (known.url, known.gateway_url, known.token) == ("http://127.0.0.1:9000", "http://127.0.0.1:9001", "t")
