@@ -2,10 +2,10 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from pytest_django.fixtures import SettingsWrapper
 
 from gateway.access import keys
 from gpus.models import GPU
@@ -56,7 +56,7 @@ def test_a_machine_that_is_no_node_adds_no_gpus() -> None:
 
 
 def test_a_new_password_leaves_the_addresses_of_what_runs(
-    tmp_path: Path, settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another terminal knows nothing of the ports that the installation was started with."""
     settings.DATA_DIR = tmp_path
