@@ -51,7 +51,9 @@ describe("an answer where something fits", () => {
     expect(evictWords(one())).toBeUndefined();
     expect(evictWords(one({ evictable: [now, { ...now, name: "code" }] }))).toBe("puts chat and code to sleep");
     const coder = { ...now, name: "code", means: "stop" };
-    expect(evictWords(one({ evictable: [now, coder] }))).toBe("puts chat to sleep and stops code until its next request");
+    expect(evictWords(one({ evictable: [now, coder] }))).toBe(
+      "puts chat to sleep and stops code until its next request",
+    );
     expect(evictWords(one({ evictable: [{ ...chat, free_at: null }] }))).toBe(
       "puts chat to sleep, once the rules allow it",
     );

@@ -1,7 +1,7 @@
 /** Windows and timers in words. Pure. */
 import type { DeploymentRow, WindowRow } from "../../api/types";
 import { bytes, duration } from "../../lib/format";
-import { DAYS, LEVELS, type Day } from "./draft";
+import { DAYS, LEVELS, type Day } from "./editor/draft";
 
 type State = WindowRow["states"][number];
 const WEEK = Object.keys(DAYS) as Day[];

@@ -1,8 +1,8 @@
 /** When a window that is being written would open: asked of the server once nobody has typed for a moment. */
-import { ApiError, previewWindow } from "../../api/client";
-import type { Preview, WindowRequest } from "../../api/types";
-import { Answer } from "../../stores/answer.svelte";
-import { inWords } from "../../stores/verbs";
+import { ApiError, previewWindow } from "../../../api/client";
+import type { Preview, WindowRequest } from "../../../api/types";
+import { Answer } from "../../../stores/answer.svelte";
+import { inWords } from "../../../stores/verbs";
 
 const TYPING_MS = 350;
 /** Refused while the form is not filled in yet, which is no news. */

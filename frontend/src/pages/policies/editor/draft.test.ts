@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { stateDraft, windowDraft, windowRequest, withState } from "./draft";
-import { windowRow } from "./policies.fake";
-import { askedOf, daysWords, whenWords } from "./words";
+import { windowRow } from "../policies.fake";
+import { askedOf, daysWords, whenWords } from "../words";
 
 const HERE = "Europe/Berlin";
 

@@ -1,6 +1,6 @@
 /** What the window form holds, as text, and the request it becomes. Pure. */
-import type { WindowRequest, WindowRow, WindowStateRequest } from "../../api/types";
-import { bytes, duration, parseBytes, parseDuration, parseSeconds } from "../../lib/format";
+import type { WindowRequest, WindowRow, WindowStateRequest } from "../../../api/types";
+import { bytes, duration, parseBytes, parseDuration, parseSeconds } from "../../../lib/format";
 
 export const DAYS = { mon: "Mon", tue: "Tue", wed: "Wed", thu: "Thu", fri: "Fri", sat: "Sat", sun: "Sun" } as const;
 export type Day = keyof typeof DAYS;
