@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
@@ -22,14 +23,17 @@ from gpus.installation import installation_id
 from gpus.models import GPU
 from models_app.decisions import keep_all
 from models_app.engines.metrics import EngineMetrics
+from models_app.errors import ReplicaMoved
 from models_app.lifecycle import kv_limits, observe, queues
 from models_app.lifecycle.observe import World
 from models_app.lifecycle.setbacks import Setbacks
-from models_app.memory import governor
+from models_app.memory import governor, watermark
 from models_app.memory.governor import Decision, Wants, Wish
-from models_app.memory.reclaim import Neighbour
+from models_app.memory.reclaim import Neighbour, Scene
+from models_app.memory.watermark import Lacks
 from models_app.models import Replica
 from models_app.node.limit_changes import LimitChanges
+from models_app.policy import relief
 from models_app.states import State
 from sardeenz import redis
 from sardeenz.errors import DeviceError, EngineError
@@ -49,6 +53,7 @@ class Governing:
         """What each engine last said of itself, by marker; the loop that scrapes them sets it."""
         self._wants = Wants()
         self._changes = LimitChanges()
+        self._lacks = Lacks()
         self._reset_at: dict[int, float] = {}
         self._shrinking: dict[int, Future[None]] = {}
         self._hands = ThreadPoolExecutor(4, "shrink")
@@ -71,28 +76,39 @@ class Governing:
             self.decisions = {}
         return True
 
-    def settle(self) -> None:
+    def settle(self, now: float | None = None) -> None:
         """One second's decision, written to every segment where it differs; engines above their limit shrink."""
+        now = time.monotonic() if now is None else now
         uuids = list(GPU.objects.filter(node__name=settings.NODE, present=True).values_list("uuid", flat=True))
         scene = kv_limits.look(uuids, World(processes.find_all(installation_id()), None, timezone.now()))
         wanted = [one.id for one in scene.neighbours]
         rows = Replica.objects.select_related("deployment", "gpu").in_bulk(wanted)
         neighbours = {one.id: one for one in scene.neighbours if one.id in rows}
-        wishes = {number: self._wish(rows[number], one) for number, one in neighbours.items()}
+        wishes = {number: self._wish(rows[number], one, now) for number, one in neighbours.items()}
         decided = governor.decide(scene, wishes)
         written = [number for number, one in neighbours.items() if self._apply(rows[number], one, decided[number])]
         self.decisions = {rows[number].marker: decided[number] for number in neighbours}
         self._wants.forget_all_but(neighbours)
         self._changes.forget_all_but(neighbours)
-        now = time.monotonic()
+        self._relieve(scene, rows, decided, now)
         told = [self._changes.news(rows[number], scene, decided, wishes, now) for number in written]
         if news := [one for one in told if one is not None]:
             keep_all(news)
 
-    def _wish(self, row: Replica, one: Neighbour) -> Wish:
+    def _relieve(self, scene: Scene, rows: Mapping[int, Replica], decided: Mapping[int, Decision], now: float) -> None:
+        """Where limits cannot give an engine at work what it was promised, the eviction rules are asked for a sleep."""
+        lacks = {uuid: watermark.lacking(scene, uuid, decided) for uuid in scene.devices}
+        for uuid in self._lacks.due(lacks, now):
+            wanting = [rows[one.id] for one in scene.on(uuid) if one.id in rows and _wants(one, decided)]
+            first = max(wanting, key=lambda row: row.deployment.in_force.priority)
+            with suppress(ReplicaMoved):  # somebody changes it right now; the next second looks again
+                if relief.relieve(first, uuid, lacks[uuid]):
+                    self._lacks.asked(uuid, now)
+
+    def _wish(self, row: Replica, one: Neighbour, now: float) -> Wish:
         seen = self.seen.get(row.marker)
         running, waiting = (seen["running"], seen["waiting"]) if seen is not None else (None, None)
-        wanted = self._wants.bytes(one, running=running, waiting=waiting, now=time.monotonic())
+        wanted = self._wants.bytes(one, running=running, waiting=waiting, now=now)
         in_force = row.deployment.in_force
         return Wish(wanted, in_force.kv_weight, in_force.priority)
 
@@ -136,6 +152,10 @@ class Governing:
         except (RedisError, OSError):
             self._words = None
             stop.wait(PERIOD_SECONDS)
+
+
+def _wants(one: Neighbour, decided: Mapping[int, Decision]) -> bool:
+    return one.id in decided and decided[one.id].wanted_bytes > one.mapped_bytes
 
 
 def _shrink(row: Replica) -> None:

@@ -107,6 +107,11 @@ class Resident:
         return bool(self.in_flight or self.waiting)
 
     @property
+    def idle(self) -> bool:
+        """Whether it is known to serve nobody."""
+        return self.ready_at is not None and self.in_flight is not None and not self.busy
+
+    @property
     def sleep_and_wake_seconds(self) -> float | None:
         """To sleep and to wake again, or to stop and to load again, as last measured."""
         known = [seconds for seconds in (self.sleep_seconds, self.wake_seconds) if seconds is not None]

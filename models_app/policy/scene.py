@@ -132,6 +132,17 @@ class LockedGPUs:
             residents=tuple(replace(one, frees=freed) for one, freed in zip(holders, frees, strict=True)),
         )
 
+    def short_of_limits(self, wanting: Replica, uuid: str, lacking_bytes: int) -> Scene:
+        """The same for an engine that serves and lacks KV memory: only idle ones go for it, of no higher priority."""
+        priority = wanting.deployment.in_force.priority
+        waiting = Waiting(1, self.now, priority)
+        wanted = Sleeper(wanting.pk, wanting.deployment.name, {uuid: lacking_bytes}, waiting)
+        around = self._residents(wanted, wanting.deployment_id)
+        idle = tuple(one for one in around if one.movable and one.idle and one.priority <= priority)
+        enough = min(lacking_bytes, sum(one.frees[uuid] for one in idle))  # what there is helps as well
+        wanted = replace(wanted, needs={uuid: enough})
+        return Scene(self.now, self.rules, {uuid: 0}, wanted, idle)
+
     def _sleeper(self, row: Replica) -> Sleeper:
         unheard = Waiting(1, self.now, 0)  # its gateway's first call may come before its first report
         calls, agreed = self.traffic.waiting.get(row.deployment_id), self.agreed.get(row.pk)

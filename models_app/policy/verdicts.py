@@ -47,9 +47,10 @@ def carry_out(decision: Decision, row: Replica, seen: Scene, rows: list[Replica]
     verbs.head_for_ready(row, actor=actor, fields=fields, **changes)
 
 
-def evict(decision: Decision, seen: Scene, rows: list[Replica], actor: str) -> None:
+def evict(decision: Decision, seen: Scene, rows: list[Replica], actor: str, cause: str = "") -> None:
     """Have those make room whom the decision names; each history keeps why, with all inputs, and on whose word."""
-    reasons = {one.id: eviction.why_evicted(seen, one) for one in decision.residents}
+    more = f"; {cause}" if cause else ""
+    reasons = {one.id: f"{eviction.why_evicted(seen, one)}{more}" for one in decision.residents}
     evicted = [other for other in rows if other.pk in reasons]
     _lock(evicted)
     fields = eviction.explain(seen, decision)
