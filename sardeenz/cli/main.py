@@ -53,6 +53,9 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "windows": Verb("cli.policy.windows", "Recurring times in which deployments have other settings."),
         "overrides": Verb("cli.policy.overrides", "What operators said against windows, and until when."),
     },
+    "Measure": {
+        "bench": Verb("cli.benchmark.verbs", "Benchmarks: how fast, for how many, and what neighbours feel of it."),
+    },
     "Configuration": {
         "export": Verb("cli.configuration.documents", "Print everything that is set as one YAML file."),
         "plan": Verb("cli.configuration.documents", "Show what a file would change, and change nothing."),

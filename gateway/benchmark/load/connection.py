@@ -116,9 +116,9 @@ class Pool:
         call is sent once more, over a new one.
         """
         data = address.request(body)
+        answer.sent_at = time.monotonic()  # a connection that has to be made first is part of the service
         try:
             connection, reused = await self._connection(address)
-            answer.sent_at = time.monotonic()
             await connection.ask(data, answer)
             if reused and not connection.began and answer.code == "connection_lost":
                 answer.code = answer.message = ""

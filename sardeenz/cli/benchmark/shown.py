@@ -1,0 +1,128 @@
+"""Benchmarks as lines of text."""
+
+from typing import Any
+
+from sardeenz.cli.client import Rows
+from sardeenz.cli.output import say, table
+
+TIMES = (
+    ("ttft", "TTFT"),
+    ("answer", "first answer token"),
+    ("tpot", "TPOT"),
+    ("itl", "ITL"),
+    ("chunk_gap", "between pieces"),
+    ("e2e", "whole answer"),
+    ("send_lag", "runner's lag"),
+)
+STATISTICS = ("p50", "p90", "p95", "p99", "max")
+_RIGHT = frozenset(range(1, 1 + len(STATISTICS)))
+
+
+def tell(row: dict[str, Any]) -> None:
+    """A benchmark and its figures."""
+    about = f"{row['name']}: " if row["name"] else ""
+    ended = f" ({row['code']})" if row["code"] else ""
+    say(f"benchmark {row['id']}: {about}{row['status']}{ended}" + (f": {row['message']}" if row["message"] else ""))
+    result = row["result"]
+    if result is None:
+        return
+    for stream in result["streams"]:
+        _tell_stream(stream)
+    for reason in result["runner"]["degraded"]:
+        say(f"Degraded: {reason}", "yellow")
+    say(f"Seed {result['seed']}; the runner used {result['runner']['cpu_ratio']:.0%} of a core.", "dim")
+
+
+def _tell_stream(stream: dict[str, Any]) -> None:
+    figures = stream["figures"]
+    asked = "probes" if stream["role"] == "probe" else stream["pattern"]
+    say(f"\n{stream['deployment']}, {asked}, through the {stream['way']}: {counts(figures)}", "bold")
+    lines = [(title, *(seconds(figures["times"][name], each) for each in STATISTICS)) for name, title in TIMES]
+    say(table(("", *STATISTICS), [line for line in lines if set(line[1:]) != {"-"}], right=_RIGHT))
+    for code, count in figures["failed"].items():
+        words = figures["messages"].get(code)
+        say(f"{count} ended as {code}" + (f": {words}" if words else ""), "yellow")
+
+
+def counts(figures: dict[str, Any]) -> str:
+    """How many, how many of them well, and how much a second."""
+    said = f"{figures['ok']} of {figures['calls']} calls answered"
+    if figures["requests_per_second"]:
+        said += f", {figures['requests_per_second']:.2f} a second"
+    if figures["output_tokens_per_second"]:
+        said += f", {figures['output_tokens_per_second']:.0f} tokens a second"
+    if figures["goodput_ratio"] is not None:
+        said += f", {figures['goodput_ratio']:.1%} kept the SLO"
+    return said
+
+
+def seconds(times: dict[str, Any], statistic: str) -> str:
+    """A time in the unit that suits it; `never` where it lies among calls that were not answered."""
+    value = times[statistic]
+    if value is None:
+        return "never" if times["never"] else "-"
+    return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.1f} ms"
+
+
+def progress(row: dict[str, Any]) -> str:
+    """How far it is, in one line."""
+    told = row["progress"]
+    if not told.get("streams"):
+        return f"benchmark {row['id']} is {row['status']}"
+    done, total = told["elapsed_seconds"], told["total_seconds"]
+    bar = ""
+    if total:
+        filled = min(round(done / total * 20), 20)
+        bar = f"[{'#' * filled}{'.' * (20 - filled)}] "
+    parts = [_share(each) for each in told["streams"] if each["role"] == "load"]
+    return f"{bar}{done:.0f} s" + (f" of {total:.0f}" if total else "") + "; " + "; ".join(parts)
+
+
+def _share(stream: dict[str, Any]) -> str:
+    first = stream["ttft_seconds"]
+    failed = f", {stream['failed']} failed" if stream["failed"] else ""
+    ttft = f", TTFT {first * 1000:.0f} ms" if first is not None else ""
+    return f"{stream['deployment']} {stream['ok']} answered{failed}, {stream['in_flight']} in flight{ttft}"
+
+
+def compare(found: Rows) -> None:
+    """Runs side by side; differences are to the first."""
+    columns = ["", *(f"{row['id']} {row['name']}".strip() for row in found)]
+    by_stream = [{_key(each): each["figures"] for each in row["result"]["streams"]} for row in found]
+    for key in by_stream[0]:
+        if not all(key in streams for streams in by_stream):
+            continue
+        say(f"\n{', '.join(key)}", "bold")
+        sides = [streams[key] for streams in by_stream]
+        lines = [_line(title, [_value(each, name) for each in sides]) for title, name in _COMPARED]
+        say(table(columns, lines, right=frozenset(range(1, len(columns)))))
+
+
+_COMPARED = (
+    ("calls a second", "requests_per_second"),
+    ("tokens a second", "output_tokens_per_second"),
+    *((f"{title} {each}, ms", f"{name}_{each}") for name, title in TIMES[:-1] for each in ("p50", "p95", "p99")),
+)
+
+
+def _key(stream: dict[str, Any]) -> tuple[str, str, str]:
+    return stream["deployment"], stream["role"], stream["way"]
+
+
+def _value(figures: dict[str, Any], name: str) -> float | None:
+    if name in figures:
+        return figures[name]  # type: ignore[no-any-return]
+    time, _, statistic = name.rpartition("_")
+    value = figures["times"][time][statistic]
+    return None if value is None else value * 1000
+
+
+def _line(title: str, values: list[float | None]) -> list[str]:
+    first = values[0]
+    cells = [title]
+    for number, value in enumerate(values):
+        said = "-" if value is None else f"{value:.2f}"
+        if number and value is not None and first:
+            said += f" ({value / first - 1:+.1%})"
+        cells.append(said)
+    return cells
