@@ -17,6 +17,7 @@ import type {
   Model,
   NewKey,
   OverrideRow,
+  Plan,
   Preview,
   ReplicaRow,
   Runtime,
@@ -155,6 +156,9 @@ export const aliases = () => all<Alias>("aliases");
 export const createAlias = (given: AliasRequest) => call<Alias>("POST", "aliases", given);
 export const changeAlias = (id: number, given: Partial<AliasRequest>) => call<Alias>("PATCH", `aliases/${id}`, given);
 export const deleteAlias = (id: number) => call<undefined>("DELETE", `aliases/${id}`);
+
+/** What an action would do, written as `/api/plans` takes it: `{verb: "stop", replica: 7}`. Nothing is done. */
+export const whatIf = (action: object) => call<Plan>("POST", "plans", { action });
 
 export const windows = () => all<WindowRow>("windows");
 export const createWindow = (given: WindowRequest) => call<WindowRow>("POST", "windows", given);

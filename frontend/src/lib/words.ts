@@ -41,7 +41,7 @@ export const VERBS: Record<Verb, string> = {
   wake: "Wake",
   sleep: "Sleep",
   move: "Move…",
-  restart: "Restart",
+  restart: "Restart…",
   cancel: "Cancel",
   stop: "Stop…",
 };

@@ -6,6 +6,10 @@ export interface Question {
   title: string;
   text: string;
   action: string;
+  /** The same as `/api/plans` takes it: what it would do is shown. */
+  wish?: object;
+  /** It is easily undone. */
+  calm?: boolean;
   run: () => Promise<void>;
 }
 

@@ -30,6 +30,7 @@ async function attempt(what: string, ask: () => Promise<string | undefined>): Pr
 export function ask(replica: ReplicaRow, verb: Verb, given: object = {}): void {
   if (verb === "move") dialogs.move(replica);
   else if (verb === "stop") confirmStop(replica);
+  else if (verb === "restart") confirmRestart(replica);
   else void request(replica, verb, given);
 }
 
@@ -47,7 +48,32 @@ function confirmStop(replica: ReplicaRow): void {
     title: `Stop ${replica.deployment_name}?`,
     text: "Calls that run may finish; then the engine ends and its memory is freed. New calls are refused while no replica of the deployment runs.",
     action: "Stop",
+    wish: { verb: "stop", replica: replica.id },
     run: async () => void (await request(replica, "stop")),
+  });
+}
+
+function confirmRestart(replica: ReplicaRow): void {
+  dialogs.confirm({
+    title: `Restart ${replica.deployment_name}?`,
+    text: "Calls that run may finish; then the engine ends and starts again with the deployment's present settings.",
+    action: "Restart",
+    wish: { verb: "restart", replica: replica.id },
+    run: async () => void (await request(replica, "restart")),
+  });
+}
+
+/** Put a replica to sleep once somebody has seen what that would do. */
+export function confirmSleep(replica: ReplicaRow, level: 1 | 2): void {
+  const deeply = "Its weights are given up, not copied to host RAM: waking takes longer, and holds nothing meanwhile.";
+  const lightly = "Its weights go to host RAM, and its GPU memory is free for others.";
+  dialogs.confirm({
+    title: `Put ${replica.deployment_name} to sleep${level === 2 ? " deeply" : ""}?`,
+    text: `Calls that run may finish. ${level === 2 ? deeply : lightly} The next call wakes it.`,
+    action: "Sleep",
+    calm: true,
+    wish: { verb: "sleep", replica: replica.id, level },
+    run: async () => void (await request(replica, "sleep", { level })),
   });
 }
 
@@ -64,6 +90,7 @@ export function confirmDelete(deployment: DeploymentRow): void {
       ? "Calls that run may finish, then every replica stops and the deployment is forgotten. Its model stays, on the Models page."
       : "The deployment is forgotten. Its model stays, on the Models page.",
     action: "Delete",
+    wish: { verb: "delete", deployment: deployment.id },
     run: async () =>
       void (await attempt(`delete ${deployment.name}`, async () =>
         (await deleteDeployment(deployment.id))

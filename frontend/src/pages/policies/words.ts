@@ -1,7 +1,8 @@
 /** Windows and timers in words. Pure. */
 import type { DeploymentRow, WindowRow } from "../../api/types";
-import { bytes, duration } from "../../lib/format";
-import { DAYS, LEVELS, type Day } from "./editor/draft";
+import { duration } from "../../lib/format";
+import { settingWords } from "../../lib/governed";
+import { DAYS, SETTINGS, type Day } from "./editor/draft";
 
 type State = WindowRow["states"][number];
 const WEEK = Object.keys(DAYS) as Day[];
@@ -23,21 +24,8 @@ export function daysWords(days: readonly Day[]): string {
 
 /** "awake, priority 5, KV floor 16 GiB". */
 export function askedOf(state: State): string {
-  const said = (word: string, value: number | null) => (value === null ? undefined : `${word} ${value}`);
-  const size = (word: string, value: number | null) => (value === null ? undefined : `${word} ${bytes(value)}`);
-  return [
-    state.level ? LEVELS[state.level as keyof typeof LEVELS] : undefined,
-    said("priority", state.priority),
-    size("KV floor", state.kv_floor_bytes),
-    size("KV cap", state.kv_cap_bytes),
-    said("KV weight", state.kv_weight),
-    said("replicas", state.replicas),
-    state.pinned === null ? undefined : state.pinned ? "pinned" : "not pinned",
-    said("requests at once", state.max_concurrency),
-    said("longest queue", state.queue_limit),
-    state.queue_seconds === null ? undefined : `longest wait in the queue ${duration(state.queue_seconds)}`,
-  ]
-    .filter((words) => words !== undefined)
+  return SETTINGS.filter((field) => state[field] !== null && state[field] !== "")
+    .map((field) => settingWords(field, state[field]))
     .join(", ");
 }
 

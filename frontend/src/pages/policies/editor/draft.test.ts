@@ -86,6 +86,6 @@ describe("a window in words", () => {
   ] as const)("%j is %s", (days, words) => expect(daysWords(days)).toBe(words));
 
   it("says what it asks, and a queue of none", () => {
-    expect(windowRow().states.map(askedOf)).toEqual(["awake, priority 5, KV floor 16 GiB, longest queue 0"]);
+    expect(windowRow().states.map(askedOf)).toEqual(["awake, priority 5, longest queue 0, KV floor 16 GiB"]);
   });
 });

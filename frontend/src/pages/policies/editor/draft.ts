@@ -5,18 +5,10 @@ import { bytes, duration, parseBytes, parseDuration, parseSeconds } from "../../
 export const DAYS = { mon: "Mon", tue: "Tue", wed: "Wed", thu: "Thu", fri: "Fri", sat: "Sat", sun: "Sun" } as const;
 export type Day = keyof typeof DAYS;
 
-export const LEVELS = {
-  "": "as it is",
-  awake: "awake",
-  asleep_1: "asleep at level 1",
-  asleep_2: "asleep at level 2",
-  stopped: "stopped",
-} as const;
-
 const SIZES = ["kv_floor_bytes", "kv_cap_bytes"] as const;
-const NUMBERS = ["kv_weight", "priority", "replicas", "max_concurrency", "queue_limit"] as const;
+const NUMBERS = ["priority", "kv_weight", "replicas", "max_concurrency", "queue_limit"] as const;
 /** The settings of a deployment that a window may ask for. */
-export const SETTINGS = ["level", ...SIZES, ...NUMBERS, "pinned", "queue_seconds"] as const;
+export const SETTINGS = ["level", ...NUMBERS, ...SIZES, "pinned", "queue_seconds"] as const;
 export type Setting = (typeof SETTINGS)[number];
 
 /** What is asked of one deployment or label; "" leaves a setting as it is. */
