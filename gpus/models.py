@@ -1,5 +1,6 @@
 """The machine as rows: nodes and their GPUs. What they are doing now is telemetry, not a row."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import models
 
@@ -60,3 +61,19 @@ class GPU(models.Model):
     def queue(self) -> str:
         """The Celery queue that only this GPU's worker reads."""
         return gpu_queue(self.uuid)
+
+
+class Sample(models.Model):
+    """What was read of one subject at one instant, or the mean of the minute that begins there."""
+
+    subject = models.CharField(max_length=128, help_text="such as gpu:UUID, replica:ID or node:NAME")
+    step_seconds = models.PositiveSmallIntegerField()
+    at = models.DateTimeField()
+    values = ArrayField(models.FloatField(null=True), help_text="in the order of the subject's fields; unknown is null")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["subject", "step_seconds", "at"], name="one_sample_per_step"),)
+        indexes = (models.Index(fields=["step_seconds", "at"], name="sample_at"),)
+
+    def __str__(self) -> str:
+        return f"{self.subject} at {self.at}"

@@ -1,5 +1,6 @@
 """Celery's way in. Nobody imports this: `queues.poke` sends by name."""
 
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 
@@ -7,6 +8,8 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
+from gpus import samples
+from gpus.errors import TelemetryUnavailable
 from gpus.models import GPU
 from models_app import decisions, snapshot
 from models_app.lifecycle import queues, scale
@@ -14,6 +17,7 @@ from models_app.lifecycle.reconcile import Reconciler
 from models_app.lifecycle.setbacks import Setbacks
 from models_app.memory import profiles
 from models_app.models import Deployment, Plan, Transition
+from models_app.node import frame, history
 from models_app.policy import consent, host_memory, idle, rehearsal
 from models_app.policy.windows.apply import Applier
 from models_app.traffic import waiting
@@ -65,9 +69,19 @@ def bring_about() -> None:
     scale.bring_about(_setbacks)
 
 
+@shared_task(name="models_app.keep_samples")
+def keep_samples() -> None:
+    """Keep what every node reads now; nodes that do not read leave a gap."""
+    now = timezone.now()
+    with suppress(TelemetryUnavailable):
+        samples.keep(history.values(frame.latest()), now)
+    samples.roll_up(now)
+
+
 @shared_task(name="models_app.prune_history")
 def prune_history() -> None:
-    """Forget transitions, plans and decisions older than SARDEENZ_HISTORY_DAYS."""
+    """Forget transitions, plans and decisions older than SARDEENZ_HISTORY_DAYS, and samples kept long enough."""
+    samples.forget_old(timezone.now())
     since = timezone.now() - timedelta(days=settings.HISTORY_DAYS)
     Transition.objects.filter(at__lt=since).delete()
     Plan.objects.filter(made_at__lt=since).delete()

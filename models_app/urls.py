@@ -5,6 +5,7 @@ from rest_framework.routers import SimpleRouter
 
 from models_app.api.deployment_views import DeploymentViewSet
 from models_app.api.fit_views import DeploymentFitView, MoveFitView
+from models_app.api.history import HistoryView
 from models_app.api.plan_views import PlanViewSet
 from models_app.api.presence_views import ServicesView
 from models_app.api.profile_views import ProfilesView
@@ -30,6 +31,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *router.urls,
     path("snapshot", SnapshotView.as_view()),
     path("telemetry", TelemetryView.as_view()),
+    path("history", HistoryView.as_view()),
     path("profiles", ProfilesView.as_view()),
     path("services", ServicesView.as_view()),
 ]

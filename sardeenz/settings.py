@@ -152,6 +152,7 @@ CELERY_BEAT_SCHEDULER = "sardeenz.run.beat:SteadyScheduler"
 CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "models_app.tick", "schedule": 2.0, "options": {"expires": 2}},
     "apply_policies": {"task": "models_app.apply_policies", "schedule": 2.0, "options": {"expires": 2}},
+    "keep_samples": {"task": "models_app.keep_samples", "schedule": 10.0, "options": {"expires": 10}},
     "settle": {"task": "gateway.settle", "schedule": 3.0, "options": {"expires": 3}},
     "prune_usage": {"task": "gateway.prune_usage", "schedule": 3600.0, "options": {"expires": 600}},
     "lost_benchmarks": {"task": "gateway.lost_benchmarks", "schedule": 20.0, "options": {"expires": 20}},

@@ -37,6 +37,15 @@ _WORDS = {
     "max_length": "it may have {} characters at most",
 }
 """By the frameworks' codes; {} stands for the number in their sentence."""
+_KINDS = {
+    "A valid integer is required.": "it must be a whole number",
+    "A valid number is required.": "it must be a number",
+    "Must be a valid boolean.": "it must be true or false",
+    "Not a valid string.": "it must be text",
+    "Datetime has wrong format.": "write a date and time in ISO 8601, such as 2026-11-30T22:00:00Z",
+    "Time has wrong format.": "write a time such as 22:00",
+}
+"""By how the frameworks' sentences begin where a value is of the wrong kind: their code for that is everybody's."""
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -113,7 +122,7 @@ def _in_our_words(said: Any, field: str = "") -> Any:
         return {name: _in_our_words(inner, str(name)) for name, inner in said.items()}
     if isinstance(said, list):
         return [_in_our_words(each, field) for each in said]
-    words = _WORDS.get(getattr(said, "code", ""), "")
+    words = _WORDS.get(getattr(said, "code", ""), "") or _of_kind(str(said))
     if "{}" not in words:
         return words or said
     number = _NUMBER.search(said)
@@ -122,6 +131,10 @@ def _in_our_words(said: Any, field: str = "") -> Any:
     if not field.endswith("_bytes"):
         return words.format(number[0])
     return "it must be more than 0" if number[0] == "1" else words.format(sizes.shown(int(number[0])))
+
+
+def _of_kind(said: str) -> str:
+    return next((ours for theirs, ours in _KINDS.items() if said.startswith(theirs)), "")
 
 
 def _flat(texts: Any) -> list[Any]:
