@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from gateway.benchmark.load import conditions, traces
 from gateway.benchmark.load.plan import Plan, Stream
+from gateway.benchmark.load.searching import Bounds
 from gateway.benchmark.shown import BenchmarkDetail, BenchmarkRow
 from models_app.api.serializers import RowSerializer
 from models_app.models import Deployment
@@ -113,6 +114,27 @@ class ProbeSerializer(serializers.Serializer[Any]):
     every_seconds = serializers.FloatField(required=False, min_value=0.01, max_value=3600)
 
 
+class SearchSerializer(serializers.Serializer[Any]):
+    """Look for the highest load that keeps the SLO of the first stream; the other streams are neighbours."""
+
+    over = serializers.ChoiceField(choices=["rate", "concurrency"], required=False)
+    low = serializers.FloatField(required=False, min_value=0.01, max_value=10_000, help_text="the first load tried")
+    high = serializers.FloatField(required=False, min_value=0.01, max_value=10_000)
+    ratio = serializers.FloatField(
+        required=False, min_value=0.5, max_value=0.999, help_text="so large a part of the calls has to keep the SLO"
+    )
+    trial_seconds = serializers.FloatField(required=False, min_value=1, max_value=600)
+    most_seconds = serializers.FloatField(required=False, min_value=1, max_value=3600, help_text="of all trials")
+    precision = serializers.FloatField(required=False, min_value=0.01, max_value=1)
+
+    def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The bounds stand in order."""
+        low, high = asked.get("low", Bounds().low), asked.get("high", Bounds().high)
+        if low > high:
+            raise serializers.ValidationError(f"`low` is {low:g} and `high` only {high:g}")
+        return asked
+
+
 class NewBenchmarkSerializer(serializers.Serializer[Any]):
     """The body says what to measure: streams, or a trace."""
 
@@ -128,6 +150,7 @@ class NewBenchmarkSerializer(serializers.Serializer[Any]):
     speed = serializers.FloatField(
         required=False, min_value=0.001, max_value=1000, help_text="a trace is replayed so many times as fast"
     )
+    search = SearchSerializer(required=False)
     probes = ProbeSerializer(many=True, required=False)
     together = serializers.BooleanField(required=False, help_text="true unless told: all streams at once")
     seconds = serializers.FloatField(required=False, min_value=0.5, max_value=3600)
@@ -143,9 +166,19 @@ class NewBenchmarkSerializer(serializers.Serializer[Any]):
         """Streams or a trace, and an end."""
         if bool(asked.get("streams")) == ("trace" in asked):
             raise serializers.ValidationError("say what to measure: either `streams` or a `trace`")
-        if "trace" not in asked and asked.get("seconds") is None and asked.get("calls") is None:
+        if "search" in asked:
+            if "trace" in asked or not asked["streams"][0].get("slo"):
+                raise serializers.ValidationError("a search needs `streams`, the first of them with an `slo`")
+        elif "trace" not in asked and asked.get("seconds") is None and asked.get("calls") is None:
             raise serializers.ValidationError("say when it ends: `seconds`, `calls` or both")
         return asked
+
+    def kind(self) -> dict[str, Any]:
+        """What sort of benchmark it is, as its row keeps it."""
+        if "search" not in self.validated_data:
+            return {}
+        bounds = msgspec.convert(self.validated_data["search"], Bounds)
+        return {"kind": "search", "options": msgspec.to_builtins(bounds)}
 
     def plan(self) -> Plan:
         """What was asked, checked. Raises InvalidSpec for files that cannot be read."""

@@ -92,7 +92,7 @@ class BenchmarkViewSet(TableViewSet):
         given.is_valid(raise_exception=True)
         asked = given.validated_data
         marks = {name: asked.get(name, False) for name in ("beside", "metered", "keeps_awake")}
-        run = book.make(given.plan(), actor=actor(request), name=asked.get("name", ""), **marks)
+        run = book.make(given.plan(), actor=actor(request), name=asked.get("name", ""), **marks, **given.kind())
         return Response(shown.row(run), status=201)
 
     def destroy(self, request: Request, pk: str) -> Response:

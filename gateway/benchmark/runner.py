@@ -18,7 +18,9 @@ from django.utils import timezone
 from gateway.benchmark import book, shown, surroundings
 from gateway.benchmark.load.driver import LONGEST_SECONDS
 from gateway.benchmark.load.plan import Plan
-from gateway.benchmark.measuring import Measuring, Result, Target
+from gateway.benchmark.load.searching import Bounds
+from gateway.benchmark.measuring import Measuring, Target
+from gateway.benchmark.search_run import Searching
 from gateway.models import BenchmarkRun, EngineAccount
 from gpus import processes
 from gpus.installation import engine_key
@@ -67,7 +69,7 @@ class Runner:
     def __init__(self, run: BenchmarkRun) -> None:
         self._run = run
         self._plan = msgspec.convert(run.plan, Plan)
-        self._measuring: Measuring | None = None
+        self._work_of: Measuring | Searching | None = None
         self._stopped = asyncio.Event()
 
     async def run(self) -> None:
@@ -82,18 +84,24 @@ class Runner:
                 status, code, message = "failed", "nothing_answered", nothing
         except Ended as end:
             status, code, message = end.status, end.code, end.message
-        result = self._measuring.result() if self._measuring is not None else None
-        await self._write(status, code, message, result)
+        await self._write(status, code, message)
 
     async def _work(self) -> None:
         """Make the load while somebody looks whether it is still wanted. Raises Ended."""
         run, plan = self._run, self._plan
         targets = await sync_to_async(_targets)(plan, run.deployments)
-        key = await sync_to_async(book.make_key)(run, _limit_seconds(plan), timezone.now())
+        key = await sync_to_async(book.make_key)(run, _limit_seconds(plan, run.options), timezone.now())
         await asyncio.sleep(KEY_SECONDS)
-        self._measuring = Measuring(plan, settings.BENCHMARK_URL, key, targets, set(run.gpus))
-        working = asyncio.create_task(self._measuring.run())
-        watching = asyncio.create_task(self._watch(self._measuring.progress))
+
+        def measure(each: Plan) -> Measuring:
+            return Measuring(each, settings.BENCHMARK_URL, key, targets, set(run.gpus))
+
+        if run.kind == BenchmarkRun.Kind.SEARCH:
+            self._work_of = Searching(plan, msgspec.convert(run.options, Bounds), measure)
+        else:
+            self._work_of = measure(plan)
+        working = asyncio.create_task(self._work_of.run())
+        watching = asyncio.create_task(self._watch(self._work_of.progress))
         try:
             await asyncio.wait([working, watching], return_when=asyncio.FIRST_COMPLETED)
             if watching.done():
@@ -134,9 +142,10 @@ class Runner:
 
     def _nothing_answered(self) -> str | None:
         """Why, where not a single call of the load came to a good end."""
-        if self._measuring is None:
-            return None
-        loads = [each for each in self._measuring.result()["streams"] if each["role"] == "load"]
+        result = self._work_of.result() if self._work_of is not None else None
+        if result is None:
+            return "no load was tried"
+        loads = [each for each in result["streams"] if each["role"] == "load"]
         if any(each["figures"]["ok"] for each in loads):
             return None
         for each in loads:
@@ -147,8 +156,9 @@ class Runner:
                 )
         return "no call was made within the time that is measured"
 
-    async def _write(self, status: str, code: str, message: str, result: Result | None) -> None:
-        told = {"result": result, "progress": self._measuring.progress() if self._measuring else {}}
+    async def _write(self, status: str, code: str, message: str) -> None:
+        work = self._work_of
+        told = {"result": work.result() if work else None, "progress": work.progress() if work else {}}
         await sync_to_async(book.end)(self._run.pk, status, timezone.now(), code=code, message=message, **told)
 
 
@@ -170,10 +180,11 @@ def _targets(plan: Plan, names: list[str]) -> dict[str, Target]:
     return found
 
 
-def _limit_seconds(plan: Plan) -> float:
+def _limit_seconds(plan: Plan, options: dict[str, Any]) -> float:
     """So long a run may take at most, and an hour more for the clock."""
     rounds = 1 if plan.together else len(plan.streams)
     each = LONGEST_SECONDS if plan.seconds is None else plan.seconds
+    each += float(options.get("most_seconds", 0.0))
     return (each + plan.warmup_seconds + plan.drain_seconds) * rounds + 3600
 
 

@@ -44,6 +44,15 @@ def probe(text: str) -> dict[str, Any]:
         fail(f"--probe: {every!r} is no number of seconds")
 
 
+def neighbour(text: str) -> dict[str, Any]:
+    """`code=5`: a neighbour that is asked five times a second."""
+    name, _, rate = text.partition("=")
+    try:
+        return {"deployment": name, "arrival": {"pattern": "poisson", "rate": float(rate)}}
+    except ValueError:
+        fail(f"--beside-load: {text!r}: write NAME=CALLS_A_SECOND, as code=5")
+
+
 def arrival(given: dict[str, Any]) -> dict[str, Any]:
     """The pattern that the options mean, where it is not said."""
     concurrency, rate, rate_end = given["concurrency"], given["rate"], given["to_rate"]

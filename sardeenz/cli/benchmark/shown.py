@@ -26,11 +26,40 @@ def tell(row: dict[str, Any]) -> None:
     result = row["result"]
     if result is None:
         return
+    if search := result.get("search"):
+        _tell_search(search)
     for stream in result["streams"]:
         _tell_stream(stream)
     for reason in result["runner"]["degraded"]:
         say(f"Degraded: {reason}", "yellow")
     say(f"Seed {result['seed']}; the runner used {result['runner']['cpu_ratio']:.0%} of a core.", "dim")
+
+
+def _tell_search(search: dict[str, Any]) -> None:
+    """Each load that was tried, and the answer."""
+    unit = "calls/s" if search["over"] == "rate" else "callers"
+    lines = [_trial(trial) for trial in search["trials"]]
+    columns = (unit, "kept the SLO", "of calls", "answered a second", "mean duration", "")
+    say(table(columns, lines, right=frozenset(range(5))))
+    say(search["words"], "bold")
+    if search["good_ratio"] is not None:
+        low, high = search["good_ratio_low"], search["good_ratio_high"]
+        say(f"At that load {search['good_ratio']:.1%} kept it; with 95 % confidence {low:.1%} to {high:.1%}.")
+    if search["max_concurrency"]:
+        say(f"{search['max_concurrency']} calls are in flight then: `bench apply` makes that the limit.")
+
+
+def _trial(trial: dict[str, Any]) -> tuple[str, ...]:
+    rate, mean = trial["requests_per_second"], trial["e2e_mean_seconds"]
+    verdict = ("keeps" if trial["keeps"] else "fails") + ("" if trial["certain"] else ", perhaps")
+    return (
+        f"{trial['value']:g}",
+        str(trial["good"]),
+        str(trial["calls"]),
+        "-" if rate is None else f"{rate:.2f}",
+        "-" if mean is None else f"{mean:.2f} s",
+        verdict,
+    )
 
 
 def _tell_stream(stream: dict[str, Any]) -> None:
@@ -69,13 +98,15 @@ def progress(row: dict[str, Any]) -> str:
     told = row["progress"]
     if not told.get("streams"):
         return f"benchmark {row['id']} is {row['status']}"
+    search = told.get("search")
+    before = f"trying {search['trying']:g}, {search['spent_seconds']:.0f} s spent; " if search else ""
     done, total = told["elapsed_seconds"], told["total_seconds"]
     bar = ""
     if total:
         filled = min(round(done / total * 20), 20)
         bar = f"[{'#' * filled}{'.' * (20 - filled)}] "
     parts = [_share(each) for each in told["streams"] if each["role"] == "load"]
-    return f"{bar}{done:.0f} s" + (f" of {total:.0f}" if total else "") + "; " + "; ".join(parts)
+    return before + f"{bar}{done:.0f} s" + (f" of {total:.0f}" if total else "") + "; " + "; ".join(parts)
 
 
 def _share(stream: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import typer
 from sardeenz.cli import times
 from sardeenz.cli.benchmark import load, shown
 from sardeenz.cli.client import AsJson, call, pieces
+from sardeenz.cli.client import deployment as deployment_row
 from sardeenz.cli.output import emit, examples, fail, say, table, typed
 
 POLL_SECONDS = 1.0
@@ -78,6 +79,55 @@ def run(
     row = follow(row["id"])
     emit(row) if as_json else shown.tell(row)
     _judge(row, fail_if or [])
+
+
+@app.command(
+    epilog=examples(
+        "sardeenz bench search chat --slo ttft=0.5,tpot=0.05",
+        "sardeenz bench search chat --slo ttft=1 --over concurrency --high 64 --beside-load code=5",
+    )
+)
+def search(
+    deployment: Annotated[str, typer.Argument(help="what to ask")],
+    slo: Annotated[str, typer.Option(help="what calls have to keep, in seconds: ttft=0.5,tpot=0.05")],
+    over: Annotated[str, typer.Option(help="rate (calls a second) or concurrency (callers)")] = "rate",
+    low: Annotated[float, typer.Option(help="the first load tried")] = 1.0,
+    high: Annotated[float, typer.Option(help="never more than this")] = 1000.0,
+    ratio: Annotated[float, typer.Option(help="so large a part of the calls has to keep the SLO")] = 0.95,
+    trial: Annotated[float, typer.Option(help="seconds of each trial")] = 15.0,
+    most: Annotated[float, typer.Option(help="seconds of all trials together")] = 300.0,
+    prompt: Annotated[str, typer.Option(help="tokens: 128, 50-200 or ~200 (about, with a long tail)")] = "128",
+    output: Annotated[str, typer.Option(help="the same of answers")] = "128",
+    beside_load: Annotated[
+        list[str] | None, typer.Option("--beside-load", help="a neighbour's load meanwhile: NAME=CALLS_A_SECOND")
+    ] = None,
+    probes: Annotated[
+        list[str] | None, typer.Option("--probe", help="a neighbour to ask beside: NAME or NAME=2")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="to know it by")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the highest load that keeps an SLO, in bounded time. Ctrl-C ends it with what is known by then."""
+    lengths = {"prompt": load.length("prompt", prompt), "output": load.length("output", output)}
+    streams = [{"deployment": deployment, "slo": load.slo(slo), **lengths}]
+    streams += [load.neighbour(text) | lengths for text in beside_load or ()]
+    bounds = {"over": over, "low": low, "high": high, "ratio": ratio, "trial_seconds": trial, "most_seconds": most}
+    body = {"streams": streams, "search": bounds, "probes": [load.probe(text) for text in probes or ()]}
+    row = follow(call("POST", "benchmarks", json=body | ({"name": name} if name else {}), timeout=120)["id"])
+    emit(row) if as_json else shown.tell(row)
+    _judge(row, [])
+
+
+@app.command(epilog=examples("sardeenz bench apply 7"))
+def apply(number: Number) -> None:
+    """Make what a search found the deployment's limit: so many calls at once, others wait for their turn."""
+    row = call("GET", f"benchmarks/{number}")
+    found = (row["result"] or {}).get("search")
+    if not found or not found["max_concurrency"]:
+        fail(f"benchmark {number} found no limit to set")
+    target = row["result"]["streams"][0]["deployment"]
+    call("PATCH", f"deployments/{deployment_row(target)['id']}", json={"max_concurrency": found["max_concurrency"]})
+    say(f"{target} answers {found['max_concurrency']} calls at once from now on; others wait")
 
 
 def follow(number: int) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from django.db import connections
 from django.utils import timezone
 
 from gateway.benchmark import book, runner
-from gateway.benchmark.load.plan import Arrival, Lengths, Plan, Probe, Stream
+from gateway.benchmark.load.plan import Arrival, Lengths, Plan, Probe, Slo, Stream
+from gateway.benchmark.load.searching import Bounds
 from gateway.models import ApiKey, BenchmarkRun, EngineAccount
 from models_app.models import Deployment, Replica
 from sardeenz.celery import app
@@ -147,3 +148,32 @@ async def test_nobody_runs_what_somebody_runs_already(gateway: Engine) -> None:
     await BenchmarkRun.objects.aupdate(status="running")
     await runner.perform(run.pk)
     assert gateway.seen == []
+
+
+async def test_a_search_finds_how_many_callers_keep_an_slo(gateway: Engine) -> None:
+    under_way = 0
+
+    async def up_to_four(exchange: Exchange) -> None:
+        nonlocal under_way
+        under_way += 1
+        try:
+            await asyncio.sleep(0.02 if under_way <= 4 else 0.6)
+            await two_tokens(exchange)
+        finally:
+            under_way -= 1
+
+    gateway.behaviour = up_to_four
+    stream = msgspec.structs.replace(LOAD, slo=Slo(ttft_seconds=0.5))
+    bounds = Bounds("concurrency", high=16.0, trial_seconds=1.0)
+    run = await performed(Plan((stream,)), kind="search", options=msgspec.to_builtins(bounds))
+    found = run.result["search"]
+    assert (run.status, found["value"], found["fails_at"], found["max_concurrency"]) == ("done", 4.0, 5.0, 4)
+    assert run.result["streams"][0]["figures"]["goodput_ratio"] == found["good_ratio"]
+
+
+async def test_a_search_for_what_cannot_be_kept_says_so(gateway: Engine) -> None:
+    stream = msgspec.structs.replace(LOAD, slo=Slo(ttft_seconds=1e-6))
+    bounds = Bounds("concurrency", trial_seconds=0.3)
+    run = await performed(Plan((stream,)), kind="search", options=msgspec.to_builtins(bounds))
+    assert (run.status, run.result["search"]["value"]) == ("done", None)
+    assert run.result["search"]["words"].startswith("this SLO cannot be met: even at 1 callers at once only 0 of")

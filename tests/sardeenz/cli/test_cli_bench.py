@@ -1,6 +1,7 @@
 """Benchmarks on the command line, against the real API over HTTP; the runner is a function that writes a result."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from typer.testing import CliRunner
 from gateway.benchmark import book
 from gateway.benchmark.load.figures import Ledger
 from gateway.benchmark.load.plan import Slo
+from gateway.benchmark.load.searching import Bounds, Search
 from gateway.models import BenchmarkRun
+from models_app.models import Deployment
 from sardeenz import celery
 from sardeenz.cli.main import app
 from tests import factories
@@ -38,7 +41,9 @@ class Runner:
     def __init__(self) -> None:
         self.ends: list[dict[str, Any]] = []
 
-    def __call__(self, _: str, args: list[int], **__: Any) -> None:
+    def __call__(self, name: str, args: Sequence[int] = (), **_: Any) -> None:
+        if name != book.RUN:
+            return
         how = self.ends.pop(0) if self.ends else {"status": "done", "result": result(11.5)}
         book.end(args[0], how.pop("status"), timezone.now(), **how)
 
@@ -153,3 +158,26 @@ def test_one_that_failed_is_status_1_and_says_why(run: Any, runner: Runner) -> N
 )
 def test_what_cannot_be_meant_is_refused_in_words(run: Any, words: list[str], says: str) -> None:
     assert says in run(*words, code=1)
+
+
+def test_a_search_is_shown_and_applied(run: Any, runner: Runner) -> None:
+    search = Search(Bounds("concurrency"))
+    for value, good in ((1.0, 99), (2.0, 98), (4.0, 50), (3.0, 97)):
+        search.note(value, good, 100, value, 1.0)
+    runner.ends = [{"status": "done", "result": result(11.5) | {"search": search.answer()}}]
+    words = ["search", "chat", "--slo", "ttft=0.5", "--over", "concurrency", "--beside-load", "chat=2", "--trial", "5"]
+    said = run(*words)
+    assert "95% of the calls keep the SLO up to 3 callers at once, which is not certain" in said
+    assert "with 95 % confidence 91.5% to 99.0%" in said
+    row = BenchmarkRun.objects.get()
+    assert (row.kind, row.options["over"], row.options["trial_seconds"]) == ("search", "concurrency", 5.0)
+    assert row.plan["streams"][1]["arrival"]["rate"] == 2.0
+    assert "chat answers 3 calls at once" in run("apply", str(row.pk))
+    assert Deployment.objects.get().max_concurrency == 3
+
+
+def test_a_search_without_an_slo_and_one_that_found_nothing_are_refused(run: Any) -> None:
+    assert "--slo: '' is no SLO" in run("search", "chat", "--slo", "", code=1)
+    run("run", "chat")
+    number = str(BenchmarkRun.objects.get().pk)
+    assert "found no limit to set" in run("apply", number, code=1)
