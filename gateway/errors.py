@@ -239,3 +239,15 @@ class NothingKnown(NotFound):
     """There is no deployment, replica or call of this name, and history does not know one either; field: of."""
 
     code = "nothing_known"
+
+
+class NoResult(Conflict):
+    """The benchmark has no result, or none yet."""
+
+    code = "no_result"
+
+
+class NoRunner(Unavailable):
+    """Redis, over which runners are started, does not answer."""
+
+    code = "benchmarks_unavailable"

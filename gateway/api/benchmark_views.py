@@ -19,6 +19,7 @@ from gateway.api.csv_download import TableViewSet
 from gateway.benchmark import book, shown
 from gateway.benchmark.load.conditions import Condition, value_of
 from gateway.benchmark.load.figures import TIMES
+from gateway.errors import NoResult
 from gateway.models import BenchmarkRun
 from models_app.api.serializers import RowSerializer
 from models_app.api.views import actor
@@ -27,12 +28,6 @@ from sardeenz.errors import Conflict
 STATISTICS = ("p50", "p90", "p95", "p99", "max", "mean")
 SUMS = ("calls", "ok", "requests_per_second", "output_tokens_per_second", "prompt_tokens", "completion_tokens")
 HEADER = ("deployment", "role", *SUMS, "failed", *(f"{name}_{each}_seconds" for name in TIMES for each in STATISTICS))
-
-
-class NoResult(Conflict):
-    """The benchmark has no result, or none yet."""
-
-    code = "no_result"
 
 
 class Verdict(TypedDict):

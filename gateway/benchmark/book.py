@@ -14,12 +14,12 @@ from redis import RedisError
 from gateway.access import keys
 from gateway.benchmark import shown
 from gateway.benchmark.load.plan import Plan
-from gateway.errors import BenchmarkEnded, BenchmarkRunning
+from gateway.errors import BenchmarkEnded, BenchmarkRunning, NoRunner
 from gateway.models import ApiKey, BenchmarkRun
 from gpus import processes
 from models_app.models import Deployment, Replica
 from sardeenz.celery import BENCHMARKS_QUEUE, app
-from sardeenz.errors import InvalidSpec, Unavailable
+from sardeenz.errors import InvalidSpec
 
 RUN = "gateway.run_benchmark"
 SILENT = timedelta(seconds=20)
@@ -28,12 +28,6 @@ _LOCK = 0x62656E6368
 _OPEN = (BenchmarkRun.Status.QUEUED, BenchmarkRun.Status.RUNNING)
 
 logger = logging.getLogger(__name__)
-
-
-class NoRunner(Unavailable):
-    """Redis, over which runners are started, does not answer."""
-
-    code = "benchmarks_unavailable"
 
 
 def make(plan: Plan, *, actor: str, beside: bool = False, **fields: Any) -> BenchmarkRun:

@@ -85,7 +85,7 @@ class WindowViewSet(viewsets.GenericViewSet[Window]):
         """The next openings of a window that is not saved, and what there is to say of it."""
         return self._previewed(WindowSerializer(data=request.data))
 
-    @extend_schema(request=WindowSerializer, responses=PreviewRowSerializer)
+    @extend_schema(operation_id="windows_preview_change", request=WindowSerializer, responses=PreviewRowSerializer)
     @action(detail=True, methods=["post"], url_path="preview")
     def preview_change(self, request: Request, pk: str) -> Response:
         """The same of a change to one that there is; what is not given is as it was."""
