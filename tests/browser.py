@@ -1,6 +1,7 @@
 """What every test with headless Chromium uses: where it is, how long a page may take, and checks of a page."""
 
 import shutil
+from pathlib import Path
 
 from playwright.sync_api import Page
 
@@ -13,6 +14,8 @@ QUIET = [
     "--no-first-run",
 ]
 PATIENCE_MS = 30_000
+AXE = Path(__file__).parents[1] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa")
 WIDTHS = (1440, 1024, 768, 390)
 
 
@@ -25,3 +28,14 @@ def never_sideways(page: Page) -> None:
         assert wide <= 0, (page.url, width, wide)
     if before is not None:
         page.set_viewport_size(before)
+
+
+def accessible(page: Page) -> None:
+    """Nothing that axe knows of WCAG 2.1 A and AA is broken, in the light theme and in the dark one."""
+    page.evaluate(AXE.read_text())
+    for theme in ("light", "dark"):
+        page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+        found = page.evaluate(f"axe.run(document, {{ runOnly: {list(RULES)} }})")
+        broken = [(one["id"], [node["target"] for node in one["nodes"]]) for one in found["violations"]]
+        assert found["passes"] and broken == [], (page.url, theme, broken)
+    page.evaluate("delete document.documentElement.dataset.theme")
