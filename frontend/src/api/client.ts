@@ -18,6 +18,7 @@ import type {
   NewKey,
   OverrideRow,
   Plan,
+  Profile,
   Preview,
   ReplicaRow,
   Runtime,
@@ -127,6 +128,8 @@ export async function logIn(username: string, password: string): Promise<Me> {
 
 export const models = () => all<Model>("models");
 export const folders = () => call<string[]>("GET", "models/folders");
+/** What loads, sleeps and wakes were measured to take. */
+export const profiles = () => call<Profile[]>("GET", "profiles");
 export const runtimes = () => all<Runtime>("runtimes");
 export const deleteModel = (id: number) => call<undefined>("DELETE", `models/${id}`);
 export const createDeployment = (given: DeploymentRequest) => call<DeploymentRow>("POST", "deployments", given);
