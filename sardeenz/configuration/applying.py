@@ -156,9 +156,23 @@ def _carry_out(changes: list[Change], wanted: Wanted, *, actor: str) -> list[str
             continue
         if note:
             notes.append(f"{section.noun} {change.name}: {note}")
+    if not problems:
+        problems = _contradictions(changes, wanted)
     if problems:
         raise ConfigurationInvalid(*_first_causes(problems, changes))
     return notes
+
+
+def _contradictions(changes: list[Change], wanted: Wanted) -> list[Problem]:
+    """What only shows once everything is as the document says."""
+    problems = []
+    for change in changes:
+        try:
+            if change.verb != "delete":
+                SECTIONS[change.section].check(change.name)
+        except SardeenzError as error:
+            problems += _problems(error, change, wanted)
+    return problems
 
 
 def _problems(error: Exception, change: Change, wanted: Wanted) -> list[Problem]:

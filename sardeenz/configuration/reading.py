@@ -62,7 +62,7 @@ def _read_section(wanted: Wanted, section: str, node: Node) -> list[Problem]:
         except Misread as error:
             problems += error.problems
             continue
-        wanted.state[section][name] = fields
+        wanted.state[section][name] = SECTIONS[section].tidied(fields)
         wanted.lines |= {(section, name, each): at for each, at in lines.items()}
     return problems
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db import models, transaction
 from django.db.models import ProtectedError, QuerySet
+from django.utils import timezone
 from rest_framework import serializers
 
 from gateway.access import aliases
@@ -18,10 +19,12 @@ from gateway.models import Alias, Team
 from models_app import snapshot
 from models_app.api import edits
 from models_app.api.serializers import DeploymentSerializer, ModelSerializer, RuntimeSerializer
+from models_app.api.window_serializers import WindowSerializer
 from models_app.errors import InUse
 from models_app.lifecycle import fleet, queues, verbs
-from models_app.models import Deployment, EngineRuntime, Model
+from models_app.models import Deployment, EngineRuntime, Model, Window
 from models_app.policy import consent
+from models_app.policy.windows import conflicts, reading
 from models_app.states import Goal
 from sardeenz.configuration import secrets, shapes
 from sardeenz.configuration.compare import Change, Fields
@@ -103,6 +106,13 @@ class Section:
     def _remove(self, row: Any) -> None:
         row.delete()
 
+    def tidied(self, fields: Fields) -> Fields:
+        """What a document says, in the form in which the rows say it."""
+        return fields
+
+    def check(self, name: str) -> None:
+        """Raise SardeenzError where this row contradicts others, once all of a document is carried out."""
+
 
 class _Runtimes(Section):
     """Runtimes: their variables may be secrets."""
@@ -136,7 +146,7 @@ class _Deployments(Section):
 
     def fields(self, row: Deployment, known: References) -> Fields:
         environment = secrets.sealed(row.environment, "deployments", row.name, known)
-        return super().fields(row, known) | {"goal": row.goal, "environment": environment}
+        return super().fields(row, known) | {"goal": _own_goal(row), "environment": environment}
 
     def create(self, name: str, fields: Fields, actor: str) -> Any:
         for row in Deployment.objects.filter(name=name):
@@ -149,10 +159,13 @@ class _Deployments(Section):
         written = super().update(name, {key: value for key, value in fields.items() if key != "goal"}, actor)
         edits.record(written, before, actor=actor)
         goal = _goal(fields, None)
-        return self._written(written, None if goal == written.goal else goal, actor)
+        return self._written(written, None if goal == _own_goal(written) else goal, actor)
 
     def _written(self, row: Deployment, goal: Goal | None, actor: str) -> Deployment:
-        if goal is Goal.READY:
+        if goal is not None and "goal_before" in row.governed:  # a window decides now; this holds after it
+            row.governed = row.governed | {"goal_before": goal}
+            row.save(update_fields=["governed"])
+        elif goal is Goal.READY:
             consent.deploy(row, actor=actor)
         elif goal is Goal.STOPPED and row.goal != Goal.STOPPED:
             fleet.stop(row, actor=actor)
@@ -165,6 +178,46 @@ class _Deployments(Section):
         row = Deployment.objects.get(name=name)
         fleet.delete(row, actor=actor)
         return "it goes with its last engine" if Deployment.objects.filter(pk=row.pk).exists() else ""
+
+
+class _Windows(Section):
+    """Windows: of what one asks only what it says is written, and what has the deployment's own value is left out."""
+
+    def fields(self, row: Window, known: References) -> Fields:
+        found = super().fields(row, known)
+        leaving = set(row.states.filter(deployment__deleting=True).values_list("deployment__name", flat=True))
+        states = [state for state in found["states"] if state["deployment"] not in leaving]
+        return found | {"states": [_said(state) for state in states]}
+
+    def tidied(self, fields: Fields) -> Fields:
+        found = dict(fields)
+        for name in ("time", "valid_from", "valid_until"):
+            if found.get(name) is not None:
+                field = self.serializer().fields[name]
+                with suppress(serializers.ValidationError):
+                    found[name] = field.to_representation(field.to_internal_value(found[name]))
+        if "states" in found:
+            found["states"] = [_said(state) for state in found["states"]]
+        return found
+
+    def create(self, name: str, fields: Fields, actor: str) -> Any:
+        given = self.serializer(data={"name": name} | fields)
+        given.is_valid(raise_exception=True)
+        transaction.on_commit(queues.poke_policies)
+        return given.save(author=actor)
+
+    def update(self, name: str, fields: Fields, actor: str) -> Any:
+        transaction.on_commit(queues.poke_policies)
+        return super().update(name, fields, actor)
+
+    def check(self, name: str) -> None:
+        window = self.rows.get(name=name)
+        others = [reading.schedule(other) for other in self.rows]
+        conflicts.refuse(reading.schedule(window), others, timezone.now())
+
+    def _remove(self, row: Window) -> None:
+        row.delete()
+        transaction.on_commit(queues.poke_policies)
 
 
 class _Aliases(Section):
@@ -180,6 +233,15 @@ class _Teams(Section):
 
     def _remove(self, row: Team) -> None:
         teams.delete(row)
+
+
+def _said(state: Fields) -> Fields:
+    return {name: value for name, value in state.items() if value not in (None, "")}
+
+
+def _own_goal(row: Deployment) -> str:
+    """What is wanted of it where no window says its level."""
+    return row.governed.get("goal_before", row.goal)
 
 
 def _goal(fields: Fields, otherwise: Goal | None) -> Goal | None:
@@ -215,6 +277,7 @@ SECTIONS: Mapping[str, Section] = {
         _Deployments(
             "deployments", "deployment", Deployment.objects.select_related("model", "runtime"), DeploymentSerializer
         ),
+        _Windows("windows", "window", Window.objects.prefetch_related("states__deployment"), WindowSerializer),
         _Aliases("aliases", "alias", Alias.objects.prefetch_related("targets__deployment"), AliasSerializer),
         _Teams("teams", "team", Team.objects.all(), TeamSerializer),
     )
