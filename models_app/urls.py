@@ -11,7 +11,7 @@ from models_app.api.presence_views import ServicesView
 from models_app.api.profile_views import ProfilesView
 from models_app.api.telemetry import TelemetryView
 from models_app.api.views import ModelViewSet, ReplicaViewSet, RuntimeViewSet, SnapshotView, TransitionViewSet
-from models_app.api.window_views import InForceView, OverrideViewSet, WeekView, WindowViewSet
+from models_app.api.window_views import InForceView, OverrideViewSet, WeekView, WhatIfView, WindowViewSet
 
 router = SimpleRouter(trailing_slash=False)
 router.register("models", ModelViewSet)
@@ -28,6 +28,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("replicas/<int:pk>/fit", MoveFitView.as_view()),
     path("policies/in-force", InForceView.as_view()),
     path("policies/week", WeekView.as_view()),
+    path("policies/what-if", WhatIfView.as_view()),
     *router.urls,
     path("snapshot", SnapshotView.as_view()),
     path("telemetry", TelemetryView.as_view()),

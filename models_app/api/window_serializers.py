@@ -9,7 +9,7 @@ from rest_framework import serializers
 from models_app.api.serializers import NamedField, RowSerializer
 from models_app.in_force import FIELDS, Level
 from models_app.models import Deployment, Window, WindowState
-from models_app.policy.windows import calendar, conflicts, preview, reading
+from models_app.policy.windows import ahead, calendar, conflicts, preview, reading
 from models_app.policy.windows.in_force import InForceRow, OverrideRow
 from models_app.policy.windows.plan import Asked, Schedule
 from models_app.policy.windows.week import WeekRow
@@ -75,6 +75,40 @@ class OverrideRowSerializer(RowSerializer):
     """An operator's word against windows."""
 
     row = OverrideRow
+
+
+class AheadRowSerializer(RowSerializer):
+    """What would act and move."""
+
+    row = ahead.AheadRow
+
+
+class QuestionSerializer(serializers.Serializer[Any]):
+    """What is asked: an instant, or a change of a window, or both."""
+
+    at = serializers.DateTimeField(
+        required=False, help_text="an instant; else now, or of a window that is closed its next opening"
+    )
+    window = serializers.CharField(required=False, max_length=63, help_text="the name of one that is saved")
+    change = serializers.DictField(
+        required=False, help_text="fields as /api/windows takes them: of that window, or of a new one"
+    )
+    delete = serializers.BooleanField(required=False, help_text="as if that window were gone")
+
+    def validate_window(self, name: str) -> Window:
+        """The window of this name."""
+        found = Window.objects.prefetch_related("states").filter(name=name).first()
+        if found is None:
+            raise serializers.ValidationError(f"there is no window {name!r}")
+        return found
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """A window goes or changes, not both, and only one that is there goes."""
+        if attrs.get("delete") and ("window" not in attrs or "change" in attrs):
+            raise serializers.ValidationError({"delete": "name the window that goes, and no change of it"})
+        if "window" in attrs and "change" not in attrs and not attrs.get("delete"):
+            raise serializers.ValidationError({"change": "say what would be another, or delete"})
+        return attrs
 
 
 class WindowStateSerializer(serializers.ModelSerializer[WindowState]):

@@ -13,10 +13,12 @@ from rest_framework.views import APIView
 
 from models_app.api.views import actor
 from models_app.api.window_serializers import (
+    AheadRowSerializer,
     InForceRowSerializer,
     OverrideRowSerializer,
     OverrideSerializer,
     PreviewRowSerializer,
+    QuestionSerializer,
     WeekRowSerializer,
     WeekSerializer,
     WindowRowSerializer,
@@ -24,7 +26,7 @@ from models_app.api.window_serializers import (
 )
 from models_app.lifecycle import queues
 from models_app.models import Override, Window
-from models_app.policy.windows import in_force, overrides, preview, week
+from models_app.policy.windows import ahead, in_force, overrides, preview, reading, week
 from models_app.policy.windows.zones import zone
 
 
@@ -158,3 +160,24 @@ class WeekView(APIView):
         name, now = given.validated_data["zone"], timezone.now()
         day = given.validated_data.get("day") or now.astimezone(zone(name)).date()
         return Response(week.of(day, name, now))
+
+
+class WhatIfView(APIView):
+    """What windows would do: at another instant, or after a change of one of them. Nothing is done."""
+
+    @extend_schema(request=QuestionSerializer, responses=AheadRowSerializer)
+    def post(self, request: Request) -> Response:
+        """What would act and what would move then, if the fleet stood as it does now."""
+        given = QuestionSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        asked, now = given.validated_data, timezone.now()
+        window: Window | None = asked.get("window")
+        if asked.get("delete") and window is not None:
+            moment = asked.get("at") or ahead.when(reading.schedule(window), now)
+            return Response(ahead.at(moment, window.delete))
+        if "change" not in asked:
+            return Response(ahead.at(asked.get("at") or now))
+        draft = WindowSerializer(window, data=asked["change"], partial=window is not None)
+        draft.is_valid(raise_exception=True)
+        draft.refuse_conflicts(now)
+        return Response(ahead.at(asked.get("at") or ahead.when(draft.schedule, now), draft.save))

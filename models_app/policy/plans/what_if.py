@@ -119,7 +119,15 @@ def conclude(seen: Seen, known: Known) -> Outcome:
         },
         "lines": [],
     }
-    return found | {"lines": words.lines(found)}
+    return found | {"lines": [*words.lines(found), *_waits(seen)]}
+
+
+def _waits(seen: Seen) -> Iterator[str]:
+    """Why replicas of a deployment would be missing, with the arithmetic: those have no row that could tell it."""
+    for number, row in seen.after.deployments.items():
+        before = seen.before.deployments.get(number)
+        if row.message and (before is None or before.message != row.message):
+            yield f"{row.name}: {row.message.removesuffix('.')}."
 
 
 def _used() -> Used:

@@ -32,6 +32,8 @@ from sardeenz.errors import SardeenzError
 
 PAUSE = timedelta(seconds=10)
 """What was refused is asked for again so much later."""
+NOT_DONE = "not done: "
+"""What an entry of the history begins with where a level was refused."""
 ASLEEP = {Level.ASLEEP_1.value: 1, Level.ASLEEP_2.value: 2}
 
 Act = Literal["start", "stop", "sleep", ""]
@@ -90,7 +92,7 @@ class Levels:
             deployment_name=row.name,
             generation=0,
             reason=error.code,
-            message=f"not done: {error.message}",
+            message=f"{NOT_DONE}{error.message}",
             fields=error.fields,
             actor=who,
         )

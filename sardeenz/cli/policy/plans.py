@@ -1,19 +1,23 @@
 """`--dry-run` of every verb that changes something, and `sardeenz plans`: what was answered, and doing it."""
 
+from datetime import UTC
 from typing import Annotated, Any
 
 import typer
 
+from sardeenz.cli import times
 from sardeenz.cli.client import AsJson, call, replica_number
 from sardeenz.cli.output import emit, examples, fail, say, table, typed
 
 app = typer.Typer(
     help="What was asked with --dry-run, and doing it.",
     no_args_is_help=True,
-    epilog=examples("sardeenz plans list", "sardeenz plans apply 12"),
+    epilog=examples("sardeenz plans list", "sardeenz plans apply 12", "sardeenz plans at 8h"),
 )
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would happen, and do nothing")]
 Number = Annotated[int, typer.Argument(help="a plan's number, as --dry-run gave it")]
+
+Moment = Annotated[str, typer.Argument(help="a moment, in UTC unless it says otherwise, or a span from now as 8h")]
 
 
 def ask(verb: str, **action: Any) -> None:
@@ -23,6 +27,16 @@ def ask(verb: str, **action: Any) -> None:
     if plan["outcome"]["refused"]:
         raise typer.Exit(1)
     say(f"Nothing was done. To do it, within an hour: {typed()} plans apply {plan['id']}", "dim")
+
+
+def foresee(**question: Any) -> None:
+    """Say what windows would have the fleet do, and do nothing."""
+    row = call("POST", "policies/what-if", json=question)
+    moment = times.instant(row["at"]).astimezone(UTC)
+    say(f"At {moment:%Y-%m-%d %H:%M:%S} UTC, if the fleet stood as it does now:")
+    for line in row["lines"]:
+        say(line)
+    say("Nothing was done.", "dim")
 
 
 def subject(name: str) -> dict[str, Any]:
@@ -55,6 +69,13 @@ def _row(plan: dict[str, Any]) -> list[str]:
     )
     done = f"applied by {plan['applied_by']}" if plan["applied_at"] else ""
     return [str(plan["id"]), plan["made_at"][:19], plan["actor"], " ".join([verb, *named]), done]
+
+
+@app.command(epilog=examples("sardeenz plans at '2030-01-31 22:00'", "sardeenz plans at 8h"))
+def at(moment: Moment, json: AsJson = False) -> None:
+    """What windows would have in force at another time, and what would move then; no clock is set."""
+    question = {"at": times.ahead(moment).isoformat()}
+    emit(call("POST", "policies/what-if", json=question)) if json else foresee(**question)
 
 
 @app.command(epilog=examples("sardeenz plans show 12"))

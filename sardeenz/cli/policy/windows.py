@@ -8,6 +8,8 @@ from sardeenz import sizes
 from sardeenz.cli import times
 from sardeenz.cli.client import AsJson, Rows, call, rows
 from sardeenz.cli.output import emit, examples, fail, say, table
+from sardeenz.cli.policy import plans
+from sardeenz.cli.policy.plans import DryRun
 
 FIELDS = {
     "level": "level",
@@ -93,7 +95,7 @@ def add(
     valid_from: From = None,
     valid_until: Until = None,
     sets: Sets = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="show its openings, and save nothing")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Save a window, and show when it opens next."""
     if length is None:
@@ -102,6 +104,7 @@ def add(
     row = call("POST", "windows/preview" if dry_run else "windows", json=body)
     _tell(row | {"name": name} if dry_run else row)
     if dry_run:
+        plans.foresee(change=body)
         say("Nothing was saved.", "dim")
 
 
@@ -122,6 +125,7 @@ def edit(
     valid_until: Until = None,
     sets: Sets = None,
     without: Without = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Change what is said; --set replaces all that the window asks of that deployment or label."""
     row, body = _row(name), _given(ctx.params)
@@ -134,25 +138,33 @@ def edit(
         replaced = [(one["deployment"], one["label"]) for one in named]
         kept = [state for state in row["states"] if _whom(state) not in replaced]
         body["states"] = [*map(_plain, kept), *(_state(text) for text in sets or ())]
+    if dry_run:
+        return plans.foresee(window=name, change=body)
     _tell(call("PATCH", f"windows/{row['id']}", json=body))
 
 
 @app.command(epilog=examples("sardeenz windows pause work"))
-def pause(name: Name) -> None:
+def pause(name: Name, dry_run: DryRun = False) -> None:
     """Keep a window without effect; what it governs is as without it at once."""
+    if dry_run:
+        return plans.foresee(window=name, change={"paused": True})
     call("PATCH", f"windows/{_row(name)['id']}", json={"paused": True})
     say(f"{name} is paused")
 
 
 @app.command(epilog=examples("sardeenz windows resume work"))
-def resume(name: Name) -> None:
+def resume(name: Name, dry_run: DryRun = False) -> None:
     """Let a paused window count again."""
+    if dry_run:
+        return plans.foresee(window=name, change={"paused": False})
     _tell(call("PATCH", f"windows/{_row(name)['id']}", json={"paused": False}))
 
 
 @app.command(epilog=examples("sardeenz windows delete work"))
-def delete(name: Name) -> None:
+def delete(name: Name, dry_run: DryRun = False) -> None:
     """Forget a window; what it governs is as without it at once."""
+    if dry_run:
+        return plans.foresee(window=name, delete=True)
     call("DELETE", f"windows/{_row(name)['id']}")
     say(f"{name} is gone")
 

@@ -48,9 +48,20 @@ def test_a_window_is_added_shown_changed_paused_and_deleted(run: Any) -> None:
     assert "there is no window" in run("windows", "list")
 
 
-def test_a_dry_run_saves_nothing(run: Any) -> None:
-    assert "Nothing was saved" in run(*WORK, "--set", "chat:priority=5", "--dry-run")
+def test_a_dry_run_saves_nothing_and_says_what_would_act(run: Any) -> None:
+    said = run(*WORK, "--set", "chat:priority=5", "--dry-run")
+    assert "Nothing was saved" in said
+    assert "chat: priority: 5 (window work)." in said
     assert not Window.objects.exists()
+    run("windows", "add", "always", "--cron", "0 * * * *", "--for", "2h", "--set", "chat:priority=5")
+    for verb, end in ((("pause",), ()), (("delete",), ()), (("edit",), ("--set", "chat:priority=7"))):
+        said = run("windows", *verb, "always", *end, "--dry-run")
+        assert ("priority: 7" in said, "Nothing was done." in said) == (verb == ("edit",), True)
+    window = Window.objects.get()
+    assert (window.paused, window.states.get().priority) == (False, 5)
+    said = run("plans", "at", "2031-01-31 22:10")
+    assert "At 2031-01-31 22:10:00 UTC, if the fleet stood as it does now:" in said
+    assert "chat: priority: 5 (window always)." in said
 
 
 @pytest.mark.parametrize(
