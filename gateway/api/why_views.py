@@ -120,7 +120,7 @@ def _entry(one: Entry, *, inputs: bool) -> dict[str, Any]:
         "code": one.code,
         "sentence": one.sentence,
         "actor": one.actor,
-        "by": why_words.ACTORS.get(one.actor, one.actor),
+        "by": why_words.who(one.actor),
         "deployment_name": one.deployment_name,
         "replica": one.replica_id,
         "times": one.times,

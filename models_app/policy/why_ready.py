@@ -103,7 +103,7 @@ def _because(order: Transition, change: Transition) -> str:
     if order.message:
         return order.message.strip().removesuffix(".")
     if order.reason in ("sleep", "stop"):
-        return f"{order.reason} was asked for by {why_words.ACTORS.get(order.actor, order.actor)}"
+        return f"{order.reason} was asked for by {why_words.who(order.actor)}"
     return order.reason.replace("_", " ")
 
 

@@ -19,6 +19,8 @@ ACTORS = {
 }
 """Who acted, where it was nobody with a name of their own."""
 
+_WINDOWS, _OVERRIDES = "policy:", "policy:override by "
+
 _ASKED = {
     "sleep": "is to sleep",
     "wake": "is to be ready",
@@ -75,11 +77,23 @@ class Event(Protocol):
     reason: str
     message: str
     fields: Any
+    actor: str
+
+
+def who(actor: str) -> str:
+    """Who acted: a person or a key by name, a rule, a window or an override in words."""
+    if actor in ACTORS:
+        return ACTORS[actor]
+    if actor.startswith(_OVERRIDES):
+        return f"the override by {actor.removeprefix(_OVERRIDES)}"
+    return f"the window {actor.removeprefix(_WINDOWS)}" if actor.startswith(_WINDOWS) else actor
 
 
 def sentence(name: str, event: Event) -> str:
     """What happened to the replica or deployment of this name, and why."""
     more = event.message.strip().removesuffix(".")
+    if not more and event.actor.startswith(_WINDOWS) and event.actor not in ACTORS:
+        more = f"{who(event.actor)} asks for it"
     if extra := _extra(event.fields):
         more = f"{more}; {extra}" if more else extra
     if not event.new:
