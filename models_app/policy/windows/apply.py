@@ -5,7 +5,7 @@ look. The verbs that operators use do the work, so every step has its entry in t
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -21,7 +21,7 @@ from models_app.models import Deployment, Transition
 from models_app.policy.windows import leads, levels, reading
 from models_app.policy.windows.floors import Floors
 from models_app.policy.windows.levels import Levels
-from models_app.policy.windows.plan import LONGEST_LEAD, NOTHING, Clock, Plan, Schedule, Subject, decide
+from models_app.policy.windows.plan import LONGEST_LEAD, NOTHING, Clock, Plan, Schedule, Subject, Word, decide
 from models_app.policy.windows.sentences import changed
 from sardeenz.errors import InvalidSpec
 
@@ -38,12 +38,13 @@ class Applier:
     schedules: reading.Schedules = field(default_factory=reading.Schedules)
     levels: Levels = field(default_factory=Levels)
     floors: Floors = field(default_factory=Floors)
+    _last: "_Decided | None" = None
 
     def run(self, now: datetime) -> None:
         """One look: what changes is written down first, then levels and KV floors are brought about."""
         rows, replicas = reading.deployments(), reading.replicas()
         schedules = self.schedules.read()
-        plans = self._decide(rows, schedules, now)  # overrides are read after what operators did with them
+        plans = self._decide(rows, schedules, replicas, now)  # overrides are read after what operators did with them
         self.clock.forget_all_but(schedules)
         ceilings = _ceilings(rows, schedules)
         for row in rows:
@@ -55,14 +56,24 @@ class Applier:
 
     def plans(self, now: datetime) -> dict[int, Plan]:
         """What is asked of every deployment at `now`; nothing is changed."""
-        return self._decide(reading.deployments(), self.schedules.read(), now)
+        return self._decide(reading.deployments(), self.schedules.read(), reading.replicas(), now)
 
-    def _decide(self, rows: list[reading.Row], schedules: list[Schedule], now: datetime) -> dict[int, Plan]:
-        return decide(self._subjects(rows, schedules, now), schedules, reading.words(now), now, self.clock)
+    def _decide(
+        self, rows: list[reading.Row], schedules: list[Schedule], placed: Collection[int], now: datetime
+    ) -> dict[int, Plan]:
+        """The last plans where they still hold: what they follow from is the same, and no edge has come."""
+        subjects, words = self._subjects(rows, schedules, placed, now), reading.words(now)
+        if self._last is None or not self._last.holds(subjects, schedules, words, now):
+            plans = decide(subjects, schedules, words, now, self.clock)
+            edges = (plan.changes_at for plan in plans.values() if plan.changes_at is not None)
+            self._last = _Decided(subjects, schedules, words, now, min(edges, default=None), plans)
+        return self._last.plans
 
-    def _subjects(self, rows: list[reading.Row], schedules: list[Schedule], now: datetime) -> Iterable[Subject]:
+    def _subjects(
+        self, rows: list[reading.Row], schedules: list[Schedule], placed: Collection[int], now: datetime
+    ) -> list[Subject]:
         soon = [one for one in schedules if one.ready_by and not one.paused and self._opens_soon(one, now)]
-        lead = leads.of(soon, {row.id: row.labels for row in rows}) if soon else {}
+        lead = leads.of(soon, {row.id: row.labels for row in rows}, placed) if soon else {}
         return [Subject(row.id, row.labels, lead.get(row.id, leads.NONE)) for row in rows]
 
     def _opens_soon(self, schedule: Schedule, now: datetime) -> bool:
@@ -70,18 +81,34 @@ class Applier:
         return not standing.open and standing.next is not None and standing.next.opens_at - now <= LONGEST_LEAD
 
 
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """Plans, what they follow from, and until when they hold."""
+
+    subjects: list[Subject]
+    schedules: list[Schedule]
+    words: list[Word]
+    since: datetime
+    until: datetime | None
+    plans: dict[int, Plan]
+
+    def holds(self, subjects: list[Subject], schedules: list[Schedule], words: list[Word], now: datetime) -> bool:
+        in_time = self.since <= now and (self.until is None or now < self.until)
+        same = schedules is self.schedules and words == self.words and subjects == self.subjects
+        return in_time and same
+
+
 def _ceilings(rows: list[reading.Row], schedules: list[Schedule]) -> dict[int, int]:
     """The highest KV cap that any window gives a deployment: its engine is launched with room for it."""
-    ceilings: dict[int, int] = {}
-    for schedule in schedules:
-        for asked in schedule.asked:
-            cap = asked.values.get("kv_cap_bytes")
-            if cap is None:
-                continue
-            for row in rows:
-                if asked.deployment == row.id or (asked.label and asked.label in reading.labels(row)):
-                    ceilings[row.id] = max(cap, ceilings.get(row.id, 0))
-    return ceilings
+    highest: dict[int | str, int] = {}
+    for asked in (each for schedule in schedules for each in schedule.asked):
+        if (cap := asked.values.get("kv_cap_bytes")) is not None:
+            whom = asked.label if asked.deployment is None else asked.deployment
+            highest[whom] = max(cap, highest.get(whom, 0))
+    if not highest:
+        return {}
+    caps = {row.id: [highest[key] for key in (row.id, *reading.labels(row)) if key in highest] for row in rows}
+    return {number: max(given) for number, given in caps.items() if given}
 
 
 def _differs(row: reading.Row, plan: Plan, ceiling: int | None) -> bool:

@@ -1,7 +1,7 @@
 """How early models begin, to be ready when a window opens: learnt from their own last loads and wakes."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from models_app.in_force import Level
@@ -17,24 +17,25 @@ UNKNOWN_SECONDS = 120.0
 """One that was never loaded here."""
 
 
-def of(schedules: list[Schedule], labels: Mapping[int, Mapping[str, str]]) -> dict[int, timedelta]:
-    """By deployment that one of these windows wants awake. Loads on one GPU follow each other, so they add up."""
-    wanted = {number for number, own in labels.items() if any(_wants(one, number, own) for one in schedules)}
-    rows = Replica.objects.filter(counted(), deployment__in=wanted)
+def of(
+    schedules: list[Schedule], labels: Mapping[int, Mapping[str, str]], placed: Collection[int]
+) -> dict[int, timedelta]:
+    """By deployment that one of these windows wants awake; `placed` are those that have replicas.
+
+    Loads on one GPU follow each other, so they add up.
+    """
+    wanted = _wanted(schedules, labels)
+    away = Replica.objects.filter(counted(), deployment__in=wanted).exclude(goal=Goal.READY, state=State.READY)
     seconds: dict[int, float] = defaultdict(float)
     by_gpu: dict[int, float] = defaultdict(float)
     of_gpu: dict[int, set[int]] = defaultdict(set)
-    placed = set()
-    for row in rows.only("deployment_id", "gpu_id", "state", "goal", "profile"):
-        placed.add(row.deployment_id)
-        if row.goal == Goal.READY and row.state == State.READY:
-            continue
+    for row in away.only("deployment_id", "gpu_id", "state", "goal", "profile"):
         of_gpu[row.gpu_id].add(row.deployment_id)
         by_gpu[row.gpu_id] += _seconds(row)
     for gpu, numbers in of_gpu.items():
         for number in numbers:
             seconds[number] = max(seconds[number], by_gpu[gpu])
-    for number in wanted - placed:
+    for number in wanted.difference(placed):
         seconds[number] = UNKNOWN_SECONDS
     return {
         number: timedelta(seconds=spent * (1 + MARGIN_RATIO) + MARGIN_SECONDS)
@@ -49,9 +50,12 @@ def _seconds(row: Replica) -> float:
     return known if known is not None else UNKNOWN_SECONDS
 
 
-def _wants(schedule: Schedule, number: int, labels: Mapping[str, str]) -> bool:
-    own = {f"{key}={value}" for key, value in labels.items()}
-    return any(
-        asked.values.get("level") == Level.AWAKE and (asked.deployment == number or asked.label in own)
-        for asked in schedule.asked
-    )
+def _wanted(schedules: list[Schedule], labels: Mapping[int, Mapping[str, str]]) -> set[int]:
+    """Deployments that one of these windows keeps awake, by name or by a label of theirs."""
+    asked = [each for one in schedules for each in one.asked if each.values.get("level") == Level.AWAKE]
+    named, by_label = {each.deployment for each in asked}, {each.label for each in asked if each.label}
+    return {
+        number
+        for number, own in labels.items()
+        if number in named or (by_label and any(f"{key}={value}" in by_label for key, value in own.items()))
+    }
