@@ -13,7 +13,7 @@ API_SOURCES = $(shell find gpus models_app gateway sardeenz -name '*.py' -not -p
 PAGE_SOURCES = $(shell find frontend -type f -not -path '*/node_modules/*' -not -path 'frontend/dist/*' \
 	-not -name openapi.json -not -name schema.d.ts 2>/dev/null)
 
-.PHONY: help up demo install frontend test test-vllm test-clients lint format bench bench-gateway bench-footprint bench-contention bench-estimator lock clean
+.PHONY: help up demo install frontend test test-vllm test-clients lint format bench bench-gateway bench-footprint bench-contention bench-estimator bench-parity lock clean
 .DELETE_ON_ERROR:
 
 help:  ## show what there is
@@ -66,6 +66,9 @@ bench-estimator: $(STAMP)  ## print KV memory of published models beside hf-mem'
 
 bench-contention: $(STAMP)  ## replay a trace for three models of which two fit; BENCH_ARGS="--trace FILE --against DIR"
 	$(BIN)/python -m tests.bench.contention $(BENCH_ARGS)
+
+bench-parity: $(STAMP)  ## our benchmark runner beside `vllm bench serve`, on the same engine (needs make test-vllm): docs/benchmarks.md
+	$(BIN)/python -m tests.bench.parity $(BENCH_ARGS)
 
 lock: $(STAMP)  ## resolve requirements.lock again
 	$(BIN)/python -m pip install --quiet uv

@@ -199,6 +199,12 @@ class BenchmarkRunning(Conflict):
     code = "benchmark_running"
 
 
+class DrillStuck(EngineError):
+    """A model did not do within ten minutes what a drill asked of it."""
+
+    code = "drill_stuck"
+
+
 class BenchmarkEnded(Conflict):
     """The benchmark has ended, so that there is nothing to cancel."""
 

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from rest_framework import serializers
 
+from gateway.benchmark.drills import Wakes
 from gateway.benchmark.load import conditions, traces
 from gateway.benchmark.load.plan import Plan, Stream
 from gateway.benchmark.load.searching import Bounds
@@ -135,6 +136,13 @@ class SearchSerializer(serializers.Serializer[Any]):
         return asked
 
 
+class DrillSerializer(serializers.Serializer[Any]):
+    """Put the deployment of the one stream to sleep, wake it by a call through the gateway, and again."""
+
+    level = serializers.ChoiceField(choices=[1, 2], required=False, help_text="the sleep level")
+    cycles = serializers.IntegerField(required=False, min_value=1, max_value=1000)
+
+
 class NewBenchmarkSerializer(serializers.Serializer[Any]):
     """The body says what to measure: streams, or a trace."""
 
@@ -151,6 +159,7 @@ class NewBenchmarkSerializer(serializers.Serializer[Any]):
         required=False, min_value=0.001, max_value=1000, help_text="a trace is replayed so many times as fast"
     )
     search = SearchSerializer(required=False)
+    wakes = DrillSerializer(required=False)
     probes = ProbeSerializer(many=True, required=False)
     together = serializers.BooleanField(required=False, help_text="true unless told: all streams at once")
     seconds = serializers.FloatField(required=False, min_value=0.5, max_value=3600)
@@ -169,12 +178,20 @@ class NewBenchmarkSerializer(serializers.Serializer[Any]):
         if "search" in asked:
             if "trace" in asked or not asked["streams"][0].get("slo"):
                 raise serializers.ValidationError("a search needs `streams`, the first of them with an `slo`")
+        elif "wakes" in asked:
+            if len(asked.get("streams", ())) != 1 or asked["streams"][0].get("way") == "engine":
+                raise serializers.ValidationError(
+                    "a drill needs one stream, through the gateway: only calls there wake"
+                )
         elif "trace" not in asked and asked.get("seconds") is None and asked.get("calls") is None:
             raise serializers.ValidationError("say when it ends: `seconds`, `calls` or both")
         return asked
 
     def kind(self) -> dict[str, Any]:
         """What sort of benchmark it is, as its row keeps it."""
+        if "wakes" in self.validated_data:
+            wakes = msgspec.convert(self.validated_data["wakes"], Wakes)
+            return {"kind": "drill", "options": msgspec.to_builtins(wakes)}
         if "search" not in self.validated_data:
             return {}
         bounds = msgspec.convert(self.validated_data["search"], Bounds)

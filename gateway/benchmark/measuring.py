@@ -57,10 +57,14 @@ class Result(TypedDict):
 class Measuring:
     """One run of one plan. `result` may be asked at any time, also of one that was cut short."""
 
-    def __init__(self, plan: Plan, url: str, key: str, targets: dict[str, Target], gpus: set[str]) -> None:
+    def __init__(
+        self, plan: Plan, url: str, key: str, targets: dict[str, Target], gpus: set[str], ledger: Ledger | None = None
+    ) -> None:
         self.plan = plan
         self.seed = plan.seed if plan.seed is not None else secrets.randbelow(2**31)
         self._url, self._key, self._targets, self._gpus = url, key, targets, gpus
+        self._ledger = ledger
+        """Where all its calls are noted, if they are part of something larger."""
         self._courses: list[Course] = []
         self._began: list[float] = []
         self._watch = health.Watch()
@@ -140,7 +144,7 @@ class Measuring:
             stream,
             self._address(stream, target),
             Bodies(stream, target.served_name, seed),
-            Ledger(stream.slo),
+            self._ledger or Ledger(stream.slo),
             seed,
         )
 

@@ -16,7 +16,9 @@ from django.db import Error as DatabaseError
 from django.utils import timezone
 
 from gateway.benchmark import book, shown, surroundings
+from gateway.benchmark.drills import Wakes, Waking
 from gateway.benchmark.load.driver import LONGEST_SECONDS
+from gateway.benchmark.load.figures import Ledger
 from gateway.benchmark.load.plan import Plan
 from gateway.benchmark.load.searching import Bounds
 from gateway.benchmark.measuring import Measuring, Target
@@ -26,6 +28,7 @@ from gpus import processes
 from gpus.installation import engine_key
 from models_app.models import Deployment, Replica
 from models_app.states import State
+from sardeenz.errors import SardeenzError
 
 TELL_SECONDS = 1.0
 KEY_SECONDS = 1.2
@@ -69,7 +72,7 @@ class Runner:
     def __init__(self, run: BenchmarkRun) -> None:
         self._run = run
         self._plan = msgspec.convert(run.plan, Plan)
-        self._work_of: Measuring | Searching | None = None
+        self._work_of: Measuring | Searching | Waking | None = None
         self._stopped = asyncio.Event()
 
     async def run(self) -> None:
@@ -84,6 +87,8 @@ class Runner:
                 status, code, message = "failed", "nothing_answered", nothing
         except Ended as end:
             status, code, message = end.status, end.code, end.message
+        except SardeenzError as error:
+            status, code, message = "failed", error.code, error.message
         await self._write(status, code, message)
 
     async def _work(self) -> None:
@@ -93,11 +98,13 @@ class Runner:
         key = await sync_to_async(book.make_key)(run, _limit_seconds(plan, run.options), timezone.now())
         await asyncio.sleep(KEY_SECONDS)
 
-        def measure(each: Plan) -> Measuring:
-            return Measuring(each, settings.BENCHMARK_URL, key, targets, set(run.gpus))
+        def measure(each: Plan, ledger: Ledger | None = None) -> Measuring:
+            return Measuring(each, settings.BENCHMARK_URL, key, targets, set(run.gpus), ledger)
 
         if run.kind == BenchmarkRun.Kind.SEARCH:
             self._work_of = Searching(plan, msgspec.convert(run.options, Bounds), measure)
+        elif run.kind == BenchmarkRun.Kind.DRILL:
+            self._work_of = Waking(plan, msgspec.convert(run.options, Wakes), f"benchmark {run.pk}", measure)
         else:
             self._work_of = measure(plan)
         working = asyncio.create_task(self._work_of.run())

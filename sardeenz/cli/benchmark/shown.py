@@ -30,6 +30,10 @@ def tell(row: dict[str, Any]) -> None:
         _tell_search(search)
     for stream in result["streams"]:
         _tell_stream(stream)
+    if drill := result.get("drill"):
+        slept = drill["sleep_seconds"]
+        times = ", ".join(f"{each} {seconds(slept, each)}" for each in ("p50", "p99", "max"))
+        say(f"Asleep at level {drill['level']} {drill['cycles']} times; falling asleep took {times}.")
     for reason in result["runner"]["degraded"]:
         say(f"Degraded: {reason}", "yellow")
     say(f"Seed {result['seed']}; the runner used {result['runner']['cpu_ratio']:.0%} of a core.", "dim")
@@ -98,6 +102,8 @@ def progress(row: dict[str, Any]) -> str:
     told = row["progress"]
     if not told.get("streams"):
         return f"benchmark {row['id']} is {row['status']}"
+    if drill := told.get("drill"):
+        return f"woken {drill['done']} of {drill['cycles']} times"
     search = told.get("search")
     before = f"trying {search['trying']:g}, {search['spent_seconds']:.0f} s spent; " if search else ""
     done, total = told["elapsed_seconds"], told["total_seconds"]

@@ -118,6 +118,24 @@ def search(
     _judge(row, [])
 
 
+@app.command(epilog=examples("sardeenz bench wakes chat", "sardeenz bench wakes chat --level 2 --cycles 40"))
+def wakes(
+    deployment: Annotated[str, typer.Argument(help="what to put to sleep and wake")],
+    level: Annotated[int, typer.Option(min=1, max=2, help="of the sleep")] = 1,
+    cycles: Annotated[int, typer.Option(min=1, help="how often")] = 10,
+    prompt: Annotated[str, typer.Option(help="tokens: 128, 50-200 or ~200 (about, with a long tail)")] = "128",
+    output: Annotated[str, typer.Option(help="the same of answers")] = "8",
+    name: Annotated[str | None, typer.Option(help="to know it by")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a model to sleep, wake it by a call through the gateway, and again: TTFT is how long that call waits."""
+    lengths = {"prompt": load.length("prompt", prompt), "output": load.length("output", output)}
+    body = {"streams": [{"deployment": deployment, **lengths}], "wakes": {"level": level, "cycles": cycles}}
+    row = follow(call("POST", "benchmarks", json=body | ({"name": name} if name else {}), timeout=120)["id"])
+    emit(row) if as_json else shown.tell(row)
+    _judge(row, [])
+
+
 @app.command(epilog=examples("sardeenz bench apply 7"))
 def apply(number: Number) -> None:
     """Make what a search found the deployment's limit: so many calls at once, others wait for their turn."""

@@ -103,6 +103,29 @@ def test_what_cannot_be_measured_is_refused_in_words(staff: Client, body: dict[s
     assert not BenchmarkRun.objects.exists()
 
 
+def test_a_search_and_a_drill_are_kept_with_what_they_ask(staff: Client) -> None:
+    slo = STREAM | {"slo": {"ttft_seconds": 1}}
+    search = ask(staff, {"streams": [slo], "search": {"over": "concurrency", "high": 8}})
+    assert (search["kind"], search["options"]["high"], search["options"]["ratio"]) == ("search", 8.0, 0.95)
+    staff.post(f"/api/benchmarks/{search['id']}/cancel")
+    drill = ask(staff, {"streams": [STREAM], "wakes": {"level": 2}})
+    assert (drill["kind"], drill["options"]) == ("drill", {"level": 2, "cycles": 10})
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"streams": [STREAM], "search": {}}, "the first of them with an `slo`"),
+        ({"streams": [STREAM], "search": {"low": 9, "high": 2}}, "`low` is 9 and `high` only 2"),
+        ({"streams": [STREAM | {"way": "engine"}], "wakes": {}}, "only calls there wake"),
+        ({"streams": [STREAM, STREAM], "wakes": {}}, "a drill needs one stream"),
+        ({"trace": f"{HEAD}0,chat,1,1\n", "wakes": {}}, "a drill needs one stream"),
+    ],
+)
+def test_searches_and_drills_that_cannot_be_are_refused(staff: Client, body: dict[str, Any], words: str) -> None:
+    assert words in str(ask(staff, body, 400))
+
+
 def test_a_second_one_on_the_same_gpu_is_refused_unless_asked(staff: Client, chat: Deployment) -> None:
     first = ask(staff, asking())
     neighbour = factories.deployment(name="neighbour")

@@ -15,6 +15,7 @@ from gateway.benchmark import book, runner
 from gateway.benchmark.load.plan import Arrival, Lengths, Plan, Probe, Slo, Stream
 from gateway.benchmark.load.searching import Bounds
 from gateway.models import ApiKey, BenchmarkRun, EngineAccount
+from models_app.lifecycle import verbs
 from models_app.models import Deployment, Replica
 from sardeenz.celery import app
 from tests import factories
@@ -177,3 +178,36 @@ async def test_a_search_for_what_cannot_be_kept_says_so(gateway: Engine) -> None
     run = await performed(Plan((stream,)), kind="search", options=msgspec.to_builtins(bounds))
     assert (run.status, run.result["search"]["value"]) == ("done", None)
     assert run.result["search"]["words"].startswith("this SLO cannot be met: even at 1 callers at once only 0 of")
+
+
+async def test_a_drill_sleeps_and_is_woken_by_a_call_again_and_again(gateway: Engine) -> None:
+    levels: list[int] = []
+
+    def fall_asleep(row: Replica, *, level: int, **_: Any) -> None:
+        levels.append(level)
+        Replica.objects.filter(pk=row.pk).update(state="sleeping", goal="sleeping")
+
+    async def wake(exchange: Exchange) -> None:
+        woken = Replica.objects.filter(state="sleeping")
+        await woken.aupdate(state="ready", goal="ready")
+        await two_tokens(exchange)
+
+    gateway.behaviour = wake
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verbs, "sleep", fall_asleep)
+        plan = Plan((LOAD,), calls=1)
+        run = await performed(plan, kind="drill", options={"level": 2, "cycles": 3})
+    [stream] = run.result["streams"]
+    assert (run.status, levels, stream["figures"]["ok"], stream["figures"]["times"]["ttft"]["count"]) == (
+        "done", [2, 2, 2], 3, 3
+    )  # fmt: skip
+    assert (run.result["drill"]["cycles"], run.result["drill"]["sleep_seconds"]["count"]) == (3, 3)
+
+
+async def test_a_drill_says_why_a_model_may_not_sleep(gateway: Engine) -> None:
+    run = await sync_to_async(made)(Plan((LOAD,), calls=1), kind="drill", options={"level": 1, "cycles": 3})
+    await Deployment.objects.aupdate(sleep_enabled=False)
+    await Replica.objects.aupdate(spec={"sleep_enabled": False})
+    await runner.perform(run.pk)
+    await sync_to_async(run.refresh_from_db)()
+    assert (run.status, run.code) == ("failed", "sleep_disabled")

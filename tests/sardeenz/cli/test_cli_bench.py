@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from gateway.benchmark import book
 from gateway.benchmark.load.figures import Ledger
 from gateway.benchmark.load.plan import Slo
+from gateway.benchmark.load.sample import Sample
 from gateway.benchmark.load.searching import Bounds, Search
 from gateway.models import BenchmarkRun
 from models_app.models import Deployment
@@ -181,3 +182,14 @@ def test_a_search_without_an_slo_and_one_that_found_nothing_are_refused(run: Any
     run("run", "chat")
     number = str(BenchmarkRun.objects.get().pk)
     assert "found no limit to set" in run("apply", number, code=1)
+
+
+def test_a_drill_is_asked_for_and_told(run: Any, runner: Runner) -> None:
+    slept = Sample()
+    slept.add(0.25)
+    drill = {"level": 2, "cycles": 1, "sleep_seconds": slept.distribution()}
+    runner.ends = [{"status": "done", "result": result(11.5) | {"drill": drill}}]
+    said = run("wakes", "chat", "--level", "2", "--cycles", "1")
+    assert "Asleep at level 2 1 times; falling asleep took p50 250.0 ms" in said
+    row = BenchmarkRun.objects.get()
+    assert (row.kind, row.options) == ("drill", {"level": 2, "cycles": 1})
