@@ -36,13 +36,14 @@ class Applier:
 
     clock: Clock = field(default_factory=Clock)
     schedules: reading.Schedules = field(default_factory=reading.Schedules)
+    deployments: reading.Deployments = field(default_factory=reading.Deployments)
     levels: Levels = field(default_factory=Levels)
     floors: Floors = field(default_factory=Floors)
     _last: "_Decided | None" = None
 
     def run(self, now: datetime) -> None:
         """One look: what changes is written down first, then levels and KV floors are brought about."""
-        rows, replicas = reading.deployments(), reading.replicas()
+        rows, replicas = self.deployments.read(), reading.replicas()
         schedules = self.schedules.read()
         plans = self._decide(rows, schedules, replicas, now)  # overrides are read after what operators did with them
         self.clock.forget_all_but(schedules)
@@ -56,7 +57,7 @@ class Applier:
 
     def plans(self, now: datetime) -> dict[int, Plan]:
         """What is asked of every deployment at `now`; nothing is changed."""
-        return self._decide(reading.deployments(), self.schedules.read(), reading.replicas(), now)
+        return self._decide(self.deployments.read(), self.schedules.read(), reading.replicas(), now)
 
     def _decide(
         self, rows: list[reading.Row], schedules: list[Schedule], placed: Collection[int], now: datetime

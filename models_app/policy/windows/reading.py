@@ -1,10 +1,13 @@
 """Policies and what they govern, read from rows: few queries, however many rows."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from django.db.models import TextField
 from django.db.models.fields.json import KT
+from django.db.models.functions import Cast
 
 from models_app.in_force import FIELDS, Governed
 from models_app.models import Deployment, Override, Replica, Window, WindowState, counted
@@ -96,13 +99,26 @@ def words(now: datetime) -> list[Word]:
     return [Word(row.pk, row.deployment_id, row.actor, row.values, row.until) for row in rows]
 
 
-def deployments() -> list[Row]:
-    """Every deployment that stays."""
-    rows = Deployment.objects.filter(deleting=False).order_by("pk")
-    names = (
-        "pk", "name", "labels", "goal", "governed", "replicas", "kv_floor_bytes", "min_resident_seconds"
-    )  # fmt: skip
-    return [Row(*values) for values in rows.values_list(*names)]
+class Deployments:
+    """Every deployment that stays; what JSON says is parsed once for as long as it stays the same."""
+
+    def __init__(self) -> None:
+        self._parsed: dict[str, Any] = {}
+
+    def read(self) -> list[Row]:
+        """As the rows say now. What is parsed is shared and never changed in place."""
+        known, self._parsed = self._parsed, {}
+        rows = Deployment.objects.filter(deleting=False).order_by("pk").values_list(
+            "pk", "name", Cast("labels", TextField()), "goal", Cast("governed", TextField()),
+            "replicas", "kv_floor_bytes", "min_resident_seconds",
+        )  # fmt: skip
+        found = []
+        for pk, name, said, goal, governed, *rest in rows:
+            for text in (said, governed):
+                if text not in self._parsed:
+                    self._parsed[text] = known[text] if text in known else json.loads(text)
+            found.append(Row(pk, name, self._parsed[said], goal, self._parsed[governed], *rest))
+        return found
 
 
 def labels(row: Row) -> set[str]:
