@@ -24,6 +24,8 @@ from sardeenz.errors import InvalidSpec
 RUN = "gateway.run_benchmark"
 SILENT = timedelta(seconds=20)
 """A runner that has not been heard for so long is gone."""
+UNBEGUN = timedelta(seconds=60)
+"""A busy worker may take a while to begin one; after that nobody will."""
 _LOCK = 0x62656E6368
 _OPEN = (BenchmarkRun.Status.QUEUED, BenchmarkRun.Status.RUNNING)
 
@@ -74,12 +76,12 @@ def end(number: int, status: str, now: datetime, *, code: str = "", message: str
 
 
 def bury(now: datetime) -> None:
-    """Whose runner is gone without a word has failed; who was never begun is begun again, or has failed too."""
+    """Whose runner is gone without a word has failed; and so has one that nobody began."""
     for run in BenchmarkRun.objects.filter(status=BenchmarkRun.Status.RUNNING):
         silent = run.heard_at is None or now - run.heard_at > SILENT
         if silent or processes.is_gone(run.runner):
             lost(run.pk, now)
-    for run in BenchmarkRun.objects.filter(status=BenchmarkRun.Status.QUEUED, created_at__lt=now - SILENT):
+    for run in BenchmarkRun.objects.filter(status=BenchmarkRun.Status.QUEUED, created_at__lt=now - UNBEGUN):
         end(run.pk, "failed", now, code="runner_missing", message="no worker reads the queue `benchmarks`")
 
 
@@ -149,7 +151,7 @@ def _refuse_company(names: list[str], gpus: list[str]) -> None:
 
 def _send(run: BenchmarkRun) -> None:
     try:
-        app.send_task(RUN, args=[run.pk], queue=BENCHMARKS_QUEUE, expires=SILENT.total_seconds())
+        app.send_task(RUN, args=[run.pk], queue=BENCHMARKS_QUEUE, expires=UNBEGUN.total_seconds())
     except (RedisError, OperationalError, OSError) as error:
         run.delete()
         raise NoRunner("benchmarks cannot begin: Redis does not answer") from error

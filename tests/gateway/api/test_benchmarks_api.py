@@ -201,7 +201,9 @@ def test_one_whose_runner_is_gone_has_failed_and_its_key_with_it(staff: Client) 
 
 def test_one_that_nobody_begins_has_failed(staff: Client) -> None:
     ask(staff, asking())
-    book.bury(timezone.now() + timedelta(seconds=60))
+    book.bury(timezone.now() + timedelta(seconds=30))
+    assert BenchmarkRun.objects.get().status == "queued"
+    book.bury(timezone.now() + timedelta(seconds=90))
     assert BenchmarkRun.objects.get().code == "runner_missing"
 
 
