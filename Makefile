@@ -51,7 +51,7 @@ format: $(STAMP) frontend/node_modules/.package-lock.json  ## format the code
 	$(BIN)/ruff format
 	$(NPM) run --silent format
 
-bench: $(STAMP)  ## measure what we add: wake latency, a look of policies at a large fleet
+bench: $(STAMP)  ## measure what we add: wake latency, decisions and a look of policies in a large fleet
 	$(BIN)/pytest -p no:cacheprovider -s $(wildcard tests/bench/bench_*.py)
 
 bench-gateway: $(STAMP)  ## measure the gateway beside nginx and others (needs wrk, nginx); BENCH_ARGS, docs/gateway-benchmark.md

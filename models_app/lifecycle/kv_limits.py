@@ -11,7 +11,7 @@ from models_app.lifecycle import observe
 from models_app.lifecycle.observe import World
 from models_app.memory import reclaim
 from models_app.memory.reclaim import Claimant, Device, Neighbour, Scene
-from models_app.models import Replica
+from models_app.models import Replica, Reservation
 from models_app.states import Goal, State
 
 MARGIN_RATIO = 0.05
@@ -44,8 +44,19 @@ def look(uuids: Iterable[str], around: World, *, besides: Replica | None = None)
     `besides` waits too, behind all others unless it has its place among them.
     """
     readings = observe.readings(uuids)
-    rows = Replica.objects.filter(reservations__gpu__uuid__in=readings).select_related("deployment", "gpu")
-    here = list(rows.distinct().order_by("pk"))
+    return scene(readings, read(readings), around, besides=besides)
+
+
+def read(uuids: Iterable[str]) -> list[Replica]:
+    """The rows of all that have a place on these GPUs."""
+    placed = Reservation.objects.filter(gpu__uuid__in=list(uuids)).values("replica")
+    return list(Replica.objects.filter(pk__in=placed).select_related("deployment").order_by("pk"))
+
+
+def scene(
+    readings: Mapping[str, DeviceReading], here: list[Replica], around: World, *, besides: Replica | None = None
+) -> Scene:
+    """The same of what was read before."""
     claims = [*(row for row in here if row.state in _TAKES), *(row for row in here if _waits(row))]
     if besides is not None and besides not in claims:
         claims.append(besides)

@@ -298,8 +298,12 @@ def _fell(sight: Sight) -> bool:
 
 def readings(uuids: Iterable[str]) -> dict[str, DeviceReading]:
     """These devices as they are now; one that does not answer is absent."""
+    wanted = set(uuids)
+    if len(wanted) > 1:
+        with suppress(DeviceError):
+            return {reading.uuid: reading for reading in devices.read_all() if reading.uuid in wanted}
     answers = {}
-    for uuid in uuids:
+    for uuid in wanted:
         with suppress(DeviceError):
             answers[uuid] = devices.read(uuid)
     return answers

@@ -5,7 +5,7 @@ hours. So what is measured decides, the resident memory of the engine's processe
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from gpus.processes import HostMemory
@@ -108,6 +108,10 @@ class Host:
     available_bytes: int | None = None
     margin_bytes: int = 0
     holders: tuple[Holder, ...] = ()
+
+    def besides(self, number: int) -> "Host":
+        """The same without one engine: the one that is decided about."""
+        return replace(self, holders=tuple(one for one in self.holders if one.id != number))
 
     @property
     def budget_left_bytes(self) -> int:

@@ -20,15 +20,11 @@ RESTS = "demoted_to_stopped"
 DEMOTED = (DEEPENS, RESTS)
 
 
-def read(node: Node, *, besides: Replica | None = None, begun: bool = False) -> Host:
-    """The node's RAM, `besides` left out: it is the one that is decided about.
-
-    With `begun`, those on their way to sleep count only where their drain is over.
-    """
+def read(node: Node, *, begun: bool = False) -> Host:
+    """The node's RAM. With `begun`, those on their way to sleep count only where their drain is over."""
     now = ledger(node.name)
     rows = Replica.objects.filter(gpu__node=node, state__in=LIVE).select_related("deployment")
-    others = [row for row in rows.order_by("pk") if besides is None or row.pk != besides.pk]
-    holders = [_holder(row, now) for row in others if not begun or not _drains(row)]
+    holders = [_holder(row, now) for row in rows.order_by("pk") if not begun or not _drains(row)]
     if now is None:
         return Host(node.name, node.sleep_budget_bytes, holders=tuple(holders))
     return Host(node.name, node.sleep_budget_bytes, now["available_bytes"], now["margin_bytes"], holders=tuple(holders))

@@ -353,26 +353,29 @@ def check_host_budget(replica: Replica, *, level: int) -> None:
     node = replica.gpu.node
     alone = Host(node.name, node.sleep_budget_bytes)
     if level == 1 and (short := host_ram.shortage(alone, host_rows.copy_of(replica))):
-        raise _host_memory_short(short, node)
+        raise _host_memory_short(short, node.name)
 
 
-def check_host_memory(replica: Replica, *, level: int, begun: bool = False) -> None:
+def check_host_memory(replica: Replica, *, level: int, begun: bool = False, host: Host | None = None) -> None:
     """Raise HostMemoryShort when the node's RAM cannot take one more sleeper of this level. Locks the node's row.
 
-    With `begun`, others on their way to sleep count only once their engine was told to.
+    With `begun`, others on their way to sleep count only once their engine was told to. A `host` was read before, to
+    tell what would be: nothing is locked then.
     """
     if level != 1:
         return
-    node = Node.objects.select_for_update().get(pk=replica.gpu.node_id)
-    short = host_ram.shortage(host_rows.read(node, besides=replica, begun=begun), host_rows.copy_of(replica))
+    if host is None:
+        node = Node.objects.select_for_update().get(pk=replica.gpu.node_id)
+        host = host_rows.read(node, begun=begun)
+    short = host_ram.shortage(host.besides(replica.pk), host_rows.copy_of(replica))
     if short is not None:
-        raise _host_memory_short(short, node)
+        raise _host_memory_short(short, host.name)
 
 
-def _host_memory_short(short: Shortage, node: Node) -> HostMemoryShort:
+def _host_memory_short(short: Shortage, node: str) -> HostMemoryShort:
     return HostMemoryShort(
-        f"{short.words(node.name)}; sleep at level 2, stop a sleeper, or raise SARDEENZ_SLEEP_RAM",
+        f"{short.words(node)}; sleep at level 2, stop a sleeper, or raise SARDEENZ_SLEEP_RAM",
         needed_bytes=short.needed_bytes,
         free_bytes=max(short.free_bytes, 0),
-        node=node.name,
+        node=node,
     )

@@ -80,10 +80,10 @@ class Governing:
         """One second's decision, written to every segment where it differs; engines above their limit shrink."""
         now = time.monotonic() if now is None else now
         uuids = list(GPU.objects.filter(node__name=settings.NODE, present=True).values_list("uuid", flat=True))
-        scene = kv_limits.look(uuids, World(processes.find_all(installation_id()), None, timezone.now()))
-        wanted = [one.id for one in scene.neighbours]
-        rows = Replica.objects.select_related("deployment", "gpu").in_bulk(wanted)
-        neighbours = {one.id: one for one in scene.neighbours if one.id in rows}
+        readings, placed = observe.readings(uuids), kv_limits.read(uuids)
+        around = World(processes.find_all(installation_id()), None, timezone.now())
+        scene = kv_limits.scene(readings, placed, around)
+        rows, neighbours = {row.pk: row for row in placed}, {one.id: one for one in scene.neighbours}
         wishes = {number: self._wish(rows[number], one, now) for number, one in neighbours.items()}
         decided = governor.decide(scene, wishes)
         written = [number for number, one in neighbours.items() if self._apply(rows[number], one, decided[number])]

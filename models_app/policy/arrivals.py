@@ -109,7 +109,7 @@ class _Arrival:
 
     def _decide(self, target: Replica, actor: str) -> None:
         """It has its row now, and so its turn among all who wait."""
-        here = LockedGPUs(placement.lock([target]), self.traffic)
+        here = LockedGPUs(placement.lock([target]), self.traffic, [target])
         [row] = here.of([target])
         seen = here.scene(row)
         verdicts.carry_out(eviction.decide(seen), row, seen, here.rows, actor)

@@ -15,8 +15,9 @@ from gpus.models import GPU
 from models_app.errors import NoCapacity, ReplicaMoved
 from models_app.lifecycle import fleet, verbs, waits
 from models_app.lifecycle.placing import needed, place, place_in_two_phases, place_to_wait, two_phases_help
-from models_app.memory import placement
+from models_app.memory import host_rows, placement
 from models_app.memory.fit import Evictable, Fit
+from models_app.memory.host_ram import Host
 from models_app.models import Deployment, Replica
 from models_app.policy import eviction, verdicts, ways
 from models_app.policy.eviction import Decision, Scene, Verdict
@@ -208,7 +209,7 @@ def _room(evict: bool, *, two_phase: bool = False) -> _Room:
 def _seek(replica: Replica, traffic: Traffic, actor: str) -> None:
     """Decide for one whose operator agreed, and do it. Raises NoCapacity where the rules never let enough go."""
     with transaction.atomic():
-        here = LockedGPUs(placement.lock([replica]), traffic)
+        here = LockedGPUs(placement.lock([replica]), traffic, [replica])
         row = next((row for row in here.rows if row.pk == replica.pk), None)
         if row is not None and consented(row):
             seen = here.scene(row)
@@ -236,15 +237,18 @@ def _seen(replica: Replica, traffic: Traffic) -> tuple[Scene, list[Replica]]:
     return here.scene(row), here.rows
 
 
-def _offer(seen: Scene, decision: Decision, rows: Iterable[Replica]) -> list[Evictable]:
-    """Those whom a decision would evict, now or once the rules let them go."""
+def _offer(seen: Scene, decision: Decision, rows: Iterable[Replica], hosts: dict[int, Host]) -> list[Evictable]:
+    """Those whom a decision would evict, now or once the rules let them go; `hosts` are the nodes read so far."""
     if decision.verdict not in (Verdict.EVICT, Verdict.WAIT):
         return []
-    by_id = {row.pk: row for row in rows}
+    concerned = {one.id for one in decision.residents}
+    by_id = {row.pk: row for row in rows if row.pk in concerned}
     offered: list[Evictable] = []
     for one in decision.residents:
-        with transaction.atomic():
-            means = verdicts.means(by_id[one.id]).code
+        row = by_id[one.id]
+        if row.gpu.node_id not in hosts:
+            hosts[row.gpu.node_id] = host_rows.read(row.gpu.node)
+        means = verdicts.means(row, hosts[row.gpu.node_id]).code
         moment = eviction.free_at(seen, one)
         offered.append(
             {
@@ -268,7 +272,7 @@ def _with_two_phases(error: NoCapacity) -> NoCapacity:
 
 def _with_offer(error: NoCapacity, way: Way | None, rows: Iterable[Replica]) -> NoCapacity:
     """The refusal, with who would have to go and may, or why nobody may."""
-    offered = _offer(way.seen, way.decision, rows) if way is not None else []
+    offered = _offer(way.seen, way.decision, rows, {}) if way is not None else []
     names = " and ".join(f"`{one['name']}`" for one in offered)
     if names:
         more = f"{names} can make room: ask again with evict"
@@ -287,13 +291,14 @@ def _with_offers(fit: Fit, deployment: Deployment, leads: list[GPU] | None) -> F
     open_gpus = list(GPU.objects.filter(enabled=True, present=True).select_related("node").order_by("uuid"))
     here = LockedGPUs(open_gpus, read_traffic())
     best: list[Way] = []
+    hosts: dict[int, Host] = {}
     for one in fit["gpus"]:
         lead = next((gpu for gpu in open_gpus if gpu.pk == one["gpu"] and one["gpu"] in short), None)
         way = ways.best(here, open_gpus, deployment, fit["needed_bytes"], lead=lead) if lead is not None else None
         if way is not None:
-            one["evictable"] = _offer(way.seen, way.decision, here.rows)
+            one["evictable"] = _offer(way.seen, way.decision, here.rows, hosts)
             best += [way] if one["evictable"] and (leads is None or lead in leads) else []
     if not fit["fits"] and best:
         first = min(best, key=lambda way: way.rank)
-        fit["evictable"] = _offer(first.seen, first.decision, here.rows)
+        fit["evictable"] = _offer(first.seen, first.decision, here.rows, hosts)
     return fit

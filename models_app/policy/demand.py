@@ -77,7 +77,7 @@ def _seek_room(placed: list[Replica], actor: str) -> None:
         placed = _placed(placed[0].deployment_id)
         if headed_for_ready(placed):
             return  # another gateway was faster
-        here = LockedGPUs(gpus, traffic)
+        here = LockedGPUs(gpus, traffic, placed)
         asleep = here.of(row for row in sleepers(placed) if row.pk in before)
         choices = [(eviction.decide(seen), row, seen) for row, seen in ((row, here.scene(row)) for row in asleep)]
         if not choices:
@@ -107,7 +107,7 @@ def _seek_memory(placed: list[Replica], actor: str) -> None:
         return
     traffic = read_traffic()
     with transaction.atomic():
-        here = LockedGPUs(placement.lock([wanted]), traffic)
+        here = LockedGPUs(placement.lock([wanted]), traffic, [wanted])
         row = next((row for row in here.rows if row.pk == wanted.pk), None)
         if row is None or row.goal != Goal.READY or row.reason != MemoryHeld.code:
             return

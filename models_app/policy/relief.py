@@ -12,22 +12,20 @@ from models_app.states import Goal, State
 from sardeenz import sizes
 
 ACTOR = "governor"
+_GOES = Replica.objects.filter(state__in=[State.READY, State.DRAINING, State.STOPPING]).exclude(goal=Goal.READY)
 
 
 def relieve(wanting: Replica, uuid: str, lacking_bytes: int) -> bool:
     """Have idle ones sleep for the engine that is `wanting`. Whether one does; where none may, all stay."""
     traffic = read_traffic()  # before any lock: Redis may take its time
     with transaction.atomic():
-        here = LockedGPUs(list(GPU.objects.select_for_update().filter(uuid=uuid)), traffic)
-        if any(_makes_room(row) for row in here.by_gpu[uuid]):
+        gpus = list(GPU.objects.select_for_update().filter(uuid=uuid))
+        if _GOES.filter(reservations__gpu__in=gpus).exists():
             return True  # what it gives back is not free yet
+        here = LockedGPUs(gpus, traffic)
         seen = here.short_of_limits(wanting, uuid, lacking_bytes)
         decision = eviction.decide(seen)
         if decision.verdict is Verdict.EVICT:
             why = f"`{wanting.deployment.name}` lacks {sizes.needed(lacking_bytes)} of KV memory that no limit gives it"
             evict(decision, seen, here.rows, ACTOR, why)
     return decision.verdict is Verdict.EVICT
-
-
-def _makes_room(row: Replica) -> bool:
-    return row.goal != Goal.READY and row.state in (State.READY, State.DRAINING, State.STOPPING)

@@ -12,7 +12,7 @@ from redis import RedisError
 
 from gpus.models import GPU
 from models_app.memory import placement
-from models_app.models import Deployment, Replica, Transition
+from models_app.models import Deployment, Replica, Reservation, Transition
 from models_app.policy import eviction
 from models_app.policy.eviction import Resident, Scene, Sleeper
 from models_app.spec import sleep_seconds, wake_seconds
@@ -68,23 +68,34 @@ def _may_serve(row: Replica) -> bool:
 
 
 class LockedGPUs:
-    """Everything on these GPUs, as rows and traffic tell it while their rows are locked."""
+    """Everything on these GPUs, as rows and traffic tell it while their rows are locked.
 
-    def __init__(self, gpus: list[GPU], traffic: Traffic) -> None:
+    Rows are read of those that are awake or on their way, that are asked for, and of the one that is `wanted`: of a
+    thousand sleepers only the bytes matter.
+    """
+
+    def __init__(self, gpus: list[GPU], traffic: Traffic, wanted: Iterable[Replica] = ()) -> None:
         self.traffic = traffic
         self.now = timezone.now().timestamp()
         self.rules = eviction.Rules(settings.MIN_RESIDENT_SECONDS, settings.EVICT_WAIT_SECONDS)
         free = placement.free_later(gpus)
         self.free = {gpu.uuid: free[gpu.pk] for gpu in gpus}
-        here = Q(reservations__gpu__in=gpus) | Q(deployment__in=traffic.waiting) | Q(reason=placement.CONSENTED)
-        rows = Replica.objects.filter(here).select_related("deployment", "gpu").distinct().order_by("pk")
-        self.rows = list(rows.prefetch_related("reservations__gpu", "replacements"))
+        awake = Q(goal=Goal.READY) | Q(restarting=True)
+        here = awake & Q(pk__in=Reservation.objects.filter(gpu__in=gpus).values("replica"))
+        asked_for = (
+            Q(deployment__in=traffic.waiting) | Q(reason=placement.CONSENTED) | Q(pk__in=[row.pk for row in wanted])
+        )
+        rows = Replica.objects.filter(here | asked_for).select_related("deployment").order_by("pk")
+        self.rows = list(rows.prefetch_related("reservations"))
+        _share_gpus(self.rows, gpus)
+        replaced = Replica.objects.filter(replaces__in=[row.pk for row in self.rows])
+        self._replaced = set(replaced.values_list("replaces", flat=True))
         by_deployment: dict[int, list[Replica]] = defaultdict(list)
         for row in self.rows:
             if not row.disposable:
                 by_deployment[row.deployment_id].append(row)
-        asked_for = [placed for pk, placed in by_deployment.items() if pk in traffic.waiting]
-        self.asleep = [row for placed in asked_for if not headed_for_ready(placed) for row in sleepers(placed)]
+        waited_for = [placed for pk, placed in by_deployment.items() if pk in traffic.waiting]
+        self.asleep = [row for placed in waited_for if not headed_for_ready(placed) for row in sleepers(placed)]
         self.agreed = _agreed([row for row in self.rows if consented(row)])
         asked = {row.pk for row in self.asleep}
         self.asleep += [row for row in self.rows if row.pk in self.agreed and row.pk not in asked]
@@ -158,7 +169,7 @@ class LockedGPUs:
                 yield replace(self._resident(row, frees), copy=row.deployment_id == deployment_id)
 
     def _resident(self, row: Replica, frees: dict[str, int]) -> Resident:
-        moves = row.replaces_id is not None or bool(row.replacements.all())
+        moves = row.replaces_id is not None or row.pk in self._replaced
         serves = row.state == State.READY and not row.restarting and not moves
         reports, waiting = self.traffic.reports, self.traffic.waiting.get(row.deployment_id)
         return Resident(
@@ -176,6 +187,15 @@ class LockedGPUs:
             sleep_seconds=sleep_seconds(row.profile, row.generation) if row.sleep_enabled else None,
             wake_seconds=row.profile.get("wake_seconds") if row.sleep_enabled else row.profile.get("load_seconds"),
         )
+
+
+def _share_gpus(rows: list[Replica], gpus: list[GPU]) -> None:
+    """Every row knows its GPUs: each is read once, however many are there."""
+    known = {gpu.pk: gpu for gpu in gpus}
+    holders: list[Replica | Reservation] = [*rows, *(one for row in rows for one in row.reservations.all())]
+    known |= GPU.objects.in_bulk({holder.gpu_id for holder in holders} - known.keys())
+    for holder in holders:
+        holder.gpu = known[holder.gpu_id]
 
 
 def consented(row: Replica) -> bool:

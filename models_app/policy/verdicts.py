@@ -14,6 +14,7 @@ from models_app import compatibility, decisions
 from models_app.errors import HostMemoryShort, NoCapacity, ReplicaMoved
 from models_app.lifecycle import verbs
 from models_app.memory import placement
+from models_app.memory.host_ram import Host
 from models_app.models import Replica
 from models_app.policy import eviction
 from models_app.policy.eviction import Decision, Scene, Verdict
@@ -85,12 +86,15 @@ class Means:
         return "stop" if self.ends else f"sleep_{self.level}"
 
 
-def means(resident: Replica) -> Means:
-    """At level 1 while host memory lasts, else at level 2; one that cannot sleep so is stopped."""
+def means(resident: Replica, host: Host | None = None) -> Means:
+    """At level 1 while host memory lasts, else at level 2; one that cannot sleep so is stopped.
+
+    With a `host` that was read already nothing is locked: only to tell.
+    """
     if not resident.sleep_enabled:
         return Means(None, "it has no sleep mode", ends=True)
     try:
-        placement.check_host_memory(resident, level=1)
+        placement.check_host_memory(resident, level=1, host=host)
     except HostMemoryShort as short:
         problem = compatibility.unsafe(resident, 2)
         return Means(2, f"{short.message}; {problem.words}" if problem else short.message, ends=problem is not None)

@@ -9,9 +9,10 @@ from django.utils import timezone
 
 from gpus import kvcached
 from gpus.simulated import Claim
+from models_app.engines import metrics
 from models_app.models import Replica
 from models_app.node.governing import Governing
-from models_app.states import Goal, State
+from models_app.states import Goal
 from tests import factories
 from tests.factories import GIB
 from tests.models_app.node.test_governing import awake, working
@@ -105,10 +106,6 @@ def test_nobody_goes_while_nobody_wants_to_grow() -> None:
     one, other = settled(), settled()
     say()
     governing = Governing()
-    governing.seen = {
-        row.marker: {**engine, "running": 0, "waiting": 0}
-        for row in (one, other)
-        for engine in (working(row)[row.marker],)
-    }
+    governing.seen = {row.marker: {**metrics.unknown(), "running": 0, "waiting": 0} for row in (one, other)}
     govern(governing, 100.0, 110.0, 140.0)
-    assert (now(one)[0], now(other)[0], one.state) == (Goal.READY, Goal.READY, State.READY)
+    assert (now(one)[0], now(other)[0]) == (Goal.READY, Goal.READY)
