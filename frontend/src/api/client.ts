@@ -1,5 +1,6 @@
 /** The REST API: one function per thing the page does, and one error. */
 import type {
+  Ahead,
   Alias,
   AliasRequest,
   Captures,
@@ -176,6 +177,8 @@ export const endOverride = (id: number) => call<undefined>("DELETE", `overrides/
 /** What is in force now, or at another instant. */
 export const inForce = (at?: string) =>
   call<InForce>("GET", `policies/in-force${at === undefined ? "" : `?${new URLSearchParams({ at })}`}`);
+/** What windows would move at another instant, if the fleet stood as it does now. */
+export const ahead = (at: string) => call<Ahead>("POST", "policies/what-if", { at });
 /** Windows and overrides of the week that has this day, else of this one. */
 export const week = (zone: string, day?: string) =>
   call<Week>("GET", `policies/week?${new URLSearchParams({ zone, ...(day && { day }) })}`);

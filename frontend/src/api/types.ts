@@ -47,6 +47,7 @@ export type Opening = WindowRow["next"][number];
 export type Preview = Schemas["PreviewRow"];
 export type OverrideRow = Schemas["OverrideRow"];
 export type Plan = Schemas["PlanRow"];
+export type Ahead = Schemas["AheadRow"];
 export type InForce = Schemas["InForceRow"];
 export type Week = Schemas["WeekRow"];
 export type Lane = Week["lanes"][number];
