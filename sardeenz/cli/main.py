@@ -54,7 +54,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "overrides": Verb("cli.policy.overrides", "What operators said against windows, and until when."),
     },
     "Measure": {
-        "bench": Verb("cli.benchmark.verbs", "Benchmarks: how fast, for how many, and what neighbours feel of it."),
+        "bench": Verb("cli.benchmark.verbs", "Benchmarks: how fast, for how many at once, what neighbours feel of it."),
     },
     "Configuration": {
         "export": Verb("cli.configuration.documents", "Print everything that is set as one YAML file."),

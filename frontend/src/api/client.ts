@@ -8,6 +8,7 @@ import type {
   DeploymentRow,
   ErrorCode,
   Fit,
+  History,
   HoursPage,
   HoursRow,
   InForce,
@@ -199,6 +200,10 @@ export const usageCalls = (query: string) => call<Page<UsageCall>>("GET", `usage
 /** Why something is where it is, or where a call's time went, with all inputs. */
 export const whyOf = (kind: Why["kind"], of: string) =>
   call<Why>("GET", `why?kind=${kind}&inputs=true&of=${encodeURIComponent(of)}`);
+
+/** What a GPU, a replica or a node did in the last hours. */
+export const historyOf = (subject: string, hours: number) =>
+  call<History>("GET", `history?subject=${encodeURIComponent(subject)}&hours=${hours}`);
 
 /** Captured calls of one deployment: the latest, newest first; with `after` those that came later, oldest first. */
 export const captures = (deployment: number, after?: string) =>

@@ -52,6 +52,7 @@ export type InForce = Schemas["InForceRow"];
 export type Week = Schemas["WeekRow"];
 export type Lane = Week["lanes"][number];
 export type Span = Lane["spans"][number];
+export type History = Schemas["History"];
 export type Why = Schemas["Why"];
 export type Capture = Schemas["Capture"];
 export type Captures = Schemas["Captures"];

@@ -1,5 +1,5 @@
 /** Which dialog is open. One at a time. */
-import type { Alias, DeploymentRow, Key, NewKey, ReplicaRow, Team, WindowRow } from "../api/types";
+import type { Alias, DeploymentRow, GPURow, Key, NewKey, ReplicaRow, Team, WindowRow } from "../api/types";
 import type { WhySubject } from "../lib/why";
 
 export interface Question {
@@ -21,6 +21,7 @@ export type Open =
   | { kind: "made"; key: NewKey }
   | { kind: "team"; team: Team | undefined }
   | { kind: "why"; subject: WhySubject }
+  | { kind: "history"; gpu: GPURow }
   | { kind: "window"; window: WindowRow | undefined }
   | { kind: "timers"; deployment: DeploymentRow }
   | { kind: "alias"; alias: Alias | undefined };
@@ -68,6 +69,11 @@ class Dialogs {
   /** When a deployment that nobody asks for sleeps and stops. */
   timers(deployment: DeploymentRow): void {
     this.open = { kind: "timers", deployment };
+  }
+
+  /** What a GPU did until now. */
+  history(gpu: GPURow): void {
+    this.open = { kind: "history", gpu };
   }
 
   /** Say why something is where it is, or where a call's time went. */
