@@ -146,6 +146,14 @@ export function utc(at: string): string {
   return `${day(Date.parse(at))}, ${new Date(at).toISOString().slice(11, 19)} UTC`;
 }
 
+/** "14:05" under the axis of a chart of two days or less, else "31 Jan"; in this browser's time zone. */
+export function tick(at: number, spanSeconds: number): string {
+  const when = new Date(at * 1000);
+  return spanSeconds <= 2 * 86_400
+    ? when.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" })
+    : when.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+}
+
 /** "31 Jan" of a UTC day, with "14:00" of a UTC hour. */
 export function day(at: number, hour = false): string {
   const date = new Date(at).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });

@@ -68,6 +68,26 @@ def test_four_tokens_a_piece() -> None:
     assert times["e2e"]["mean"] == pytest.approx(1.6)
 
 
+def test_pieces_that_arrive_together_are_one_arrival() -> None:
+    answer = streamed(
+        (11.0, event(1, content="a") + event(2, content="b")),
+        (11.3, event(3, content="c") + event(4, content="d") + event(5, content="e")),
+        (11.4, event(6, content="f") + usage(6)),
+        ends=11.4,
+    )
+    found = figures(answer)
+    assert (answer.first_tokens, answer.pieces) == (2, 6)
+    assert answer.gaps == [(pytest.approx(0.3), 3), (pytest.approx(0.1), 1)]
+    assert found["times"]["itl"]["p50"] == pytest.approx(0.1)
+    assert found["times"]["chunk_gap"]["max"] == pytest.approx(0.3)
+    assert found["times"]["tpot"]["p50"] == pytest.approx(0.4 / 4)
+
+
+def test_an_arrival_with_a_piece_that_nobody_counted_has_no_known_tokens() -> None:
+    answer = streamed((11.0, event(1, content="a")), (11.3, event(2, content="b") + event(content="c")), ends=11.3)
+    assert answer.gaps == [(pytest.approx(0.3), None)]
+
+
 def test_reasoning_is_a_first_token_and_no_answer() -> None:
     answer = streamed(
         (11.0, ROLE),
