@@ -126,7 +126,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["sardeenz.access.permissions.ReadOrOperate"],
     "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {"PolicyLevelEnum": "models_app.in_force.Level", "SleepLevelEnum": [1, 2]},
+    "ENUM_NAME_OVERRIDES": {"PolicyLevelEnum": "models_app.in_force.Level", "SleepLevelEnum": [(1, 1), (2, 2)]},
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "sardeenz.rest.error_schema.add_errors",
