@@ -73,6 +73,19 @@ def look_as_viewer(page: Page, up: Up) -> None:
     accessible(page)
 
 
+def look_at_history(page: Page) -> None:
+    """What the first GPU did: drawn, and in words for who does not see it."""
+    page.get_by_role("button", name="History").first.click()
+    history = page.get_by_role("dialog", name=re.compile("GPU 0: history"))
+    memory = history.get_by_role("img", name=re.compile("^Memory in use: [0-9.]+ GiB on average, [0-9.]+ GiB at most"))
+    expect(memory.locator("canvas")).to_be_visible()
+    history.get_by_text("1 day").click()
+    expect(memory).to_be_visible()
+    accessible(page)
+    history.get_by_role("button", name="Close").last.click()
+    expect(history).to_have_count(0)
+
+
 def test_a_window_is_made_overridden_and_deleted_and_a_viewer_changes_nothing(page: Page, up: Up) -> None:
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -103,6 +116,7 @@ def test_a_window_is_made_overridden_and_deleted_and_a_viewer_changes_nothing(pa
 
     page.get_by_role("link", name="Fleet", exact=True).click()
     expect(page.get_by_text("window always").first).to_be_visible()
+    look_at_history(page)
     page.get_by_role("link", name="Policies").click()
     up.cli("deploy", "chat", "--priority", "9")
     over = page.get_by_role("button", name="End the override of chat now")

@@ -96,5 +96,7 @@ def _node(one: "PlanNode") -> str:
 
 
 def seconds(value: float) -> str:
-    """`about 2.1 s`, `about 40 s`."""
+    """`about 2.1 s`, `about 40 s`, `less than 0.1 s`."""
+    if value < 0.1:
+        return "less than 0.1 s"
     return f"about {value:.1f} s" if value < 10 else f"about {value:.0f} s"

@@ -16,6 +16,7 @@ from gateway.models import UsageHour
 from gpus.models import GPU
 from models_app.models import Deployment, Plan, Replica, Transition
 from models_app.policy.plans import what_if
+from models_app.policy.plans import words as plan_words
 from models_app.states import Goal, State
 from tests import factories
 from tests.factories import GIB
@@ -315,3 +316,17 @@ def test_of_two_people_who_apply_one_plan_one_does(operator: Client) -> None:
         person.join()
     assert sorted(codes) == [202, 409]
     assert Transition.objects.filter(replica=replica).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0, "less than 0.1 s"),
+        (0.04, "less than 0.1 s"),
+        (0.1, "about 0.1 s"),
+        (2.06, "about 2.1 s"),
+        (40.4, "about 40 s"),
+    ],
+)
+def test_a_length_is_said_as_finely_as_it_is_known(seconds: float, words: str) -> None:
+    assert plan_words.seconds(seconds) == words
