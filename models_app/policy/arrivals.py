@@ -24,7 +24,7 @@ from sardeenz.errors import InvalidSpec
 _NOW = (Verdict.WAKE, Verdict.EVICT)
 
 
-class _Refused(NoCapacity):
+class NobodyMakesRoom(NoCapacity):
     """Nobody may make room for it on any GPU."""
 
     def __init__(self, way: Way) -> None:
@@ -42,7 +42,7 @@ def first(deployment_id: int, traffic: Traffic, actor: str) -> None:
             verbs.refuse_deleting(deployment)
             if not verbs.kept(deployment):
                 place(deployment, actor=actor)
-    except _Refused as refused:
+    except NobodyMakesRoom as refused:
         # Out of the transaction: an error would undo what is kept.
         verdicts.refuse(refused, refused.way.seen.wanted.name, refused.way.seen, refused.way.decision, actor)
     except (NeverFits, InvalidSpec) as error:
@@ -101,7 +101,7 @@ class _Arrival:
             if best is None:
                 raise
         if best.decision.verdict not in self.accepted:
-            raise _Refused(best)
+            raise NobodyMakesRoom(best)
         target = place_to_wait(deployment, best.gpus, actor=actor, reason=NoCapacity.code, replaces=replaces, anew=anew)
         self._decide(target, actor)
         target.refresh_from_db()
