@@ -137,7 +137,9 @@ class AliasSerializer(serializers.ModelSerializer[Alias]):
         return aliases.check_name(name)
 
     def validate_targets(self, targets: list[dict[str, Any]]) -> list[tuple[Deployment, int]]:
-        """Each deployment once, and one of them to choose."""
+        """Each deployment once, and one of them to choose. A change of an alias gives its targets whole."""
+        if any("deployment" not in target for target in targets):
+            raise serializers.ValidationError("give each target its deployment")
         given = [(target["deployment"], target.get("weight", 1)) for target in targets]
         aliases.check_targets(given)
         return given

@@ -159,3 +159,12 @@ def test_names_that_clients_send_are_names(staff: Client, name: str) -> None:
         content_type="application/json",
     )
     assert (changed.status_code, changed.json()["served_name"]) == (200, f"{name}-x")
+
+
+@pytest.mark.parametrize("target", [{}, {"weight": 1}])
+def test_a_change_of_targets_names_each_deployment(staff: Client, target: dict[str, int]) -> None:
+    alias = factories.alias("a", (factories.deployment(), 1))
+    status, told = send(staff, "patch", f"/{alias.pk}", targets=[target])
+    assert (status, told["code"]) == (400, "invalid_spec")
+    assert told["fields"] == {"targets": ["give each target its deployment"]}
+    assert alias.targets.count() == 1
