@@ -21,7 +21,7 @@ from models_app.models import Deployment, Transition
 from models_app.policy.windows import leads, levels, reading
 from models_app.policy.windows.floors import Floors
 from models_app.policy.windows.levels import Levels
-from models_app.policy.windows.plan import LONGEST_LEAD, NOTHING, Clock, Plan, Schedule, Subject, Word, decide
+from models_app.policy.windows.plan import LONGEST_LEAD, NOTHING, Clock, Plan, Schedule, Subject, Word, decide, named
 from models_app.policy.windows.sentences import changed
 from sardeenz.errors import InvalidSpec
 
@@ -108,7 +108,7 @@ def _ceilings(rows: list[reading.Row], schedules: list[Schedule]) -> dict[int, i
             highest[whom] = max(cap, highest.get(whom, 0))
     if not highest:
         return {}
-    caps = {row.id: [highest[key] for key in (row.id, *reading.labels(row)) if key in highest] for row in rows}
+    caps = {row.id: [highest[key] for key in (row.id, *named(row.labels)) if key in highest] for row in rows}
     return {number: max(given) for number, given in caps.items() if given}
 
 

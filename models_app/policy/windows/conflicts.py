@@ -37,10 +37,8 @@ def refuse(new: Schedule, others: Iterable[Schedule], now: datetime) -> None:
 
 def _said(schedule: Schedule, subjects: list[tuple[int, str, dict[str, str]]]) -> dict[tuple[int, str, str], object]:
     """What it asks, by deployment and field; of a deployment before its labels."""
-    said: dict[tuple[int, str, str], object] = {}
-    for asked in sorted(schedule.asked, key=lambda one: one.deployment is not None):
-        for number, name, labels in subjects:
-            own = {f"{key}={value}" for key, value in labels.items()}
-            if asked.deployment == number or asked.label in own:
-                said |= {(number, name, field): value for field, value in asked.values.items()}
-    return said
+    return {
+        (number, name, field): value
+        for number, name, labels in subjects
+        for field, value in schedule.asks_of(number, labels).items()
+    }

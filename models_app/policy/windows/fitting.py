@@ -18,20 +18,11 @@ _RESTS = (Level.ASLEEP_1.value, Level.ASLEEP_2.value)
 def warnings(schedule: Schedule) -> list[str]:
     """Sentences for whoever saves it; none where everything fits."""
     rows = list(Deployment.objects.filter(deleting=False).select_related("model", "runtime"))
-    asked = {row.pk: values for row in rows if (values := _values(schedule, row))}
+    asked = {row.pk: values for row in rows if (values := schedule.asks_of(row.pk, row.labels))}
     found = [] if asked else ["it asks nothing of any deployment there is now"]
     gpus = list(GPU.objects.filter(enabled=True, present=True).select_related("node").order_by("uuid"))
     awake = [row for row in rows if asked.get(row.pk, {}).get("level") == Level.AWAKE]
     return [*found, *_packing(awake, asked, gpus), *_floors(asked, gpus), *_caps(rows, asked)]
-
-
-def _values(schedule: Schedule, row: Deployment) -> dict[str, Any]:
-    own = {f"{key}={value}" for key, value in row.labels.items()}
-    values: dict[str, Any] = {}
-    for asked in sorted(schedule.asked, key=lambda one: one.deployment is not None):
-        if asked.deployment == row.pk or asked.label in own:
-            values |= asked.values
-    return values
 
 
 def _packing(awake: list[Deployment], asked: Mapping[int, Mapping[str, Any]], gpus: list[GPU]) -> Iterator[str]:

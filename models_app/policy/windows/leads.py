@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from models_app.in_force import Level
 from models_app.models import Replica, counted
-from models_app.policy.windows.plan import Schedule
+from models_app.policy.windows.plan import Schedule, named
 from models_app.states import Goal, State
 
 NONE = timedelta(0)
@@ -53,9 +53,9 @@ def _seconds(row: Replica) -> float:
 def _wanted(schedules: list[Schedule], labels: Mapping[int, Mapping[str, str]]) -> set[int]:
     """Deployments that one of these windows keeps awake, by name or by a label of theirs."""
     asked = [each for one in schedules for each in one.asked if each.values.get("level") == Level.AWAKE]
-    named, by_label = {each.deployment for each in asked}, {each.label for each in asked if each.label}
+    by_name, by_label = {each.deployment for each in asked}, {each.label for each in asked if each.label}
     return {
         number
         for number, own in labels.items()
-        if number in named or (by_label and any(f"{key}={value}" in by_label for key, value in own.items()))
+        if number in by_name or (by_label and not by_label.isdisjoint(named(own)))
     }

@@ -35,6 +35,19 @@ class Schedule:
     ready_by: bool = False
     paused: bool = False
 
+    def asks_of(self, deployment: int, labels: Mapping[str, str]) -> dict[str, Any]:
+        """What it asks of one deployment, by field; what it says by name counts before what it says by a label."""
+        own, values = named(labels), dict[str, Any]()
+        for asked in sorted(self.asked, key=lambda one: one.deployment is not None):
+            if asked.deployment == deployment or asked.label in own:
+                values |= asked.values
+        return values
+
+
+def named(labels: Mapping[str, str]) -> set[str]:
+    """Labels of a deployment as windows name them: `key=value`."""
+    return {f"{key}={value}" for key, value in labels.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class Word:
@@ -99,16 +112,16 @@ def decide(
     by_id = {subject.id: subject for subject in found}
     by_label: dict[str, list[Subject]] = defaultdict(list)
     for subject in found:
-        for key, value in subject.labels.items():
-            by_label[f"{key}={value}"].append(subject)
+        for label in named(subject.labels):
+            by_label[label].append(subject)
     asked: dict[int, list[_Claim]] = defaultdict(list)
     for schedule in schedules:
         if schedule.paused:
             continue
         standing = clock.standing(schedule, now)
         for each in schedule.asked:
-            named = by_id.get(each.deployment) if each.deployment is not None else None
-            for subject in [named] if named is not None else by_label.get(each.label, []):
+            meant = by_id.get(each.deployment) if each.deployment is not None else None
+            for subject in [meant] if meant is not None else by_label.get(each.label, []):
                 asked[subject.id].append(_claim(schedule, each, standing, subject, now))
     said: dict[int, list[Word]] = defaultdict(list)
     for word in words:

@@ -121,11 +121,6 @@ class Deployments:
         return found
 
 
-def labels(row: Row) -> set[str]:
-    """Its labels as windows name them."""
-    return {f"{key}={value}" for key, value in row.labels.items()}
-
-
 def replicas() -> dict[int, list[ReplicaRow]]:
     """The replicas that count, by deployment."""
     rows: Any = Replica.objects.filter(counted()).order_by("pk")
