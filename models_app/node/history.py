@@ -1,9 +1,11 @@
 """What of every node's frames is kept: the fields by kind of subject, and their values in a frame."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from models_app.node.frame import EngineFrame, NodeFrame
 
+READ = ("memory_used_bytes", "utilization_ratio", "temperature_celsius", "power_watts")
 LEDGER = (
     "free_bytes",
     "weights_bytes",
@@ -16,7 +18,7 @@ LEDGER = (
     "unexplained_bytes",
 )
 FIELDS: dict[str, tuple[str, ...]] = {
-    "gpu": ("memory_used_bytes", "utilization_ratio", "temperature_celsius", "power_watts", *LEDGER),
+    "gpu": (*READ, *LEDGER),
     "replica": (
         "running",
         "waiting",
@@ -40,10 +42,11 @@ def values(frames: Iterable[NodeFrame]) -> dict[str, Values]:
         kept[f"node:{frame['node']}"] = _node(frame)
         for gpu in frame["gpus"]:
             ledger = frame["ledgers"].get(gpu["uuid"])
-            read = [gpu[name] for name in FIELDS["gpu"][:4]]  # type: ignore[literal-required]
+            read = [gpu[name] for name in READ]  # type: ignore[literal-required]
             kept[f"gpu:{gpu['uuid']}"] = read + [ledger[name] if ledger else None for name in LEDGER]  # type: ignore[literal-required]
+        mapped = _mapped(frame)
         for engine in frame["engines"]:
-            kept[f"replica:{engine['replica_id']}"] = _engine(engine, _mapped(engine, frame))
+            kept[f"replica:{engine['replica_id']}"] = _engine(engine, mapped.get(engine["marker"]))
     return kept
 
 
@@ -69,8 +72,10 @@ def _engine(engine: EngineFrame, mapped_bytes: int | None) -> Values:
     ]
 
 
-def _mapped(engine: EngineFrame, frame: NodeFrame) -> int | None:
-    """KV memory that its requests fill, of all its GPUs."""
-    ledgers = frame["ledgers"].values()
-    held = [one for ledger in ledgers for one in ledger["holdings"] if one["marker"] == engine["marker"]]
-    return sum(one["kv_mapped_bytes"] for one in held) if held else None
+def _mapped(frame: NodeFrame) -> Counter[str]:
+    """KV memory that requests fill, by engine and of all its GPUs; one that no ledger knows is absent."""
+    mapped: Counter[str] = Counter()
+    for ledger in frame["ledgers"].values():
+        for one in ledger["holdings"]:
+            mapped[one["marker"]] += one["kv_mapped_bytes"]
+    return mapped
