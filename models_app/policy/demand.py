@@ -46,7 +46,7 @@ def request_ready(deployment_id: int, *, actor: str = "gateway") -> None:
         _seek_place(deployment_id, actor)
         return
     if not failed:
-        raise DeploymentStopped("the model is stopped; an operator has to start it", deployment=deployment_id)
+        raise _stopped(deployment_id)
     if all(row.restart_at is None for row in failed):
         raise CrashLoop(f"the model failed to start: {failed[0].message}", reason=failed[0].reason)
 
@@ -57,8 +57,12 @@ def _seek_place(deployment_id: int, actor: str) -> None:
     if deployment is None or deployment.deleting:
         raise DeploymentDeleting("the model is being deleted", deployment=deployment_id)
     if deployment.goal != Goal.READY:
-        raise DeploymentStopped("the model is stopped; an operator has to start it", deployment=deployment_id)
+        raise _stopped(deployment_id)
     arrivals.first(deployment_id, read_traffic(), actor)
+
+
+def _stopped(deployment_id: int) -> DeploymentStopped:
+    return DeploymentStopped("the model is stopped; an operator has to start it", deployment=deployment_id)
 
 
 def _placed(*deployment_ids: int) -> list[Replica]:
