@@ -38,7 +38,7 @@ const STACK: readonly (readonly [field: string, name: string, colour: string])[]
   ["weights_bytes", PARTS.weights, "--accent"],
   ["overhead_bytes", PARTS.overhead, "--muted"],
   ["kv_mapped_bytes", PARTS.used, "--brass"],
-  ["kv_kept_bytes", PARTS.kept, "--brass-soft"],
+  ["kv_kept_bytes", PARTS.kept, "--brass-mid"],
   ["asleep_bytes", PARTS.asleep, "--calm"],
   ["orphan_bytes", PARTS.orphan, "--bad"],
   ["foreign_bytes", PARTS.foreign, "--foreign"],
