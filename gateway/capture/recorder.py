@@ -121,8 +121,13 @@ class Recorder:
             finished = self._finished.popleft()
             try:
                 capture, worked_seconds = await asyncio.to_thread(_captured, finished)
-            finally:
+            except asyncio.CancelledError:
+                self._finished.appendleft(finished)  # the process ends: the flush after this one writes it
+                raise
+            except Exception:
                 self._release(finished.copy)
+                raise
+            self._release(finished.copy)
             self._unwritten.append(capture)
             if len(self._unwritten) > MOST_UNWRITTEN:
                 self._unwritten.popleft()

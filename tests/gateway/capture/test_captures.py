@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from typing import Any
 
@@ -254,6 +255,28 @@ async def test_what_is_left_is_written_at_the_end(world: World, run, engine: Eng
         await gateway.chat("m")
     await gateway.stop_accepting()
     assert len(world.captures) == 3
+
+
+async def test_a_call_that_is_redacted_as_the_process_ends_is_written_once(
+    world: World, run, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end, redact = threading.Event(), threading.Event(), recorder._captured
+
+    def slowly_at_first(finished: recorder.Finished) -> tuple[Capture, float]:
+        if not begun.is_set():
+            begun.set()
+            may_end.wait(20)
+        return redact(finished)
+
+    monkeypatch.setattr(recorder, "_captured", slowly_at_first)
+    world.serve("m", engine, capture_until=soon())
+    gateway = await run()
+    await gateway.chat("m")
+    await until(begun.is_set)
+    await gateway.stop_accepting()  # the thread that redacts is still at it
+    may_end.set()
+    assert len(world.captures) == 1
+    assert (gateway.app.recorder._copying, gateway.app.recorder._bytes) == (0, 0)
 
 
 async def test_a_form_is_told_without_its_file(world: World, run, engine: Engine) -> None:
