@@ -118,16 +118,7 @@ class Recorder:
     async def flush(self, *, rest_ratio: float = 0.0) -> None:
         """Redact in a thread, then write. What cannot be written waits, up to a limit."""
         for _ in range(len(self._finished)):
-            finished = self._finished.popleft()
-            try:
-                capture, worked_seconds = await asyncio.to_thread(_captured, finished)
-            except asyncio.CancelledError:
-                self._finished.appendleft(finished)  # the process ends: the flush after this one writes it
-                raise
-            except Exception:
-                self._release(finished.copy)
-                raise
-            self._release(finished.copy)
+            capture, worked_seconds = await self._redacted(self._finished.popleft())
             self._unwritten.append(capture)
             if len(self._unwritten) > MOST_UNWRITTEN:
                 self._unwritten.popleft()
@@ -135,6 +126,19 @@ class Recorder:
             await asyncio.sleep(rest_ratio * worked_seconds)
         if self._unwritten:
             await self._try_to_write(list(self._unwritten))
+
+    async def _redacted(self, finished: Finished) -> tuple[Capture, float]:
+        interrupted = False
+        try:
+            return await asyncio.to_thread(_captured, finished)
+        except asyncio.CancelledError:
+            interrupted = True
+            raise
+        finally:
+            if interrupted:  # the process ends: its last flush writes it
+                self._finished.appendleft(finished)
+            else:
+                self._release(finished.copy)
 
     async def _try_to_write(self, waiting: Sequence[Capture]) -> None:
         with self.outage.watch():
