@@ -67,9 +67,9 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "chat": Verb("cli.chat", "Stream an answer. A model that sleeps is woken by it."),
         "tail": Verb("cli.tail", "Show captured calls, redacted, and follow as more come."),
         "usage": Verb("cli.usage", "Calls, tokens and GPU time, added up by the hour (UTC)."),
-        "keys": Verb("cli.keys", "API keys."),
-        "teams": Verb("cli.teams", "Teams: keys that share limits and a place in the queues."),
-        "aliases": Verb("cli.aliases", "Other names callers may ask for."),
+        "keys": Verb("cli.access.keys", "API keys."),
+        "teams": Verb("cli.access.teams", "Teams: keys that share limits and a place in the queues."),
+        "aliases": Verb("cli.access.aliases", "Other names callers may ask for."),
     },
 }
 VERBS = {name: verb for section in SECTIONS.values() for name, verb in section.items()}

@@ -5,9 +5,20 @@ from typing import Annotated, Any
 import typer
 
 from sardeenz.cli import completion, times
+from sardeenz.cli.access.teams import (
+    SHORT,
+    Concurrency,
+    DayGpu,
+    DayTokens,
+    MonthGpu,
+    MonthTokens,
+    Rpm,
+    Tpm,
+    given,
+    told,
+)
 from sardeenz.cli.client import AsJson, call, rows
 from sardeenz.cli.output import emit, examples, fail, plain, say, table
-from sardeenz.cli.teams import SHORT, Concurrency, DayGpu, DayTokens, MonthGpu, MonthTokens, Rpm, Tpm, given, told
 from sardeenz.cli.times import ahead
 
 app = typer.Typer(
