@@ -5,18 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from sardeenz.cli import completion, times
-from sardeenz.cli.access.teams import (
-    SHORT,
-    Concurrency,
-    DayGpu,
-    DayTokens,
-    MonthGpu,
-    MonthTokens,
-    Rpm,
-    Tpm,
-    given,
-    told,
-)
+from sardeenz.cli.access.limits import NONE, SHORT, Limits, limited, told
 from sardeenz.cli.client import AsJson, call, rows
 from sardeenz.cli.output import emit, examples, fail, plain, say, table
 from sardeenz.cli.times import ahead
@@ -81,19 +70,13 @@ def _shown(field: str, value: Any) -> str:
         "sardeenz keys create operator --scope read --scope manage",
     )
 )
+@limited
 def create(
-    ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="whose key, or what for")],
     scope: Annotated[list[str] | None, typer.Option(help="inference, read or manage; repeat it")] = None,
     team: Annotated[str, typer.Option(help="whose limits hold besides its own")] = "",
     model: Models = None,
-    requests_per_minute: Rpm = None,
-    tokens_per_minute: Tpm = None,
-    concurrent_requests: Concurrency = None,
-    tokens_per_day: DayTokens = None,
-    tokens_per_month: MonthTokens = None,
-    gpu_seconds_per_day: DayGpu = None,
-    gpu_seconds_per_month: MonthGpu = None,
+    limits: Limits = NONE,
     expires: Annotated[str, typer.Option(help="when it ends: in 30d, or at 2030-01-31T00:00:00Z")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -101,7 +84,7 @@ def create(
     body: dict[str, Any] = {"name": name, "scopes": scope or ["inference"], "allowed_models": model or []}
     body |= {"team": team} if team else {}
     body |= {"expires_at": ahead(expires).isoformat()} if expires else {}
-    made = call("POST", "keys", json=body | given(ctx.params))
+    made = call("POST", "keys", json=body | limits)
     if as_json:
         return emit(made)
     typer.echo(made["key"])
@@ -110,27 +93,21 @@ def create(
 @app.command(
     epilog=examples("sardeenz keys update 3 --rpm 120", "sardeenz keys update 3 --every-model --expires never")
 )
+@limited
 def update(
-    ctx: typer.Context,
     key: Key,
     name: Annotated[str, typer.Option(help="another name")] = "",
     team: Annotated[str | None, typer.Option(help="another team; '' for none")] = None,
     model: Models = None,
     every_model: Annotated[bool, typer.Option("--every-model", help="it may ask for any name")] = False,
-    requests_per_minute: Rpm = None,
-    tokens_per_minute: Tpm = None,
-    concurrent_requests: Concurrency = None,
-    tokens_per_day: DayTokens = None,
-    tokens_per_month: MonthTokens = None,
-    gpu_seconds_per_day: DayGpu = None,
-    gpu_seconds_per_month: MonthGpu = None,
+    limits: Limits = NONE,
     expires: Annotated[str, typer.Option(help="when it ends: in 30d, at 2030-01-31T00:00:00Z, or never")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Change what is said; gateways know within a second."""
     if model and every_model:
         fail("--model and --every-model contradict each other")
-    changes = given(ctx.params) | ({"name": name} if name else {})
+    changes: dict[str, Any] = {**limits} | ({"name": name} if name else {})
     changes |= {} if team is None else {"team": team or None}
     changes |= {"allowed_models": model or []} if model or every_model else {}
     changes |= {"expires_at": None if expires == "never" else ahead(expires).isoformat()} if expires else {}

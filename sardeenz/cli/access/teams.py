@@ -1,31 +1,12 @@
-"""Teams: list, create, update, delete; and the limits that teams and keys share."""
+"""Teams: list, create, update, delete."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
+from sardeenz.cli.access.limits import NONE, Limits, limited, told
 from sardeenz.cli.client import AsJson, call, rows
 from sardeenz.cli.output import emit, examples, fail, say, table
-
-Rpm = Annotated[int | None, typer.Option("--rpm", min=0, help="requests per minute; 0: no limit")]
-Tpm = Annotated[int | None, typer.Option("--tpm", min=0, help="tokens per minute, prompt and completion; 0: no limit")]
-Concurrency = Annotated[int | None, typer.Option("--concurrency", min=0, help="requests at once; 0: no limit")]
-DayTokens = Annotated[int | None, typer.Option("--tokens-per-day", min=0, help="UTC days; 0: no limit")]
-MonthTokens = Annotated[int | None, typer.Option("--tokens-per-month", min=0, help="UTC months; 0: no limit")]
-DayGpu = Annotated[float | None, typer.Option("--gpu-seconds-per-day", min=0, help="0: no limit")]
-MonthGpu = Annotated[float | None, typer.Option("--gpu-seconds-per-month", min=0, help="0: no limit")]
-
-SHORT = {
-    "requests_per_minute": "requests/min",
-    "tokens_per_minute": "tokens/min",
-    "concurrent_requests": "at once",
-    "tokens_per_day": "tokens/day",
-    "tokens_per_month": "tokens/month",
-    "gpu_seconds_per_day": "GPU s/day",
-    "gpu_seconds_per_month": "GPU s/month",
-}
-"""Each limit as the API names it, and for people."""
 
 app = typer.Typer(
     help="Teams: keys that share limits and a place in the queues.",
@@ -48,22 +29,16 @@ def list_teams(as_json: AsJson = False) -> None:
 
 
 @app.command(epilog=examples("sardeenz teams create research --rpm 600 --weight 3"))
+@limited
 def create(
-    ctx: typer.Context,
     name: Name,
     weight: Weight = None,
     priority: Priority = None,
-    requests_per_minute: Rpm = None,
-    tokens_per_minute: Tpm = None,
-    concurrent_requests: Concurrency = None,
-    tokens_per_day: DayTokens = None,
-    tokens_per_month: MonthTokens = None,
-    gpu_seconds_per_day: DayGpu = None,
-    gpu_seconds_per_month: MonthGpu = None,
+    limits: Limits = NONE,
     as_json: AsJson = False,
 ) -> None:
     """Make a team; then give it keys with `sardeenz keys create --team`."""
-    _say(call("POST", "teams", json={"name": name} | _given(ctx.params)), as_json=as_json)
+    _say(call("POST", "teams", json={"name": name} | _said(weight, priority) | limits), as_json=as_json)
 
 
 @app.command(
@@ -71,23 +46,17 @@ def create(
         "sardeenz teams update research --tokens-per-day 2000000", "sardeenz teams update research --rpm 0 --rename lab"
     )
 )
+@limited
 def update(
-    ctx: typer.Context,
     name: Name,
     rename: Annotated[str, typer.Option(help="another name")] = "",
     weight: Weight = None,
     priority: Priority = None,
-    requests_per_minute: Rpm = None,
-    tokens_per_minute: Tpm = None,
-    concurrent_requests: Concurrency = None,
-    tokens_per_day: DayTokens = None,
-    tokens_per_month: MonthTokens = None,
-    gpu_seconds_per_day: DayGpu = None,
-    gpu_seconds_per_month: MonthGpu = None,
+    limits: Limits = NONE,
     as_json: AsJson = False,
 ) -> None:
     """Change what is said; gateways know within a second."""
-    changes = _given(ctx.params) | ({"name": rename} if rename else {})
+    changes = _said(weight, priority) | limits | ({"name": rename} if rename else {})
     _say(call("PATCH", f"teams/{_id(name)}", json=changes), as_json=as_json)
 
 
@@ -98,8 +67,8 @@ def delete(name: Name) -> None:
     say(f"{name} is gone")
 
 
-def _given(params: dict[str, Any]) -> dict[str, Any]:
-    return given(params) | {field: params[field] for field in ("weight", "priority") if params[field] is not None}
+def _said(weight: int | None, priority: int | None) -> dict[str, Any]:
+    return {field: value for field, value in (("weight", weight), ("priority", priority)) if value is not None}
 
 
 def _id(name: str) -> int:
@@ -111,19 +80,3 @@ def _say(team: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         return emit(team)
     say(f"{team['name']}: weight {team['weight']}, priority {team['priority']}, limits {told(team)}")
-
-
-def given(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The limits among a command's parameters that were said, as the API takes them."""
-    return {field: params[field] or None for field in SHORT if params[field] is not None}
-
-
-def told(row: Mapping[str, Any]) -> str:
-    """A row's limits on one line."""
-    return (
-        ", ".join(f"{_number(row[field])} {short}" for field, short in SHORT.items() if row[field] is not None) or "-"
-    )
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) else f"{value:,}"
