@@ -9,6 +9,8 @@ from django.views.decorators.http import require_safe
 
 ADDRESSES = ("", "models", "policies", "access", "access/keys", "access/teams", "access/aliases", "usage", "requests")
 """Where the dashboard's pages are; `frontend/src/lib/pages.ts` has the same."""
+THINGS: tuple[str, ...] = ()
+"""Those below which single things have addresses: `things` there."""
 
 NOT_BUILT = "The dashboard is not built. Run `make frontend`, or use the API at /api and the admin at /admin/.\n"
 
@@ -16,8 +18,8 @@ NOT_BUILT = "The dashboard is not built. Run `make frontend`, or use the API at 
 @require_safe
 @never_cache
 @ensure_csrf_cookie
-def dashboard(request: HttpRequest) -> HttpResponse:
-    """The built page, the same at each of `ADDRESSES`; it holds nothing secret and signs people in itself."""
+def dashboard(request: HttpRequest, thing: str = "") -> HttpResponse:
+    """The built page, the same at each of `ADDRESSES` and below; it holds nothing secret and signs people in itself."""
     return _frame(200)
 
 

@@ -24,4 +24,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/", include("sardeenz.configuration.urls")),
     path("health", pages.health),
     *(path(address, pages.dashboard) for address in pages.ADDRESSES),
+    *(path(f"{address}/<str:thing>", pages.dashboard) for address in pages.THINGS),
 ]

@@ -19,6 +19,8 @@ def test_health_asks_no_server(client: Client) -> None:
 def test_the_dashboard_and_the_server_know_the_same_addresses() -> None:
     known = re.findall(r'href: "([^"]+)"', KNOWN_TO_THE_PAGE.read_text())
     assert sorted(known) == sorted(f"/{address}" for address in pages.ADDRESSES)
+    things = re.findall(r'href: "([^"]+)", .*things: true', KNOWN_TO_THE_PAGE.read_text())
+    assert sorted(things) == sorted(f"/{address}" for address in pages.THINGS)
 
 
 @pytest.mark.parametrize("path", ["/", "/models", "/access", "/access/teams", "/usage?days=7"])

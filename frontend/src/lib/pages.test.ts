@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { inPlace, pageOf, tabOf } from "./pages";
+import { inPlace, pageOf, tabOf, thingOf } from "./pages";
 
 it.each([
   ["/", "fleet", "keys"],
@@ -43,4 +43,20 @@ describe("a link", () => {
   it.each([{ target: "_blank" }, { download: "usage.csv" }])("with %j is the browser's", (how) =>
     expect(inPlace(click, { ...link("/usage"), ...how }, HERE)).toBeUndefined(),
   );
+});
+
+it.each([
+  ["/things", "things", ""],
+  ["/things/chat", "things", "chat"],
+  ["/things/a%20b", "things", "a b"],
+  ["/things/%E0%A4%A", "none", ""],
+  ["/things/", "none", ""],
+  ["/things/chat/log", "none", ""],
+  ["/plain/chat", "none", ""],
+])("%s is %s, of the thing '%s'", (path, page, thing) => {
+  const pages = [
+    { page: "things", href: "/things", word: "Things", things: true },
+    { page: "plain", href: "/plain", word: "Plain" },
+  ] as const;
+  expect([pageOf(path, pages), thingOf(path, pages)]).toEqual([page, thing]);
 });

@@ -1,5 +1,14 @@
 /** Which page an address is, and the address of each; `sardeenz/pages.py` has the same. Pure. */
 
+interface Entry {
+  readonly page: string;
+  readonly href: string;
+  readonly word: string;
+  /** Single things have addresses below its own: /things/NAME, which `thingOf` tells. */
+  readonly things?: true;
+}
+
+/** A new page stands here, in `pages/load.ts` and in `sardeenz/pages.py`. */
 export const PAGES = [
   { page: "fleet", href: "/", word: "Fleet" },
   { page: "models", href: "/models", word: "Models" },
@@ -7,26 +16,44 @@ export const PAGES = [
   { page: "access", href: "/access", word: "Access" },
   { page: "usage", href: "/usage", word: "Usage" },
   { page: "requests", href: "/requests", word: "Requests" },
-] as const;
+] as const satisfies readonly Entry[];
 export const TABS = [
   { tab: "keys", href: "/access/keys", word: "API keys" },
   { tab: "teams", href: "/access/teams", word: "Teams" },
   { tab: "aliases", href: "/access/aliases", word: "Aliases" },
 ] as const;
 
+/** A page that there is. */
+export type KnownPage = (typeof PAGES)[number]["page"];
 /** "none" is an address of nothing. */
-export type Page = (typeof PAGES)[number]["page"] | "none";
+export type Page = KnownPage | "none";
 export type Tab = (typeof TABS)[number]["tab"];
 
 /** The page of a path. */
-export function pageOf(path: string): Page {
+export function pageOf(path: string, pages: readonly Entry[] = PAGES): Page {
   if (TABS.some(({ href }) => path === href)) return "access";
-  return PAGES.find(({ href }) => path === href)?.page ?? "none";
+  const found = pages.find(({ href, things }) => path === href || (things && below(path, href) !== ""));
+  return (found?.page as KnownPage | undefined) ?? "none";
 }
 
 /** The part of the access page that a path shows. */
 export function tabOf(path: string): Tab {
   return TABS.find(({ href }) => path === href)?.tab ?? "keys";
+}
+
+/** The single thing that a path shows, as its page names it; "" where it shows all of them. */
+export function thingOf(path: string, pages: readonly Entry[] = PAGES): string {
+  return pages.map(({ href, things }) => (things ? below(path, href) : "")).find((thing) => thing !== "") ?? "";
+}
+
+function below(path: string, href: string): string {
+  const [, rest] = path.startsWith(`${href}/`) ? path.split(`${href}/`, 2) : [];
+  if (!rest || rest.includes("/")) return "";
+  try {
+    return decodeURIComponent(rest);
+  } catch {
+    return "";
+  }
 }
 
 export interface Click {
@@ -51,6 +78,6 @@ export function inPlace(click: Click, link: Link, origin: string): string | unde
     click.button === 0 && !(click.altKey || click.ctrlKey || click.metaKey || click.shiftKey || click.defaultPrevented);
   if (!plain || (link.target !== "" && link.target !== "_self") || link.download !== "") return undefined;
   const to = new URL(link.href);
-  const known = [...PAGES, ...TABS].some(({ href }) => href === to.pathname);
+  const known = pageOf(to.pathname) !== "none";
   return known && to.origin === origin && to.hash === "" ? to.pathname + to.search : undefined;
 }

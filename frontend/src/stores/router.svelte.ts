@@ -1,5 +1,5 @@
 /** Which address is shown. Links to the dashboard's pages change it in place; all others are the browser's. */
-import { inPlace, pageOf, tabOf, type Page, type Tab } from "../lib/pages";
+import { inPlace, pageOf, tabOf, thingOf, type Page, type Tab } from "../lib/pages";
 
 class Router {
   path = $state(location.pathname);
@@ -16,6 +16,11 @@ class Router {
 
   get tab(): Tab {
     return tabOf(this.path);
+  }
+
+  /** The single thing that is shown; "" where all of them are. */
+  get thing(): string {
+    return thingOf(this.path);
   }
 
   /** Show an address; "back" leads here again. */

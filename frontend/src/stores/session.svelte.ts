@@ -5,6 +5,17 @@ import type { Me } from "../api/types";
 class Session {
   user = $state.raw<Me | null>();
   problem = $state<string>();
+  private readonly forgetting: (() => void)[] = [];
+
+  /** What is known for one person is forgotten before another may sign in. */
+  atEnd(forget: () => void): void {
+    this.forgetting.push(forget);
+  }
+
+  /** Forget what was known for the one who was signed in. */
+  forget(): void {
+    for (const each of this.forgetting) each();
+  }
 
   /** Ask the server; a session that has ended leads to the sign-in page. */
   async look(): Promise<void> {

@@ -26,7 +26,6 @@ class Access {
     }
   }
 
-  /** Another person may sign in. */
   forget(): void {
     this.keys = this.teams = this.aliases = this.problem = undefined;
   }
@@ -76,3 +75,4 @@ class Access {
 }
 
 export const access = new Access();
+session.atEnd(() => access.forget());

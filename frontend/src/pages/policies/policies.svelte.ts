@@ -52,7 +52,6 @@ class Policies {
     if (this.view !== undefined) await this.look(this.view);
   }
 
-  /** Another person may sign in. */
   forget(): void {
     this.known.forget();
     this.view = undefined;
@@ -94,3 +93,4 @@ class Policies {
 }
 
 export const policies = new Policies();
+session.atEnd(() => policies.forget());

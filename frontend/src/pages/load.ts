@@ -1,0 +1,13 @@
+/** Where each page's code is. It is loaded when the page is first opened, so that nobody waits for pages not looked at. */
+import type { Component } from "svelte";
+import type { Page } from "../lib/pages";
+
+export const LOAD: Readonly<Record<Page, () => Promise<{ default: Component }>>> = {
+  fleet: () => import("./fleet/Fleet.svelte"),
+  models: () => import("./models/Models.svelte"),
+  policies: () => import("./policies/Policies.svelte"),
+  access: () => import("./access/Access.svelte"),
+  usage: () => import("./usage/Usage.svelte"),
+  requests: () => import("./requests/Requests.svelte"),
+  none: () => import("./not-found/NotFound.svelte"),
+};
