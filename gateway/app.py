@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import close_old_connections
 
 from gateway import fleet_metrics, tracing
-from gateway.access import rows
+from gateway.access import rows, tokens
 from gateway.admission.holds import Limits
 from gateway.admission.peers_redis import exchange
 from gateway.admission.reporting import WaitingCalls
@@ -100,6 +100,7 @@ def make() -> Gateway:
             announcements=announcements,
             load_aliases=in_thread(rows.load_aliases),
             load_keys=in_thread(rows.load_keys),
+            key_of_token=tokens.key_id,
             request_ready=in_thread(demand.request_ready, _wakers),
             report=report,
             forget=forget,

@@ -257,3 +257,9 @@ class NoRunner(Unavailable):
     """Redis, over which runners are started, does not answer."""
 
     code = "benchmarks_unavailable"
+
+
+class GatewayUnreachable(EngineError):
+    """The web process reaches no gateway, or the gateway broke off in the middle of an answer."""
+
+    code = "gateway_unreachable"

@@ -59,6 +59,7 @@ class Needs:
     load_aliases: LoadAliases
     announcements: Announcements
     load_keys: Callable[[], Awaitable[Iterable[KnownKey]]]
+    key_of_token: Callable[[bytes], int | None]
     request_ready: Callable[[int], Awaitable[None]]
     report: Report
     forget: Callable[[str], Awaitable[None]]
@@ -94,7 +95,7 @@ class Gateway:
         self.tracing: Tracing | None = None
         self.bounds = Bounds(limits.body_bytes, limits.wait_bytes, limits.slow_seconds)
         self.clients: set[Client] = set()
-        self.keys = Keys(needs.load_keys)
+        self.keys = Keys(needs.load_keys, needs.key_of_token)
         self.router = Router(
             needs.load_routes,
             needs.load_aliases,

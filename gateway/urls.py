@@ -5,6 +5,7 @@ from rest_framework.routers import SimpleRouter
 
 from gateway.api.benchmark_views import BenchmarkViewSet
 from gateway.api.capture_views import CaptureViewSet
+from gateway.api.playground_views import PlaygroundView
 from gateway.api.refused_views import RefusalsView
 from gateway.api.usage_views import UsageHoursViewSet, UsageViewSet
 from gateway.api.views import AliasViewSet, KeyViewSet, TeamViewSet
@@ -20,6 +21,7 @@ router.register("usage/hours", UsageHoursViewSet)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     *router.urls,
+    path("playground", PlaygroundView.as_view()),
     path("refusals", RefusalsView.as_view()),
     path("why", WhyView.as_view()),
     path("captures", CaptureViewSet.as_view({"get": "list", "delete": "clear"})),

@@ -45,8 +45,13 @@ class KnownKey(NamedTuple):
 class Keys:
     """The keys of this installation, as last read."""
 
-    def __init__(self, load_keys: Callable[[], Awaitable[Iterable[KnownKey]]]) -> None:
+    def __init__(
+        self,
+        load_keys: Callable[[], Awaitable[Iterable[KnownKey]]],
+        key_of_token: Callable[[bytes], int | None] = lambda _: None,
+    ) -> None:
         self._load_keys = load_keys
+        self._key_of_token = key_of_token
         self._known: dict[str, KnownKey] = {}
         self._seen: dict[bytes, KnownKey] = {}
         self._read_began = 0.0  # of the last reading that has ended
@@ -72,11 +77,11 @@ class Keys:
         plain = _presented(headers)
         if plain is None:
             raise InvalidApiKey("an API key is needed: send `Authorization: Bearer <key>`")
-        digest = hashlib.sha256(plain).hexdigest()
-        key = self._known.get(digest)
+        find = self._finder(plain)
+        key = find()
         if key is None or _expired(key):
             await self._look()
-            key = self._known.get(digest, key)
+            key = find() or key
         if key is None and (self.outage.lasting or not self.loaded):
             raise KeysUnavailable("API keys cannot be checked right now", retry_after_seconds=1.0)
         if key is None:
@@ -86,6 +91,14 @@ class Keys:
         if not key.inference:
             raise MissingScope("this API key has no inference scope")
         return key
+
+    def _finder(self, plain: bytes) -> Callable[[], KnownKey | None]:
+        """How the key is found: by its digest, or by its id where a signed token stands for it."""
+        key_id = self._key_of_token(plain)
+        if key_id is None:
+            digest = hashlib.sha256(plain).hexdigest()
+            return lambda: self._known.get(digest)
+        return lambda: next((key for key in self._known.values() if key.id == key_id), None)
 
     async def newest(self, key: KnownKey) -> KnownKey:
         """The key as a table says that was read after this was asked: its rights may have just been changed."""

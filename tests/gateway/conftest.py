@@ -73,6 +73,7 @@ class World:
     metrics_dir: Path = Path()
     origins: frozenset[bytes] = frozenset()
     open_tracing: OpenTracing = off
+    key_of_token: Callable[[bytes], int | None] = lambda _: None
 
     def serve(self, name: str, *engines: Engine, state: str = "", **facts: object) -> Route:
         """Route a name to these engines; with none it sleeps unless told otherwise."""
@@ -208,6 +209,7 @@ class World:
             load_aliases=self.load_aliases,
             announcements=self.announcements,
             load_keys=self.load_keys,
+            key_of_token=self.key_of_token,
             request_ready=self.request_ready,
             report=self.report,
             forget=self.forget,
