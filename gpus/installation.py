@@ -17,3 +17,8 @@ def engine_key(replica_id: int, generation: int) -> str:
     about = f"engine:{replica_id}:{generation}".encode()
     digest = hmac.new(settings.SECRET_KEY.encode(), about, hashlib.sha256).digest()
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def fingerprint(text: str) -> str:
+    """The same of the same text, within this installation; nobody without its secret learns what the text may be."""
+    return hmac.new(settings.SECRET_KEY.encode(), f"fingerprint:{text}".encode(), hashlib.sha256).hexdigest()[:32]

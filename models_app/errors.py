@@ -15,6 +15,12 @@ class ReplicaMoved(Conflict):
     code = "replica_moved"
 
 
+class NotAdoptable(Conflict):
+    """No deployment can take this engine over as a replica of its own; field: marker."""
+
+    code = "not_adoptable"
+
+
 class MoveInProgress(Conflict):
     """The replica is one side of an unfinished move."""
 

@@ -329,6 +329,7 @@ class Decision(models.Model):
         LIMIT = "limit", "another limit of an engine's KV memory"
         WAIT = "wait", "a replica that waits for others"
         REFUSAL = "refusal", "a verb that was refused"
+        ORPHAN = "orphan", "the end of an engine that no replica owned"
 
     kind = models.CharField(max_length=16, choices=Kind.choices)
     code = models.CharField(max_length=64)
@@ -352,9 +353,7 @@ class Decision(models.Model):
 
 
 class MemoryProfile(models.Model):
-    """What a load, a sleep and a wake were measured to take, used instead of estimates the next time the same thing is
-    placed. One row for each type of GPU; what was not measured yet is null.
-    """
+    """What a load, a sleep and a wake took, for the next of their kind: one row for each type of GPU. Null: not yet."""
 
     key = models.CharField(max_length=64, help_text="hash of all that decides it but the GPU")
     gpu_name = models.CharField(max_length=100, blank=True, default="", help_text="type of GPU; empty in old rows")

@@ -6,6 +6,7 @@ from rest_framework.routers import SimpleRouter
 from models_app.api.deployment_views import DeploymentViewSet
 from models_app.api.fit_views import DeploymentFitView, MoveFitView
 from models_app.api.history import HistoryView
+from models_app.api.orphan_views import OrphanViewSet
 from models_app.api.plan_views import PlanViewSet
 from models_app.api.presence_views import ServicesView
 from models_app.api.profile_views import ProfilesView
@@ -22,6 +23,7 @@ router.register("windows", WindowViewSet)
 router.register("overrides", OverrideViewSet)
 router.register("transitions", TransitionViewSet)
 router.register("plans", PlanViewSet)
+router.register("orphans", OrphanViewSet, basename="orphan")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("deployments/fit", DeploymentFitView.as_view()),

@@ -13,7 +13,7 @@ README = (ROOT / "README.md").read_text()
 SETTINGS = ROOT / "sardeenz" / "settings.py"
 PACKAGES = ("sardeenz", "gpus", "models_app", "gateway")
 SOURCES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if path != SETTINGS]
-OURS_TO_ENGINES = re.compile(r"SARDEENZ_(REPLICA|ENGINE_URL|SERVICE|SIMULATED_DIR|SIMULATED_GPUS)")
+OURS_TO_ENGINES = re.compile(r"SARDEENZ_(REPLICA|LAUNCH|ENGINE_URL|SERVICE|SIMULATED_DIR|SIMULATED_GPUS)")
 """What our processes tell each other in the environment; nobody sets these."""
 
 

@@ -15,6 +15,9 @@ from models_app.models import Deployment, Replica
 from models_app.spec import BY_SLEEP, BY_STOP
 from models_app.states import Goal, State
 
+ADOPTED = "adopted"
+"""The reason on a replica that was made for an engine which no replica owned."""
+
 GIVES_WAY = "gives_way"
 """The reason on a replica that makes room for its own replacement."""
 
@@ -75,6 +78,22 @@ def place_to_wait(
     replica = _create(deployment, gpus, wanted, row, replaces=replaces, anew=anew)
     placement.reserve(replica, gpus, wanted, held=False)
     record(replica, "", reason, actor)
+    return replica
+
+
+def place_around(deployment: Deployment, gpus: list[GPU], marker: str, port: int) -> Replica:
+    """A replica of an engine that runs already on these locked GPUs; its worker finds it and sees whether it serves.
+
+    Raises NoCapacity where what it may grow to is promised to others.
+    """
+    wanted = needed(deployment)
+    placement.pick(Choice(gpus, placement.free_bytes(gpus), {}), wanted, len(gpus))
+    number, _, generation = marker.partition(":")
+    row = {"pk": int(number), "generation": int(generation), "port": port, "ipc_name": launch.segment_name(marker)}
+    deadline_at = timezone.now() + timedelta(seconds=deadline_seconds(State.STARTING))
+    row |= {"state": State.STARTING, "deadline_at": deadline_at, "reason": ADOPTED}
+    replica = _create(deployment, gpus, wanted, row, replaces=None, anew=False)
+    placement.reserve(replica, gpus, wanted)
     return replica
 
 

@@ -3,7 +3,6 @@
 The queue gives order, the file lock gives safety, the compare-and-swap gives truth.
 """
 
-import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -13,12 +12,13 @@ from functools import partial
 from django.conf import settings
 from django.db import DatabaseError
 
-from gpus import kvcached, processes
+from gpus import kvcached
 from models_app.engines import logs
 from models_app.errors import ReplicaMoved
 from models_app.lifecycle import ending, launch, observe, queues, removal, sleeping, starting, verbs, waits
 from models_app.lifecycle.next_step import Effect, Step, next_step
 from models_app.lifecycle.observe import Remembered, Sight, World
+from models_app.lifecycle.orphans.keeping import Keeping
 from models_app.lifecycle.setbacks import Setback, Setbacks
 from models_app.memory import placement
 from models_app.models import Replica
@@ -30,10 +30,8 @@ SHORTEST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.1  # a load takes minutes: looking ten times a second costs little and misses nothing
 PRUNE_SECONDS = 3600.0
 BROKEN = "a step of its worker broke"
-_KNOWN_BY = ("state", "generation", "ipc_name", "spec", "gpu__uuid", "deployment__name")
+_KNOWN_BY = ("state", "reason", "generation", "ipc_name", "spec", "gpu__uuid", "deployment__name")
 """What an engine, its segment and its log are known by; every tick reads no more of everybody."""
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -43,6 +41,7 @@ class Reconciler:
     uuid: str
     remembered: Remembered = field(default_factory=Remembered)
     setbacks: Setbacks = field(default_factory=Setbacks)
+    orphans: Keeping = field(default_factory=Keeping)
     pause_seconds: float = SHORTEST_PAUSE_SECONDS
     pruned_at: float = -PRUNE_SECONDS
 
@@ -120,13 +119,11 @@ class Reconciler:
             waits.for_other_loads(sight)
 
     def clean(self, around: World) -> bool:
-        """End engines that no replica owns, sweep their segments, bound logs. Processes were read before rows."""
+        """See to engines that no replica owns, sweep segments, bound logs. Processes were read before rows."""
         rows = list(Replica.objects.select_related("gpu", "deployment").only(*_KNOWN_BY).order_by())
         live = [row for row in rows if row.ipc_name or row.state != State.STOPPED]
-        for engine in observe.orphans(around, {row.marker for row in live}):
-            logger.warning("orphan ended: marker=%s pid=%s", engine.marker, engine.pid)
-            processes.kill(engine)
-        _sweep({row.ipc_name for row in live})
+        left = self.orphans.see_to(observe.orphans(around, {row.marker for row in live}), rows)
+        _sweep({row.ipc_name for row in live} | {launch.segment_name(marker) for marker in left})
         for row in rows:
             if row.gpu.uuid == self.uuid:
                 logs.bound(launch.log_path(row), settings.ENGINE_LOG_BYTES)

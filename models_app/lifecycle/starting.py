@@ -23,6 +23,7 @@ from models_app.errors import MemoryHeld, NoCapacity, NoPort
 from models_app.lifecycle import kv_limits, launch, loads, verbs, waits
 from models_app.lifecycle.next_step import Step
 from models_app.lifecycle.observe import Sight
+from models_app.lifecycle.placing import ADOPTED
 from models_app.lifecycle.transition import WORKER, note, transition
 from models_app.memory import placement, profiles
 from models_app.models import Deployment, MemoryProfile, Replica
@@ -67,7 +68,7 @@ def load(sight: Sight, step: Step) -> bool:
                 return False
             kv_limits.require(replica, sight.around)
             taken: dict[str, Any] = {"port": _port(replica), "phase": "", "progress_ratio": 0.0, "progress_at": None}
-            taken["ipc_name"] = f"{launch.segment_prefix()}{replica.pk}_{replica.generation}"
+            taken["ipc_name"] = launch.segment_name(replica.marker)
             transition(replica, State.STARTING, reason=step.reason, actor=WORKER, **taken)
     except MemoryHeld as shortage:
         waits.for_memory(sight, shortage)
@@ -131,8 +132,9 @@ def _spawn(replica: Replica) -> None:
         )
     )
     kvcached.sweep(settings.SEGMENT_DIR, replica.ipc_name)
+    environment = engine.environment | {launch.LAUNCH: launch.told(spec)}
     try:
-        processes.spawn(engine.argv, environment=engine.environment, log_path=launch.log_path(replica), marker=marker)
+        processes.spawn(engine.argv, environment=environment, log_path=launch.log_path(replica), marker=marker)
     except SpawnFailed as error:
         with open(launch.log_path(replica), "a") as log:  # where the diagnosis, and whoever asks why, will look
             log.write(f"{error.message}\n")
@@ -177,11 +179,15 @@ def taught(sight: Sight) -> dict[str, Any]:
     replica, changes = sight.replica, came_up(sight)
     facts = logs.progress(logs.tail(launch.log_path(replica))).facts
     load_seconds = (sight.around.now - replica.state_at).total_seconds()
-    profile: Profile = changes["profile"] | facts | {"held_bytes": sight.own_bytes, "load_seconds": load_seconds}
+    profile: Profile = changes["profile"] | facts | {"held_bytes": sight.own_bytes}
     segment = kvcached.read(settings.SEGMENT_DIR, replica.ipc_name)
     if segment is not None:
         profile["kv_limit_bytes"] = segment.limit_bytes
-    _learn(replica, profile, segment)
+    if replica.reason == ADOPTED:  # it has loaded long ago, and what it holds and may hold is not a new engine's
+        profile["kv_limit_bytes"] = max(profile.get("kv_limit_bytes", 0), profile.get("kv_bytes", 0))
+    else:
+        profile["load_seconds"] = load_seconds
+        _learn(replica, profile, segment)
     if segment is None and replica.spec["kvcached"] and replica.spec["kind"] != command.CPU:
         changes["message"] = f"{KVCACHED_OFF.message} {KVCACHED_OFF.hint}"  # installed amiss, it is off without a word
     canary = sight.answer.kept() if sight.answer is not None else None

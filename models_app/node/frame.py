@@ -1,8 +1,8 @@
 """A node's frame with its engines: the devices of `gpus.telemetry`, and what each engine says of itself."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import cast
+from typing import TypedDict, cast
 
 from gpus import devices, processes, telemetry
 from gpus.installation import installation_id
@@ -11,6 +11,7 @@ from gpus.readings import DeviceReading
 from gpus.telemetry import Frame, GPUFrame, SegmentFrame
 from models_app.engines import metrics
 from models_app.engines.metrics import EngineMetrics
+from models_app.lifecycle.orphans import keeping
 from models_app.memory import ledger
 from models_app.memory.governor import Decision
 from models_app.memory.host_ram import HostLedger
@@ -34,10 +35,25 @@ class EngineFrame(EngineMetrics):
     """What holds the limit there: `free`, `share`, `claim` or `floor`."""
 
 
+class OrphanFrame(TypedDict):
+    """An engine of this installation that no replica owns, with what it tells of its launch."""
+
+    marker: str
+    pid: int
+    name: str
+    settings: str
+    """The fingerprint of what it was launched with; empty where it does not tell."""
+    gpu_uuids: list[str]
+    port: int | None
+    asleep: bool
+    memory_bytes: dict[str, int | None]
+
+
 class NodeFrame(Frame):
     """One node at one instant, engines included."""
 
     engines: list[EngineFrame]
+    orphans: list[OrphanFrame]
     ledgers: dict[str, Ledger]
     """By GPU UUID; a GPU whose processes the driver does not tell has none."""
     host_ram: HostLedger | None
@@ -66,6 +82,7 @@ def collect(
             _engine(engine, found, answers.get(marker), (decisions or {}).get(marker))
             for marker, engine in sorted(engines.items())
         ],
+        orphans=[_orphan(engines[marker], found, asleep) for marker in sorted(owners.orphans(engines.keys()))],
         ledgers={
             gpu["uuid"]: _ledger(gpu, seen["segments"], owners, answers) for gpu in seen["gpus"] if gpu["uuid"] in told
         },
@@ -93,6 +110,20 @@ def _ledger(
     orphans = owners.orphans(here)
     nobodys = (process["pid"] for process in gpu["processes"] if process["marker"] in {None, *orphans})
     return ledger.ledger(gpu, segments, known, {pid: processes.name(pid) for pid in nobodys}, orphans)
+
+
+def _orphan(engine: EngineProcess, readings: Iterable[DeviceReading], asleep: Collection[str]) -> OrphanFrame:
+    seen, held = keeping.see(engine), _memory(engine, readings)
+    return OrphanFrame(
+        marker=seen.marker,
+        pid=seen.pid,
+        name=processes.name(seen.pid),
+        settings=seen.settings,
+        gpu_uuids=list(seen.gpu_uuids or held),
+        port=seen.port,
+        asleep=seen.marker in asleep,
+        memory_bytes=held,
+    )
 
 
 def latest() -> list[NodeFrame]:

@@ -32,6 +32,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "status": Verb("cli.status", "GPUs, the replicas on them, and what they do now."),
         "gpus": Verb("cli.status", "List the GPUs of every node, with their memory and how busy they are."),
         "profiles": Verb("cli.memory.profiles", "What loads, sleeps and wakes were measured to take, by kind and GPU."),
+        "orphans": Verb("cli.memory.orphans", "Engines that no replica owns; adopt one, or end it."),
         "history": Verb("cli.read", "What happened to replicas, when, why and by whom; the newest first."),
         "why": Verb("cli.policy.why", "Why a deployment or replica is where it is, or where a call's time went."),
         "logs": Verb("cli.read", "Print the end of an engine's log; -f follows what the engine writes next."),

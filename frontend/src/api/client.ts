@@ -147,6 +147,9 @@ export const deleteDeployment = (id: number) => call<DeploymentRow | undefined>(
 export const act = (replica: number, verb: Verb, given: object = {}) =>
   call<ReplicaRow>("POST", `replicas/${replica}/${verb}`, given);
 
+export const adoptOrphan = (marker: string) => call<ReplicaRow>("POST", `orphans/${marker}/adopt`);
+export const endOrphan = (marker: string) => call<undefined>("POST", `orphans/${marker}/end`);
+
 export const teams = () => all<Team>("teams");
 export const createTeam = (given: TeamRequest) => call<Team>("POST", "teams", given);
 export const changeTeam = (id: number, given: Partial<TeamRequest>) => call<Team>("PATCH", `teams/${id}`, given);

@@ -176,6 +176,7 @@ export function frame(given: Partial<Frame> = {}): Frame {
     ledgers: {},
     host_ram: null,
     engines: [],
+    orphans: [],
     ...given,
   };
 }

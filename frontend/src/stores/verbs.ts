@@ -14,7 +14,7 @@ export function inWords(error: unknown): string {
 }
 
 /** Ask, and say what happens now or that it could not be done: `what` as in "stop chat". */
-async function attempt(what: string, ask: () => Promise<string | undefined>): Promise<boolean> {
+export async function attempt(what: string, ask: () => Promise<string | undefined>): Promise<boolean> {
   try {
     const told = await ask();
     if (told !== undefined) notices.done(told);

@@ -241,3 +241,19 @@ def test_a_full_gpu_is_cleared_when_told_so(run: Any) -> None:
     words = ("--model", "sample/more", "--weights", "60GiB", "--runtime", "simulator")
     assert "sardeenz deploy more --evict" in run("deploy", "more", *words)
     assert "1 of 1 replicas placed" in run("deploy", "more", "--evict")
+
+
+def test_engines_that_no_replica_owns_are_listed_and_ended(run: Any) -> None:
+    home = factories.gpu()
+    assert run("orphans", "list").strip() == "every engine has its replica"
+    orphan = {"marker": "12:1", "pid": 7, "name": "vllm", "settings": "", "gpu_uuids": [home.uuid], "port": 20001}
+    orphan |= {"asleep": False, "memory_bytes": {home.uuid: 3 * GIB}}
+    now = datetime.now(UTC)
+    frame: Any = {"seq": int(now.timestamp() * 1000), "at": now.isoformat(), "node": home.node.name, "gpus": []}
+    telemetry.publish(frame | {"segments": [], "engines": [], "ledgers": {}, "orphans": [orphan]})
+    shown = " ".join(line_of(run("orphans", "list"), "12:1"))
+    why = "the engine 12:1 cannot be adopted: it does not tell what it was launched with"
+    assert shown == f"12:1 {home.node.name} vllm (pid 7) 3 GiB {why}"
+    assert why in run("orphans", "adopt", "12:1", code=1)
+    assert "is ended at its worker's next look" in run("orphans", "end", "12:1")
+    assert "there is no engine 13:1 without an owner" in run("orphans", "end", "13:1", code=1)
