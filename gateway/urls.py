@@ -7,6 +7,7 @@ from gateway.api.benchmark_views import BenchmarkViewSet
 from gateway.api.capture_views import CaptureViewSet
 from gateway.api.playground_views import PlaygroundView
 from gateway.api.refused_views import RefusalsView
+from gateway.api.speed_views import SpeedView
 from gateway.api.usage_views import UsageHoursViewSet, UsageViewSet
 from gateway.api.views import AliasViewSet, KeyViewSet, TeamViewSet
 from gateway.api.why_views import WhyView
@@ -20,6 +21,7 @@ router.register("usage", UsageViewSet)
 router.register("usage/hours", UsageHoursViewSet)
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("usage/speed", SpeedView.as_view()),
     *router.urls,
     path("playground", PlaygroundView.as_view()),
     path("refusals", RefusalsView.as_view()),

@@ -4,7 +4,7 @@ A sample is a row per subject and instant. Whoever keeps and asks agrees on the 
 is that of the array, so a new field goes to the end.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +20,8 @@ COARSE_KEPT = timedelta(days=30)
 ROLLED_AGAIN = timedelta(minutes=10)
 """So far back minutes are made up for: a roll-up that was missed costs nothing."""
 MOST_POINTS = 400
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+"""Steps are counted from here."""
 _STEPS = (10, 30, 60, 300, 600, 1800, 3600, 7200, 14400)
 
 
@@ -72,7 +73,7 @@ def roll_up(now: datetime) -> None:
             {
                 "coarse": COARSE_SECONDS,
                 "step": f"{COARSE_SECONDS} seconds",
-                "epoch": _EPOCH,
+                "epoch": EPOCH,
                 "fine": FINE_SECONDS,
                 "since": since,
                 "until": until,
@@ -86,19 +87,44 @@ def forget_old(now: datetime) -> None:
     Sample.objects.filter(step_seconds=COARSE_SECONDS, at__lt=now - COARSE_KEPT).delete()
 
 
-def series(subject: str, fields: Sequence[str], since: datetime, until: datetime, now: datetime) -> Series:
-    """What is known of the subject from `since` to `until`, in at most MOST_POINTS steps, by one query."""
+def series(
+    subjects: str | Sequence[str],
+    fields: Sequence[str],
+    since: datetime,
+    until: datetime,
+    now: datetime,
+    *,
+    averaged: Collection[str] = (),
+) -> Series:
+    """What is known of a subject from `since` to `until`, in at most MOST_POINTS steps, by one query.
+
+    Several subjects are added up, but the fields that are `averaged`; of those, each subject's greatest value counts.
+    """
     kept = FINE_SECONDS if since >= now - FINE_KEPT else COARSE_SECONDS
-    step = _step(until - since, kept)
-    wanted = ", ".join(f"avg(values[{place}]), max(values[{place}])" for place in range(1, len(fields) + 1))
+    step = step_of(until - since, kept)
+    each = ", ".join(f"avg(values[{n}]) AS mean{n}, max(values[{n}]) AS most{n}" for n in range(1, len(fields) + 1))
+    together = ", ".join(
+        f"avg(mean{n}), max(most{n})" if name in averaged else f"sum(mean{n}), sum(most{n})"
+        for n, name in enumerate(fields, 1)
+    )
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            SELECT date_bin(%s::interval, at, %s) AS begins, {wanted} FROM gpus_sample
-            WHERE subject = %s AND step_seconds = %s AND at >= %s AND at < %s
+            SELECT begins, {together} FROM (
+                SELECT date_bin(%s::interval, at, %s) AS begins, {each} FROM gpus_sample
+                WHERE subject = ANY(%s) AND step_seconds = %s AND at >= %s AND at < %s
+                GROUP BY begins, subject
+            ) AS by_subject
             GROUP BY begins ORDER BY begins
             """,  # noqa: S608 the places are numbers counted here
-            [f"{step} seconds", _EPOCH, subject, kept, since, until],
+            [
+                f"{step} seconds",
+                EPOCH,
+                [subjects] if isinstance(subjects, str) else list(subjects),
+                kept,
+                since,
+                until,
+            ],
         )
         rows = cursor.fetchall()
     return Series(
@@ -109,11 +135,11 @@ def series(subject: str, fields: Sequence[str], since: datetime, until: datetime
     )
 
 
-def _step(span: timedelta, at_least: int) -> int:
+def step_of(span: timedelta, at_least: int) -> int:
     """The shortest step that is not finer than what is kept and leaves no more than MOST_POINTS."""
     fitting = (step for step in _STEPS if step >= at_least and span.total_seconds() / step <= MOST_POINTS)
     return next(fitting, _STEPS[-1])
 
 
 def _floor(at: datetime, seconds: int) -> datetime:
-    return _EPOCH + (at - _EPOCH) // timedelta(seconds=seconds) * timedelta(seconds=seconds)
+    return EPOCH + (at - EPOCH) // timedelta(seconds=seconds) * timedelta(seconds=seconds)

@@ -165,6 +165,13 @@ class ReplicaRow(TypedDict):
     disposable: bool
 
 
+class LaunchRow(TypedDict):
+    """What starts a replica's engine: the command, and the variables beside those of the host; secrets are hidden."""
+
+    argv: list[str]
+    environment: dict[str, str]
+
+
 class TransitionRow(TypedDict):
     """What happened to a replica, when, why and by whom."""
 

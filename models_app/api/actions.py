@@ -1,6 +1,7 @@
 """What can be done, written as data: `{"verb": "move", "replica": 7, "gpu": "1"}`. Plans are made of it.
 
-Each verb takes the fields that its own address takes, and is done by the same functions.
+Each verb takes the fields that its own address takes, and is done by the same functions. Several are done together, or
+none of them: `{"verb": "all", "actions": [...]}`.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,7 +46,7 @@ class ActionSerializer(serializers.Serializer[Any]):
         """The verb has to be one of those that act on what was named."""
         kinds = {"deployment": ON_DEPLOYMENT, "replica": ON_REPLICA}
         named = [kind for kind in kinds if kind in attrs]
-        if attrs["verb"] == CREATE and not named:
+        if attrs["verb"] in (CREATE, ALL) and not named:
             return attrs
         if len(named) != 1:
             raise serializers.ValidationError({"deployment": "name one deployment, or one replica by its id"})
@@ -77,7 +78,8 @@ def _taking(takes: type[serializers.Serializer[Any]], verb: Callable[..., object
     return act
 
 
-CREATE = "create"
+CREATE, ALL = "create", "all"
+MOST_ACTIONS = 100
 ON_DEPLOYMENT: dict[str, Callable[..., object]] = {
     "edit": _edit,
     "deploy": _taking(DeploySerializer, by_hand.deploy),
@@ -109,4 +111,20 @@ def prepare(given: Mapping[str, Any], actor: str) -> Action:
         return lambda: ON_REPLICA[told["verb"]](told["replica"], fields, actor)
     if "deployment" in told:
         return lambda: ON_DEPLOYMENT[told["verb"]](told["deployment"], fields, actor)
+    if told["verb"] == ALL:
+        return _together(fields.get("actions"), actor)
     return lambda: _create(None, fields, actor)
+
+
+def _together(given: Any, actor: str) -> Action:
+    """Each of them in turn."""
+    told = isinstance(given, list) and 0 < len(given) <= MOST_ACTIONS
+    if not told or not all(isinstance(one, Mapping) and one.get("verb") != ALL for one in given):
+        raise serializers.ValidationError({"actions": f"list 1 to {MOST_ACTIONS} actions"})
+    prepared = [prepare(one, actor) for one in given]
+
+    def act() -> None:
+        for one in prepared:
+            one()
+
+    return act

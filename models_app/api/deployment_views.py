@@ -8,9 +8,10 @@ from rest_framework.response import Response
 
 from models_app import rows
 from models_app.api import intent
+from models_app.api.history import SpanQuery, span
 from models_app.api.intent import IntentSerializer
 from models_app.api.refusals import KeepsRefusals
-from models_app.api.serializers import DeploymentRowSerializer
+from models_app.api.serializers import DeploymentRowSerializer, LanesSerializer
 from models_app.api.verb_serializers import (
     DeploySerializer,
     RollOutSerializer,
@@ -21,7 +22,7 @@ from models_app.api.verb_serializers import (
 from models_app.api.views import actor, told
 from models_app.lifecycle import fleet, verbs
 from models_app.models import Deployment
-from models_app.policy import consent
+from models_app.policy import consent, lanes
 from models_app.policy.windows import by_hand
 from models_app.traffic import waiting
 
@@ -66,6 +67,13 @@ class DeploymentViewSet(KeepsRefusals):
         given = IntentSerializer(deployment, data=request.data, partial=True)
         given.is_valid(raise_exception=True)
         return self._written(given, 200)
+
+    @extend_schema(parameters=[SpanQuery], responses=LanesSerializer, filters=False)
+    @action(detail=True, pagination_class=None)
+    def lanes(self, request: Request, pk: str) -> Response:
+        """How each of its replicas stood over time, those too that are gone, and what was edited."""
+        since, until = span(request)
+        return Response(lanes.of_deployment(self.get_object().name, since, until))
 
     def _written(self, given: IntentSerializer, status: int) -> Response:
         written = intent.write(given, actor=actor(self.request))

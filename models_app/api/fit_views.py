@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from models_app.api.serializers import NamedField, RowSerializer, only_runtime
+from models_app.api.serializers import NamedField, RowSerializer, check_extra_args, only_runtime
 from models_app.api.verb_serializers import PlaceSerializer
 from models_app.catalogue import sources
 from models_app.memory import fit
@@ -47,6 +47,9 @@ class DraftSerializer(PlaceSerializer):
         """It must be said of which model."""
         if not {"deployment", "model", "source"} & set(attrs):
             raise serializers.ValidationError({"model": "choose a model, or give a source"})
+        known: Deployment | None = attrs.get("deployment")
+        runtime = attrs.get("runtime") or (known.runtime if known else only_runtime())
+        check_extra_args(attrs.get("extra_args", []), runtime)
         return attrs
 
 

@@ -19,8 +19,9 @@ from models_app.catalogue import sources
 from models_app.engines import reserved
 from models_app.errors import DeploymentLive
 from models_app.models import Deployment, EngineRuntime, Model
+from models_app.policy.lanes import Lanes
 from models_app.policy_rows import LABEL
-from models_app.rows import HIDDEN, DeploymentRow, ReplicaRow, TransitionRow, shown
+from models_app.rows import HIDDEN, DeploymentRow, LaunchRow, ReplicaRow, TransitionRow, shown
 from models_app.snapshot import Snapshot
 from models_app.states import State
 from models_app.traffic import names
@@ -83,6 +84,18 @@ class TransitionRowSerializer(RowSerializer):
     """What happened to a replica."""
 
     row = TransitionRow
+
+
+class LanesSerializer(RowSerializer):
+    """How the replicas of a deployment stood over time."""
+
+    row = Lanes
+
+
+class LaunchSerializer(RowSerializer):
+    """How a replica's engine is started."""
+
+    row = LaunchRow
 
 
 class SnapshotSerializer(RowSerializer):
@@ -345,13 +358,18 @@ def _check_engine(instance: Deployment | None, attrs: dict[str, Any]) -> None:
     """The engine's kind decides which flags and degrees there are."""
     runtime: EngineRuntime = attrs.get("runtime") or instance.runtime  # type: ignore[union-attr]
     extra_args = attrs.get("extra_args", instance.extra_args if instance is not None else [])
+    check_extra_args(extra_args, runtime)
+    degree = attrs.get("tensor_parallel", instance.tensor_parallel if instance is not None else 1)
+    if degree > 1 and runtime.kind == EngineRuntime.Kind.VLLM_CPU:
+        raise serializers.ValidationError({"tensor_parallel": "vLLM on a CPU runs on one device"})
+
+
+def check_extra_args(extra_args: list[str], runtime: EngineRuntime) -> None:
+    """Refuse the engine's flags that are Sardeenz's own. Raises ValidationError."""
     try:
         reserved.check_extra_args(extra_args, runtime.kind)
     except InvalidSpec as error:
         raise serializers.ValidationError({"extra_args": error.message}) from error
-    degree = attrs.get("tensor_parallel", instance.tensor_parallel if instance is not None else 1)
-    if degree > 1 and runtime.kind == EngineRuntime.Kind.VLLM_CPU:
-        raise serializers.ValidationError({"tensor_parallel": "vLLM on a CPU runs on one device"})
 
 
 def _check_kv(instance: Deployment | None, attrs: dict[str, Any]) -> None:

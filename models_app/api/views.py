@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 from models_app import rows, snapshot
 from models_app.api.refusals import KeepsRefusals
 from models_app.api.serializers import (
+    LaunchSerializer,
     ModelSerializer,
     ReplicaRowSerializer,
     RuntimeSerializer,
@@ -32,7 +33,7 @@ from models_app.api.verb_serializers import (
 from models_app.catalogue import sources
 from models_app.engines import logs
 from models_app.errors import InUse
-from models_app.lifecycle import verbs
+from models_app.lifecycle import launch, verbs
 from models_app.models import EngineRuntime, Model, Replica, Transition
 from models_app.policy import consent
 from models_app.policy.windows import by_hand
@@ -151,6 +152,14 @@ class ReplicaViewSet(KeepsRefusals):
         given.is_valid(raise_exception=True)
         target = consent.move(self.get_object(), actor=actor(request), **given.validated_data)
         return Response(rows.replica_row(target), status=202)
+
+    @extend_schema(responses=LaunchSerializer)
+    @action(detail=True)
+    def launch(self, request: Request, pk: str) -> Response:
+        """The command that starts its engine, and the variables that Sardeenz sets; secrets are hidden."""
+        self.queryset = Replica.objects.select_related("gpu__node")
+        engine = launch.engine(self.get_object(), inherited={})
+        return Response(rows.LaunchRow(argv=engine.argv, environment=rows.shown(engine.environment)))
 
     @extend_schema(parameters=[LogQuerySerializer], responses=LogSerializer)
     @action(detail=True)

@@ -1,14 +1,18 @@
 """What an engine is launched with, as a deployment says it now, and the names under which its start is found."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gpus import processes
-from gpus.installation import fingerprint, installation_id
-from models_app.engines import logs
-from models_app.launch_settings import settings
+from django.conf import settings
+
+from gpus import devices, processes
+from gpus.installation import engine_key, fingerprint, installation_id
+from gpus.models import GPU
+from models_app import launch_settings
+from models_app.engines import command, logs
 from models_app.memory.placement import Need
 from models_app.models import Deployment, Replica
 from models_app.spec import LaunchSpecification
@@ -29,7 +33,7 @@ class Launched:
 
 def specification(deployment: Deployment, wanted: Need) -> LaunchSpecification:
     """All that decides how the engine is launched, frozen so that restarts and moves change nothing."""
-    return settings(deployment) | {
+    return launch_settings.settings(deployment) | {
         "weights_bytes": wanted.weights_bytes,
         "overhead_bytes": wanted.overhead_bytes,
         "kv_floor_bytes": wanted.kv_floor_bytes,
@@ -66,3 +70,46 @@ def segment_name(marker: str) -> str:
 def segment_prefix() -> str:
     """What the names of this installation's segments begin with."""
     return f"srdz_{installation_id()[:8]}_"
+
+
+def engine(replica: Replica, inherited: Mapping[str, str]) -> command.Launch:
+    """The command line and environment of its engine, as its specification says; `inherited` is our own environment."""
+    spec = replica.spec
+    return command.build(
+        command.LaunchSpec(
+            kind=spec["kind"],
+            executable=spec["executable"],
+            version=spec["version"],
+            kvcached=spec["kvcached"],
+            model_source=spec["model_source"],
+            revision=spec["revision"],
+            served_name=spec["served_name"],
+            deployment_name=spec["deployment_name"],
+            extra_args=spec["extra_args"],
+            environment=spec["environment"],
+            max_model_len=spec["max_model_len"],
+            tensor_parallel=spec["tensor_parallel"],
+            sleep_enabled=spec["sleep_enabled"],
+            kv_cap_bytes=spec["kv_cap_bytes"],
+            weights_bytes=spec["weights_bytes"],
+            overhead_bytes=spec["overhead_bytes"],
+            gpu_uuids=spec["gpu_uuids"],
+            gpu_indices=_indices(spec["gpu_uuids"]),
+            host=replica.address,
+            port=int(replica.port or 0),
+            api_key=engine_key(replica.pk, replica.generation),
+            ipc_name=replica.ipc_name,
+            marker=processes.marker_of(installation_id(), replica.pk, replica.generation),
+            simulated_dir=str(settings.SIMULATED_DIR),
+            segment_dir=str(settings.SEGMENT_DIR),
+            simulated_gpus=devices.simulation(settings.GPUS) or "",
+            node=replica.gpu.node.name,
+            inherited=inherited,
+        )
+    )
+
+
+def _indices(uuids: list[str]) -> list[int]:
+    """The driver's numbers of the GPUs, for the versions of vLLM that cannot read UUIDs."""
+    numbers = dict(GPU.objects.filter(uuid__in=uuids).values_list("uuid", "index"))
+    return [numbers[uuid] for uuid in uuids if uuid in numbers]

@@ -12,11 +12,11 @@ from django.conf import settings
 from django.db import transaction as database
 from django.utils import timezone
 
-from gpus import devices, kvcached, processes
+from gpus import kvcached, processes
 from gpus.errors import SpawnFailed
-from gpus.installation import engine_key, installation_id
+from gpus.installation import installation_id
 from gpus.kvcached import Segment
-from gpus.models import GPU, Node
+from gpus.models import Node
 from models_app.engines import command, logs
 from models_app.engines.diagnose import KVCACHED_OFF
 from models_app.errors import MemoryHeld, NoCapacity, NoPort
@@ -97,53 +97,15 @@ def _free(address: str, port: int) -> bool:
 
 def _spawn(replica: Replica) -> None:
     """Start the engine in its own session; its readiness is observed, not awaited."""
-    spec = replica.spec
     marker = processes.marker_of(installation_id(), replica.pk, replica.generation)
-    engine = command.build(
-        command.LaunchSpec(
-            kind=spec["kind"],
-            executable=spec["executable"],
-            version=spec["version"],
-            kvcached=spec["kvcached"],
-            model_source=spec["model_source"],
-            revision=spec["revision"],
-            served_name=spec["served_name"],
-            deployment_name=spec["deployment_name"],
-            extra_args=spec["extra_args"],
-            environment=spec["environment"],
-            max_model_len=spec["max_model_len"],
-            tensor_parallel=spec["tensor_parallel"],
-            sleep_enabled=spec["sleep_enabled"],
-            kv_cap_bytes=spec["kv_cap_bytes"],
-            weights_bytes=spec["weights_bytes"],
-            overhead_bytes=spec["overhead_bytes"],
-            gpu_uuids=spec["gpu_uuids"],
-            gpu_indices=_indices(spec["gpu_uuids"]),
-            host=replica.address,
-            port=int(replica.port or 0),
-            api_key=engine_key(replica.pk, replica.generation),
-            ipc_name=replica.ipc_name,
-            marker=marker,
-            simulated_dir=str(settings.SIMULATED_DIR),
-            segment_dir=str(settings.SEGMENT_DIR),
-            simulated_gpus=devices.simulation(settings.GPUS) or "",
-            node=settings.NODE,
-            inherited=os.environ,
-        )
-    )
+    engine = launch.engine(replica, os.environ)
     kvcached.sweep(settings.SEGMENT_DIR, replica.ipc_name)
-    environment = engine.environment | {launch.LAUNCH: launch.told(spec)}
+    environment = engine.environment | {launch.LAUNCH: launch.told(replica.spec)}
     try:
         processes.spawn(engine.argv, environment=environment, log_path=launch.log_path(replica), marker=marker)
     except SpawnFailed as error:
         with open(launch.log_path(replica), "a") as log:  # where the diagnosis, and whoever asks why, will look
             log.write(f"{error.message}\n")
-
-
-def _indices(uuids: list[str]) -> list[int]:
-    """The driver's numbers of the GPUs, for the versions of vLLM that cannot read UUIDs."""
-    numbers = dict(GPU.objects.filter(uuid__in=uuids).values_list("uuid", "index"))
-    return [numbers[uuid] for uuid in uuids if uuid in numbers]
 
 
 def show_progress(sight: Sight) -> None:

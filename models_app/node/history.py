@@ -32,6 +32,9 @@ FIELDS: dict[str, tuple[str, ...]] = {
 }
 """Kept rows hold values in this order: a new field goes to the end of its kind."""
 
+RATIOS = ("kv_usage_ratio",)
+"""What does not add up."""
+
 Values = list[float | None]
 
 

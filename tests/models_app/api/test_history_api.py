@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from gpus import samples, telemetry
 from models_app import tasks
+from models_app.models import Transition
 from models_app.node import frame as node_frame
 from models_app.node import history
 from tests import factories
@@ -110,3 +111,27 @@ def test_what_cannot_be_asked_is_said(signed_in: Client, asked: dict[str, str], 
 
 def test_nobody_unknown_looks(client: Client) -> None:
     assert client.get("/history", {"subject": "gpu:A"}).status_code == 401
+
+
+def test_a_deployments_history_is_that_of_its_replicas_together(signed_in: Client) -> None:
+    of = factories.deployment(name="chat")
+    here = factories.replica(deployment=of)
+    now = timezone.now()
+    gone = here.pk + 1000
+    Transition.objects.create(
+        replica_id=gone, deployment_name="chat", generation=1, new="stopped", goal="stopped", actor="worker"
+    )
+    one = [2.0, 0.0, 0.5, 10.0, 100.0, 200.0, 1000.0]
+    other = [1.0, 4.0, 0.1, 5.0, None, 200.0, 500.0]
+    samples.keep({f"replica:{here.pk}": one, f"replica:{gone}": other, f"replica:{gone + 1}": one}, now)
+    told = signed_in.get("/history", {"subject": "deployment:chat"}).json()
+    assert {name: values[0] for name, values in told["mean"].items()} == {
+        "running": 3.0,
+        "waiting": 4.0,
+        "kv_usage_ratio": pytest.approx(0.3),
+        "tokens_per_second": 15.0,
+        "kv_mapped_bytes": 100.0,
+        "kv_limit_bytes": 400.0,
+        "memory_bytes": 1500.0,
+    }
+    assert signed_in.get("/history", {"subject": "deployment:nobody"}).json()["at"] == []

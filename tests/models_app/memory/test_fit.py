@@ -128,7 +128,9 @@ def test_the_api_says_what_is_needed_and_why_not_in_words(reader: Client) -> Non
 def test_nothing_is_written_for_an_answer(reader: Client) -> None:
     factories.gpu()
     factories.runtime()
-    status, told = ask(reader, source="org/name", weights_bytes=16 * GIB, replicas=2, extra_args=["--a", "--b"])
+    status, told = ask(
+        reader, source="org/name", weights_bytes=16 * GIB, replicas=2, extra_args=["--enforce-eager", "--x"]
+    )
     assert (status, told["fits"]) == (200, True)
     assert (Model.objects.count(), Deployment.objects.count(), Replica.objects.count()) == (0, 0, 0)
 
@@ -176,3 +178,12 @@ def test_what_is_not_known_of_a_model_is_unknown_and_says_why() -> None:
     strange = factories.model(facts=LLAMA | {"model_type": "mystery", "architectures": [], "weights_bytes": GIB})
     kv = fit.of_deployment(factories.deployment(model=strange, weights_bytes=GIB), replicas=1)["kv"]
     assert kv["unknown"] == "the architecture mystery is not known here"
+
+
+def test_a_flag_that_is_ours_is_refused_while_it_is_written(reader: Client) -> None:
+    model = factories.model(name="chat", facts={"weights_bytes": GIB})
+    factories.runtime()
+    status, body = ask(reader, model="chat", extra_args=["--enable-prefix-caching", "--port=1"])
+    assert (status, body["code"]) == (400, "invalid_spec")
+    assert "--port is reserved" in str(body["fields"]["extra_args"])
+    assert ask(reader, model=model.pk, extra_args="--enable-prefix-caching")[0] == 200

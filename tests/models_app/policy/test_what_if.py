@@ -330,3 +330,33 @@ def test_of_two_people_who_apply_one_plan_one_does(operator: Client) -> None:
 )
 def test_a_length_is_said_as_finely_as_it_is_known(seconds: float, words: str) -> None:
     assert plan_words.seconds(seconds) == words
+
+
+def test_several_actions_are_one_plan_and_are_done_together_or_not_at_all(operator: Client) -> None:
+    for name in ("chat", "code"):
+        measured(factories.replica(deployment=factories.deployment(name=name, goal=Goal.READY)), wake_seconds=2)
+    sleep = [{"verb": "sleep", "deployment": name} for name in ("chat", "code")]
+    body = plan(operator, "all", actions=sleep)
+    assert sorted(steps(body)) == [("chat", "sleeps"), ("code", "sleeps")]
+    assert set(Replica.objects.values_list("goal", flat=True)) == {Goal.READY}
+    assert post(operator, f"plans/{body['id']}/apply")[0] == 202
+    assert set(Replica.objects.values_list("goal", flat=True)) == {Goal.SLEEPING}
+
+
+def test_one_refused_action_refuses_all_of_them(operator: Client) -> None:
+    measured(factories.replica(deployment=factories.deployment(name="chat", goal=Goal.READY)), wake_seconds=2)
+    factories.replica(State.STOPPED, deployment=factories.deployment(name="off", sleep_enabled=False))
+    sleep = [{"verb": "sleep", "deployment": name} for name in ("chat", "off")]
+    body = plan(operator, "all", actions=sleep)
+    assert body["outcome"]["refused"] is not None
+    assert steps(body) == []
+    assert post(operator, f"plans/{body['id']}/apply")[0] == 409
+    assert Replica.objects.get(deployment__name="chat").goal == Goal.READY
+
+
+@pytest.mark.parametrize(
+    "actions", [None, [], "sleep", [{"verb": "all", "actions": []}], [{"verb": "sleep"}], [{"verb": "stop"}] * 101]
+)
+def test_what_is_no_list_of_actions_is_refused(operator: Client, actions: Any) -> None:
+    status, body = post(operator, "plans", action={"verb": "all", "actions": actions})
+    assert (status, body["code"]) == (400, "invalid_spec")
