@@ -322,7 +322,7 @@ def held_bytes(engine: EngineProcess, seen: Mapping[str, DeviceReading]) -> dict
 
 def _superseded(replica: Replica, around: World) -> bool:
     """Its replacement serves, and every gateway has said so (a sleeping one serves by being there)."""
-    if replica.state not in _MAY_RETIRE or around.reports is None:
+    if replica.state not in _MAY_RETIRE or around.reports is None or not replica.replacements.all():
         return False
     ready, asleep = Q(state=State.READY, goal=Goal.READY), Q(state=State.SLEEPING, goal=Goal.SLEEPING)
     usable = ready if replica.goal == Goal.READY else ready | asleep

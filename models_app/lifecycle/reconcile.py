@@ -94,7 +94,7 @@ class Reconciler:
 
     def _replicas(self) -> list[Replica]:
         replicas = Replica.objects.filter(gpu__uuid=self.uuid).select_related("gpu", "deployment", "replaces")
-        return list(replicas.order_by("pk"))
+        return list(replicas.prefetch_related("replacements").order_by("pk"))
 
     def step(self, replica: Replica, around: World) -> bool:
         """Look, decide, and take the step. Whether anything was done."""

@@ -74,8 +74,10 @@ def roll_out(deployment: Deployment, *, actor: str, evict: bool = False, two_pha
 
 def settle() -> None:
     """Decide anew for all that wait although their operator agreed; the control worker calls it at every tick."""
-    rows = Replica.objects.filter(reason=placement.CONSENTED).select_related("deployment", "gpu", "replaces")
-    waiting = [row for row in rows.order_by("pk") if consented(row)]
+    rows = Replica.objects.filter(reason=placement.CONSENTED).order_by("pk")
+    if not rows.exists():
+        return  # hardly ever anybody waits, and to read all of a row that is not there takes its time too
+    waiting = [row for row in rows.select_related("deployment", "gpu", "replaces") if consented(row)]
     if not waiting:
         return
     traffic = read_traffic()

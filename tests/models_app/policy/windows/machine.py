@@ -4,7 +4,8 @@ The product looks at a machine in four places: the process table, engines' endpo
 Those four are played here; all that is decided and written is the product's own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
@@ -134,10 +135,10 @@ class Machine:
     def end(self, process: EngineProcess) -> None:
         self.engines.pop(process.marker, None)
 
-    def held(self) -> dict[str, list[DeviceProcess]]:
-        """What each engine holds of its GPU: all that it may, up to the last byte of its KV floor."""
-        found: dict[str, list[DeviceProcess]] = {uuid: [] for uuid in GPU.objects.values_list("uuid", flat=True)}
-        for row in Replica.objects.select_related("gpu"):
+    def held(self, replicas: Iterable[Replica]) -> dict[str, list[DeviceProcess]]:
+        """What each of these engines holds of its GPU: all that it may, up to the last byte of its KV floor."""
+        found = defaultdict[str, list[DeviceProcess]](list)
+        for row in replicas:
             engine = self.engines.get(row.marker)
             if engine is not None:
                 asleep = engine.level > 0 and engine.turns_at is None
@@ -149,18 +150,19 @@ class Machine:
     def read(self, uuid: str) -> DeviceReading:
         """The device, with what engines hold of it."""
         gpu = GPU.objects.get(uuid=uuid)
-        here = tuple(self.held()[uuid])
+        here = tuple(self.held(Replica.objects.filter(gpu=gpu).select_related("gpu"))[uuid])
         used = sum(one.memory_bytes or 0 for one in here)
         none: tuple[None, ...] = (None,) * 4
         return DeviceReading(uuid, gpu.index, gpu.name, gpu.memory_bytes, used, *none, "9.0", "", True, here)
 
     def reports(self) -> list[GatewayReport]:
         """What the one gateway says: it routes to all that serve, and holds calls for others."""
-        rows = Replica.objects.filter(state=State.READY, goal=Goal.READY)
+        serving = Replica.objects.filter(state=State.READY, goal=Goal.READY).order_by()
+        routed = frozenset(f"{number}:{start}" for number, start in serving.values_list("pk", "generation"))
         leases = {call.taken_by: 1 for call in self.calls if call.taken_by}
         held = [call for call in self.calls if not call.taken_by]
         waiting = {call.deployment_id: Waiting(1, call.at.timestamp(), 0) for call in held}
-        return [GatewayReport("g", frozenset(row.marker for row in rows), leases, self.clock.now.timestamp(), waiting)]
+        return [GatewayReport("g", routed, leases, self.clock.now.timestamp(), waiting)]
 
     def in_use(self, deployment_id: int) -> bool:
         """Whether it has a call, or had one so lately that it stays a little after it."""

@@ -55,6 +55,7 @@ class Calendar:
     rules: tuple[Rule, ...]
     spans: tuple[tuple[datetime, datetime], ...]
     open: dict[str, list[tuple[datetime, datetime]]] = field(default_factory=dict)
+    _last: tuple[datetime, list[tuple[Rule, datetime]]] | None = None
 
     def __post_init__(self) -> None:
         for rule in self.rules:
@@ -75,9 +76,7 @@ class Calendar:
         """What acts on a deployment: by precedence, a name before a label."""
         told = [
             (rule.precedence, key == deployment, opened, rule.asks[key])
-            for rule in self.rules
-            for opened, closed in self.open[rule.name]
-            if opened <= now < closed
+            for rule, opened in self._open_at(now)
             for key in (deployment, label)
             if key in rule.asks
         ]
@@ -85,6 +84,17 @@ class Calendar:
         for *_, values in sorted(told, key=lambda one: one[:3]):
             acts |= values
         return acts
+
+    def _open_at(self, now: datetime) -> list[tuple[Rule, datetime]]:
+        if self._last is None or self._last[0] != now:
+            found = [
+                (rule, opened)
+                for rule in self.rules
+                for opened, closed in self.open[rule.name]
+                if opened <= now < closed
+            ]
+            self._last = now, found
+        return self._last[1]
 
 
 def utc(*clock: int) -> datetime:
