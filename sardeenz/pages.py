@@ -7,7 +7,18 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
-ADDRESSES = ("", "models", "policies", "access", "access/keys", "access/teams", "access/aliases", "usage", "requests")
+ADDRESSES = (
+    "",
+    "models",
+    "playground",
+    "policies",
+    "access",
+    "access/keys",
+    "access/teams",
+    "access/aliases",
+    "usage",
+    "requests",
+)
 """Where the dashboard's pages are; `frontend/src/lib/pages.ts` has the same."""
 THINGS: tuple[str, ...] = ()
 """Those below which single things have addresses: `things` there."""

@@ -215,3 +215,18 @@ export const captures = (deployment: number, after?: string) =>
     `captures?deployment=${deployment}&limit=${CAPTURE_ROWS}${after === undefined ? "" : `&after=${after}`}`,
   );
 export const clearCaptures = (deployment: number) => call<undefined>("DELETE", `captures?deployment=${deployment}`);
+
+/** A chat, whose events are in the answer's body; `signal` ends it, also at the engine. */
+export async function chat(given: object, signal: AbortSignal): Promise<Response> {
+  const headers = { "Content-Type": "application/json", "X-CSRFToken": csrfToken() };
+  const init = { method: "POST", headers, credentials: "same-origin", signal, body: JSON.stringify(given) } as const;
+  let answer: Response;
+  try {
+    answer = await fetch("/api/playground", init);
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new ApiError(0, "unreachable", "Sardeenz does not answer. Is it running?");
+  }
+  if (!answer.ok) throw failure(answer.status, await answer.text());
+  return answer;
+}

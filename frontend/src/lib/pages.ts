@@ -12,6 +12,7 @@ interface Entry {
 export const PAGES = [
   { page: "fleet", href: "/", word: "Fleet" },
   { page: "models", href: "/models", word: "Models" },
+  { page: "playground", href: "/playground", word: "Playground" },
   { page: "policies", href: "/policies", word: "Policies" },
   { page: "access", href: "/access", word: "Access" },
   { page: "usage", href: "/usage", word: "Usage" },

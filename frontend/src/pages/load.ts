@@ -5,6 +5,7 @@ import type { Page } from "../lib/pages";
 export const LOAD: Readonly<Record<Page, () => Promise<{ default: Component }>>> = {
   fleet: () => import("./fleet/Fleet.svelte"),
   models: () => import("./models/Models.svelte"),
+  playground: () => import("./playground/Playground.svelte"),
   policies: () => import("./policies/Policies.svelte"),
   access: () => import("./access/Access.svelte"),
   usage: () => import("./usage/Usage.svelte"),

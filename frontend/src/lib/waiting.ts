@@ -1,6 +1,6 @@
 /** Calls that wait, in words. Pure. */
-import type { DeploymentRow, Waiting } from "../../api/types";
-import { duration, plural } from "../../lib/format";
+import type { DeploymentRow, Waiting } from "../api/types";
+import { duration, plural } from "./format";
 
 /** Deployments that calls wait for, the longest wait first. */
 export function waited(deployments: readonly DeploymentRow[]): (DeploymentRow & { waiting: Waiting })[] {

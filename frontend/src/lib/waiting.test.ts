@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Waiting } from "../../api/types";
-import { deployment } from "../../live/rows.fake";
+import type { Waiting } from "../api/types";
+import { deployment } from "../live/rows.fake";
 import { waited, whenOver, whoWaits } from "./waiting";
 
 const NOW = Date.parse("2026-01-01T00:00:30Z");
