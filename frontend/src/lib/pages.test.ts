@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { inPlace, pageOf, tabOf, thingOf } from "./pages";
+import { grouped, inPlace, PAGES, pageOf, tabOf, thingOf } from "./pages";
 
 it.each([
   ["/", "fleet", "keys"],
@@ -59,4 +59,11 @@ it.each([
     { page: "plain", href: "/plain", word: "Plain" },
   ] as const;
   expect([pageOf(path, pages), thingOf(path, pages)]).toEqual([page, thing]);
+});
+
+it("every page stands in one group, also one that no group names", () => {
+  const pages = [...PAGES, { page: "unheard-of" }];
+  const found = grouped<{ page: string }>(pages).flatMap((group) => group.pages);
+  expect(found.map(({ page }) => page).sort()).toEqual(pages.map(({ page }) => page).sort());
+  expect(grouped(PAGES)[0]?.word).toBe("Run");
 });

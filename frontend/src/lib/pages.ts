@@ -24,6 +24,22 @@ export const TABS = [
   { tab: "aliases", href: "/access/aliases", word: "Aliases" },
 ] as const;
 
+/** How pages stand together in the navigation; one that stands in none is in the last. */
+const GROUPS: readonly { readonly word: string; readonly pages: readonly string[] }[] = [
+  { word: "Run", pages: ["fleet", "deployments", "models", "playground", "nodes"] },
+  { word: "Observe", pages: ["traffic", "requests", "usage", "evictions", "decisions"] },
+  { word: "Govern", pages: ["policies", "access", "benchmarks", "settings"] },
+];
+
+/** The pages in their groups, in the order of these. */
+export function grouped<P extends { readonly page: string }>(pages: readonly P[]): { word: string; pages: P[] }[] {
+  const placed = new Set(GROUPS.flatMap((group) => group.pages));
+  return GROUPS.map(({ word, pages: names }, index) => {
+    const others = index === GROUPS.length - 1 ? pages.filter(({ page }) => !placed.has(page)) : [];
+    return { word, pages: [...names.flatMap((name) => pages.filter(({ page }) => page === name)), ...others] };
+  }).filter((group) => group.pages.length > 0);
+}
+
 /** A page that there is. */
 export type KnownPage = (typeof PAGES)[number]["page"];
 /** "none" is an address of nothing. */
