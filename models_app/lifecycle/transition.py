@@ -93,6 +93,7 @@ def record(
         reason=reason,
         message=message,
         fields=fields or {},
+        gpus=replica.gpu_uuids or [replica.gpu.uuid],
         actor=actor,
     )
     announce(replica, routes=True)
