@@ -1,4 +1,5 @@
 /** What is asked of models: settings as a form has them, as an address tells them, and as a request sends them. Pure. */
+import { count } from "../../lib/format";
 import { isOpen, type Reply } from "./answer";
 
 export const PANES = 4;
@@ -68,7 +69,7 @@ export function wrong(settings: Settings, field: keyof typeof NUMBERS | "tools")
   const { least, most, whole, word } = LIMITS[field];
   const value = Number(text);
   if (Number.isNaN(value) || (whole && !Number.isInteger(value))) return `${word} is a ${whole ? "whole " : ""}number`;
-  if (value < least || value > most) return `${word} is from ${least} to ${most.toLocaleString("en")}`;
+  if (value < least || value > most) return `${word} is from ${least} to ${count(most)}`;
   return undefined;
 }
 
