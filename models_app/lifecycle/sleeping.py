@@ -68,8 +68,9 @@ def _admitted(replica: Replica, now: datetime) -> bool:
     if replica.sleep_level != 1 or replica.state != State.DRAINING or sleep_began(replica):
         return True
     try:
-        with database.atomic():
+        with database.atomic():  # from now on it counts: two that are admitted at once would both find room
             placement.check_host_memory(replica, level=1, begun=True)
+            begin_sleep(replica)
     except HostMemoryShort as short:
         if replica.rehearses:
             _give_up(replica, short.message)
