@@ -18,6 +18,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/", include("sardeenz.access.urls")),
+    path("api/", include("sardeenz.options.urls")),
     path("api/", include("gpus.urls")),
     path("api/", include("models_app.urls")),
     path("api/", include("gateway.urls")),

@@ -15,7 +15,7 @@ from drf_spectacular.utils import Direction
 from rest_framework import serializers
 
 from models_app import compatibility
-from models_app.catalogue import sources
+from models_app.catalogue import hub, sources
 from models_app.engines import reserved
 from models_app.errors import DeploymentLive
 from models_app.models import Deployment, EngineRuntime, Model
@@ -218,6 +218,7 @@ class RuntimeSerializer(serializers.ModelSerializer[EngineRuntime]):
     def update(self, instance: EngineRuntime, validated_data: dict[str, Any]) -> EngineRuntime:
         """Only the given fields are written, so that a change of other fields at the same time is kept."""
         _write(instance, validated_data)
+        hub.forget()  # a refusal of the Hub may have been for want of this token
         return instance
 
 

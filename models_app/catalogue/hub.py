@@ -1,8 +1,9 @@
 """What the Hugging Face Hub tells of a model without a byte of its weights: config.json, and the headers of its
 safetensors files by range requests.
 
-`HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` mean what they mean to the engines. Where the Hub cannot be reached,
-nobody asks again for a minute, so that an installation without a way out does not wait at every question.
+`HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` mean what they mean to the engines; without an `HF_TOKEN` of our own a
+runtime's is used. Where the Hub cannot be reached, nobody asks again for a minute, so that an installation without a
+way out does not wait at every question.
 """
 
 import json
@@ -10,13 +11,14 @@ import os
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 from urllib.parse import quote
 
 import httpx2
 
 from models_app.catalogue import config, safetensors
 from models_app.catalogue.reading import Unusable
+from models_app.models import EngineRuntime
 
 _KEPT_SECONDS: Final = 600.0
 _AGAIN_SECONDS: Final = 60.0
@@ -27,10 +29,22 @@ _HEAD_BYTES: Final = 2**20
 _FILES: Final = 2000
 _TRUE: Final = ("1", "on", "yes", "true")
 _STATUS: Final = {
-    401: "the Hugging Face Hub wants a token for it: set HF_TOKEN",
-    403: "the Hugging Face Hub does not let this token read it: ask for access to the model, or set HF_TOKEN",
+    401: "the Hugging Face Hub wants a token for it: give one on the Settings page, or set HF_TOKEN",
+    403: "the Hugging Face Hub does not let this token read it: ask for access, or give another one in Settings",
     404: "the Hugging Face Hub has no such model or revision",
 }
+
+
+TOKENS: Final = ("server", "runtime", "none")
+"""Whose token the Hub is asked with."""
+
+
+class HubRow(TypedDict):
+    """How the Hub is asked; the token itself is nobody's to see."""
+
+    endpoint: str
+    offline: bool
+    token: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +65,9 @@ _lock: Final = threading.Lock()
 
 def ask(source: str, revision: str = "") -> Answer:
     """The facts of a model by its id, remembered for a while."""
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE:
+    if _offline():
         return Answer(why="HF_HUB_OFFLINE is set, so the Hugging Face Hub is not asked")
-    endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
+    endpoint = _endpoint()
     known = _remembered((endpoint, source, revision)) or _remembered((endpoint, "", ""))
     if known is not None:
         return known
@@ -67,6 +81,11 @@ def ask(source: str, revision: str = "") -> Answer:
         _remember((endpoint, "", ""), answer, _AGAIN_SECONDS)
     _remember((endpoint, source, revision), answer, _KEPT_SECONDS if answer.facts else _AGAIN_SECONDS)
     return answer
+
+
+def shown() -> HubRow:
+    """How the Hub is asked now."""
+    return {"endpoint": _endpoint(), "offline": _offline(), "token": _token()[1]}
 
 
 def forget() -> None:
@@ -88,8 +107,27 @@ def _remember(key: tuple[str, str, str], answer: Answer, seconds: float) -> None
         _answers[key] = (time.monotonic() + seconds, answer)
 
 
+def _offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
+
+
+def _endpoint() -> str:
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
+
+
+def _token() -> tuple[str, str]:
+    """The token, and whose it is. A runtime's that is meant for another Hub than ours is not sent to ours."""
+    if own := os.environ.get("HF_TOKEN", "").strip():
+        return own, "server"
+    for environment in EngineRuntime.objects.order_by("name").values_list("environment", flat=True):
+        here = environment.get("HF_ENDPOINT", "").rstrip("/") in ("", _endpoint())
+        if here and (kept := environment.get("HF_TOKEN", "").strip()):
+            return kept, "runtime"
+    return "", "none"
+
+
 def _headers() -> dict[str, str]:
-    token = os.environ.get("HF_TOKEN", "").strip()
+    token, _ = _token()
     return {"authorization": f"Bearer {token}"} if token else {}
 
 

@@ -120,8 +120,11 @@ def test_an_answer_is_remembered(double: Hub) -> None:
 @pytest.mark.parametrize(
     ("status", "why"),
     [
-        (401, "the Hugging Face Hub wants a token for it: set HF_TOKEN"),
-        (403, "the Hugging Face Hub does not let this token read it: ask for access to the model, or set HF_TOKEN"),
+        (401, "the Hugging Face Hub wants a token for it: give one on the Settings page, or set HF_TOKEN"),
+        (
+            403,
+            "the Hugging Face Hub does not let this token read it: ask for access, or give another one in Settings",
+        ),
         (404, "the Hugging Face Hub has no such model or revision"),
         (500, "the Hub answers 500"),
     ],
