@@ -18,6 +18,7 @@ ADDRESSES = (
     "access/aliases",
     "usage",
     "requests",
+    "settings",
 )
 """Where the dashboard's pages are; `frontend/src/lib/pages.ts` has the same."""
 THINGS: tuple[str, ...] = ()

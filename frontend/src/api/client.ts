@@ -24,6 +24,8 @@ import type {
   Preview,
   ReplicaRow,
   Runtime,
+  RuntimeRequest,
+  Settings,
   Team,
   TeamRequest,
   UsageCall,
@@ -133,6 +135,12 @@ export const folders = () => call<string[]>("GET", "models/folders");
 /** What loads, sleeps and wakes were measured to take. */
 export const profiles = () => call<Profile[]>("GET", "profiles");
 export const runtimes = () => all<Runtime>("runtimes");
+export const createRuntime = (given: RuntimeRequest) => call<Runtime>("POST", "runtimes", given);
+export const changeRuntime = (id: number, given: Partial<RuntimeRequest>) =>
+  call<Runtime>("PATCH", `runtimes/${id}`, given);
+export const deleteRuntime = (id: number) => call<undefined>("DELETE", `runtimes/${id}`);
+/** How the installation is set up. */
+export const settings = () => call<Settings>("GET", "settings");
 export const deleteModel = (id: number) => call<undefined>("DELETE", `models/${id}`);
 export const createDeployment = (given: DeploymentRequest) => call<DeploymentRow>("POST", "deployments", given);
 export const changeDeployment = (id: number, given: Partial<DeploymentRequest>) =>

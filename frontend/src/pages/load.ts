@@ -10,5 +10,6 @@ export const LOAD: Readonly<Record<Page, () => Promise<{ default: Component }>>>
   access: () => import("./access/Access.svelte"),
   usage: () => import("./usage/Usage.svelte"),
   requests: () => import("./requests/Requests.svelte"),
+  settings: () => import("./settings/Settings.svelte"),
   none: () => import("./not-found/NotFound.svelte"),
 };

@@ -14,6 +14,8 @@ export const LOAD: { readonly [K in Open["kind"]]: () => Promise<{ default: Comp
   alias: () => import("../pages/access/AliasDialog.svelte"),
   window: () => import("../pages/policies/editor/WindowDialog.svelte"),
   timers: () => import("../pages/policies/TimersDialog.svelte"),
+  runtime: () => import("../pages/settings/RuntimeDialog.svelte"),
+  token: () => import("../pages/settings/TokenDialog.svelte"),
   why: () => import("../pages/why/WhyDialog.svelte"),
   history: () => import("../pages/history/HistoryDialog.svelte"),
 };

@@ -1,5 +1,5 @@
 /** Which dialog is open. One at a time. */
-import type { Alias, DeploymentRow, GPURow, Key, NewKey, ReplicaRow, Team, WindowRow } from "../api/types";
+import type { Alias, DeploymentRow, GPURow, Key, NewKey, ReplicaRow, Runtime, Team, WindowRow } from "../api/types";
 import type { WhySubject } from "../lib/why";
 
 export interface Question {
@@ -24,6 +24,8 @@ export type Open =
   | { kind: "history"; gpu: GPURow }
   | { kind: "window"; window: WindowRow | undefined }
   | { kind: "timers"; deployment: DeploymentRow }
+  | { kind: "runtime"; runtime: Runtime | undefined }
+  | { kind: "token"; runtimes: readonly Runtime[] }
   | { kind: "alias"; alias: Alias | undefined };
 
 class Dialogs {
@@ -69,6 +71,16 @@ class Dialogs {
   /** When a deployment that nobody asks for sleeps and stops. */
   timers(deployment: DeploymentRow): void {
     this.open = { kind: "timers", deployment };
+  }
+
+  /** A form for a new runtime, or for one there is. */
+  runtime(runtime?: Runtime): void {
+    this.open = { kind: "runtime", runtime };
+  }
+
+  /** A form for the Hub token of these. */
+  token(runtimes: readonly Runtime[]): void {
+    this.open = { kind: "token", runtimes };
   }
 
   /** What a GPU did until now. */
