@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import django
+import hypothesis
 import pytest
 import redis
 from django.conf import settings
@@ -57,6 +58,9 @@ def _set_environment(valkey: Path) -> None:
     }
 
 
+# How fast a machine is fails no test.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 _set_environment(_start_servers())
 django.setup()
 # Workers of xdist inherit our environment: with this in it, pytest-django would read the settings before they get here.

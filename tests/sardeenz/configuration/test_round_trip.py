@@ -63,7 +63,10 @@ def forget() -> None:
 
 
 @settings(
-    max_examples=10, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.dictionaries(NAMES, DEPLOYMENTS, max_size=3), st.dictionaries(NAMES, TEAMS, max_size=2))
 def test_export_forget_apply(db: None, deployments: dict[str, Any], teams: dict[str, Any]) -> None:

@@ -25,8 +25,11 @@ describe("a runtime", () => {
       { name: "HF_TOKEN", value: "", hidden: true },
       { name: "OMP_NUM_THREADS", value: "4", hidden: false },
     ]);
-    draft.variables[0]!.value = "hf_new";
-    draft.variables[1]!.value = "";
+    const [token, threads] = draft.variables;
+    draft.variables = [
+      { name: "HF_TOKEN", hidden: true, ...token, value: "hf_new" },
+      { name: "OMP_NUM_THREADS", hidden: false, ...threads, value: "" },
+    ];
     expect(runtimeRequest(draft).request.environment).toEqual({ HF_TOKEN: "hf_new", OMP_NUM_THREADS: "" });
   });
 
