@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser import PATIENCE_MS, never_sideways
+from tests.browser import PATIENCE_MS, accessible, never_sideways
 from tests.e2e.test_browser import page, sign_in
 from tests.e2e.test_supervised import Up, up
 from tests.patience import until
@@ -136,6 +136,34 @@ def test_a_team_a_key_and_an_alias_are_made_used_changed_and_ended(page: Page, u
     assert problems == []
 
 
+def add_a_runtime(page: Page, up: Up) -> None:
+    """An engine of another version with a Hub token, which is told to nobody afterwards, and goes again."""
+    page.get_by_role("link", name="Settings").click()
+    page.get_by_role("button", name="New runtime").click()
+    form = page.get_by_role("dialog", name="New runtime")
+    form.get_by_label("Name").fill("vllm-next")
+    form.get_by_label("Program").fill("vllm")
+    page.get_by_role("button", name="Add the runtime").click()
+    expect(form.get_by_label("Program")).to_have_attribute("aria-invalid", "true")
+    form.get_by_label("Program").fill("/opt/next/bin/vllm")
+    page.get_by_role("button", name="Add the runtime").click()
+    expect(row(page, "vllm-next")).to_contain_text("vLLM on GPUs")
+    page.get_by_role("button", name="Set the token…").click()
+    page.get_by_role("dialog", name="Hugging Face token").get_by_label("Token").fill("hf_of_a_test")
+    page.get_by_role("button", name="Set", exact=True).click()
+    hub = page.get_by_role("region", name="Hugging Face Hub")
+    expect(hub).to_contain_text("set, shown to nobody")
+    runtimes = {one["name"]: one for one in up.get("runtimes")["results"]}
+    assert runtimes["vllm-next"]["environment"] == {"HF_TOKEN": "(hidden)"}
+    page.get_by_role("searchbox", name="Find a variable").fill("headroom")
+    expect(page.get_by_role("region", name="Environment").get_by_role("term")).to_have_count(1)
+    accessible(page)
+    never_sideways(page)
+    choose(page, "vllm-next", "Delete…")
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(row(page, "vllm-next")).to_have_count(0)
+
+
 def test_pages_have_addresses_that_survive_a_reload_and_go_back(page: Page, up: Up) -> None:
     sign_in(page, up)
     expect(page.get_by_role("article")).to_have_count(2, timeout=PATIENCE_MS)
@@ -153,3 +181,4 @@ def test_pages_have_addresses_that_survive_a_reload_and_go_back(page: Page, up: 
     page.goto(f"http://127.0.0.1:{up.ports['SARDEENZ_WEB_PORT']}/access/teams")
     expect(page.get_by_role("heading", name="Teams", exact=True)).to_be_visible()
     never_sideways(page)
+    add_a_runtime(page, up)
