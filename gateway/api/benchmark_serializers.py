@@ -30,7 +30,7 @@ class BenchmarkDetailSerializer(RowSerializer):
 
 
 class LengthsSerializer(serializers.Serializer[Any]):
-    """How many tokens."""
+    """How many tokens a prompt or an answer has: always the same, or drawn from a distribution."""
 
     shape = serializers.ChoiceField(choices=["fixed", "uniform", "lognormal"], required=False)
     tokens = serializers.IntegerField(
@@ -51,7 +51,7 @@ class LengthsSerializer(serializers.Serializer[Any]):
 
 
 class ArrivalSerializer(serializers.Serializer[Any]):
-    """When calls are made."""
+    """When calls are made: as others end (closed), or at times of their own."""
 
     pattern = serializers.ChoiceField(choices=["closed", "constant", "poisson", "gamma", "ramp"], required=False)
     concurrency = serializers.IntegerField(required=False, min_value=1, max_value=10_000, help_text="callers of closed")

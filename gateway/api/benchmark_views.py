@@ -38,7 +38,7 @@ class Verdict(TypedDict):
 
 
 class VerdictSerializer(RowSerializer):
-    """The answer to conditions."""
+    """Whether each condition holds for a result, as a program in CI asks it."""
 
     row = Verdict
 

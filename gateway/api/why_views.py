@@ -64,7 +64,7 @@ class WhySerializer(serializers.Serializer[Any]):
 
 
 class WhyView(APIView):
-    """One question: why."""
+    """Why a deployment or replica is as it is, or where the time of a call went."""
 
     @extend_schema(parameters=[WhyQuerySerializer], responses=WhySerializer)
     def get(self, request: Request) -> Response:

@@ -80,7 +80,7 @@ class Waking:
         return DrillResult(**self._measuring.result(), drill=drilled)
 
     def progress(self) -> dict[str, Any]:
-        """How far it is."""
+        """The cycles that are done, beside what measuring tells of the present one."""
         present = self._measuring.progress() if self._measuring is not None else {}
         return {**present, "drill": {"done": self._done, "cycles": self._wakes.cycles}}
 

@@ -92,7 +92,7 @@ class Measuring:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the beginning."""
+        """Seconds since the measuring began."""
         return self._clock() - self._began_at
 
     def result(self) -> Result:

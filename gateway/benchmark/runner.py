@@ -67,7 +67,7 @@ async def perform(number: int) -> None:
 
 
 class Runner:
-    """One run under way."""
+    """A run under way: it drives the load, writes progress and the result, and ends with it."""
 
     def __init__(self, run: BenchmarkRun) -> None:
         self._run = run

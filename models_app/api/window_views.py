@@ -109,7 +109,7 @@ class OverrideViewSet(viewsets.GenericViewSet[Override]):
 
     @extend_schema(responses=OverrideRowSerializer(many=True))
     def list(self, request: Request) -> Response:
-        """Those that hold now."""
+        """The overrides that hold now, not those that have ended."""
         page = self.paginate_queryset(self.get_queryset().filter(until__gt=timezone.now())) or []
         return self.get_paginated_response([in_force.override_row(one) for one in page])
 

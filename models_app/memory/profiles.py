@@ -138,7 +138,7 @@ def _write(row: Replica, found: dict[str, Any]) -> None:
 
 
 def shown(rows: Iterable[MemoryProfile]) -> list[ProfileRow]:
-    """For pages and programs."""
+    """What was measured beside what was expected, for pages and programs."""
     return [_shown(row) for row in rows]
 
 

@@ -68,7 +68,7 @@ def move(replica: Replica, gpu: GPU, *, actor: str, evict: bool = False, two_pha
 
 
 def roll_out(deployment: Deployment, *, actor: str, evict: bool = False, two_phase: bool = False) -> None:
-    """As `fleet.roll_out` does, likewise."""
+    """As `fleet.roll_out` does, making room where that is allowed."""
     fleet.roll_out(deployment, actor=actor, placing=_room(evict, two_phase=two_phase).place)
 
 

@@ -105,7 +105,7 @@ def _within(rows: QuerySet[Row], subject: Subject, since: datetime | None, until
 
 
 def of_transitions(rows: Iterable[Transition]) -> list[Entry]:
-    """Entries of the history."""
+    """Each change of state as an entry of an answer to "why"."""
     return [
         Entry(
             at=row.at,
@@ -141,5 +141,5 @@ def of_decisions(rows: Iterable[Decision]) -> list[Entry]:
 
 
 def named(deployment_name: str, replica_id: int | None) -> str:
-    """As people type it."""
+    """The name by which people ask for it: chat, or chat/7."""
     return deployment_name if replica_id is None else f"{deployment_name}/{replica_id}"

@@ -163,5 +163,5 @@ def seconds(span: float) -> str:
 
 
 def all_of(parts: Iterable[str]) -> str:
-    """Clauses as one sentence."""
+    """The clauses that say anything, joined to one sentence."""
     return "; ".join(part for part in parts if part)

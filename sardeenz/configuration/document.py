@@ -32,7 +32,7 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """A list."""
+    """A list of the document, with the line it begins at."""
 
     items: "list[Node]" = field(default_factory=list)
     line: int = 0

@@ -44,7 +44,7 @@ class ConfigurationPlanRow(TypedDict):
 
 
 class ConfigurationSerializer(RowSerializer):
-    """An export."""
+    """The configuration as a file, and the version it is of."""
 
     row = ConfigurationRow
 

@@ -28,7 +28,7 @@ def lock() -> None:
 
 
 def latest() -> ConfigurationVersion | None:
-    """The newest."""
+    """The version that is in force; nothing before the first."""
     return ConfigurationVersion.objects.first()
 
 

@@ -30,7 +30,7 @@ class Bodies:
 
 
 def body(stream: Stream, model: str, text: str, output_tokens: int) -> dict[str, Any]:
-    """One call's fields."""
+    """The JSON that one call sends, with the exact length of the answer where that is asked for."""
     if stream.kind == "embeddings":
         return {"model": model, "input": text}
     fields: dict[str, Any] = {"model": model, "stream": True, "temperature": 0.0, "max_tokens": output_tokens}

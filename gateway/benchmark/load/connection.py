@@ -31,7 +31,7 @@ class Address:
 
 
 class Connection(asyncio.Protocol):
-    """One connection."""
+    """A connection to the server, on which one call follows another."""
 
     def __init__(self) -> None:
         self._answer: Answer | None = None

@@ -99,7 +99,7 @@ class Driver:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the beginning."""
+        """Seconds since the load began."""
         return time.monotonic() - self.began_at
 
     async def _ask_in_time(self, course: Course) -> None:

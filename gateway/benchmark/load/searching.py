@@ -37,7 +37,7 @@ class Trial(TypedDict):
 
 
 class Answer(TypedDict):
-    """What a search found."""
+    """The highest load that kept the SLO, with its confidence, and every load that was tried."""
 
     over: str
     value: float | None

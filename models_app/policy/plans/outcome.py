@@ -262,7 +262,7 @@ def _at_the_end(course: Course, deployment: int) -> list[State]:
 
 
 def _best(states: Iterable[State]) -> str:
-    """What a caller meets."""
+    """What a caller of the deployment meets: the best of its replicas."""
     there = set(states)
     if State.READY in there:
         return "serves"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def lines(outcome: "Outcome") -> list[str]:
-    """One sentence each."""
+    """What would happen, a sentence for each step."""
     return list(_lines(outcome))
 
 

@@ -47,7 +47,7 @@ class Recurrence:
 
     @property
     def expression(self) -> str:
-        """As five cron fields."""
+        """The openings as five cron fields, also where days and a time were given."""
         if self.cron or self.at is None:
             return self.cron
         days = ",".join(str(_CRON_DAYS[day]) for day in self.weekdays)
@@ -83,7 +83,7 @@ class Standing:
 
     @property
     def edge(self) -> datetime | None:
-        """When it changes next."""
+        """When it opens or closes next; nothing where it never does."""
         return self.until if self.open else self.next.opens_at if self.next else None
 
 

@@ -87,7 +87,7 @@ def of_schedule(schedule: Schedule, now: datetime) -> PreviewRow:
 
 
 def next_openings(recurrence: Recurrence, now: datetime) -> list[OpeningRow]:
-    """The next five."""
+    """The next five openings, with what clock changes do to them."""
     return [_opening_row(one, recurrence.zone) for one in islice(calendar.openings(recurrence, now), SHOWN)]
 
 

@@ -74,7 +74,7 @@ def schedule(window: Window) -> Schedule:
 
 
 def recurrence(window: Window) -> Recurrence:
-    """When it opens."""
+    """When the window opens and for how long, read from its row."""
     return Recurrence(
         zone=window.zone,
         duration_seconds=window.duration_seconds,
@@ -94,7 +94,7 @@ def asks(state: WindowState) -> Asked:
 
 
 def words(now: datetime) -> list[Word]:
-    """Overrides that hold."""
+    """The overrides that hold at this time, the oldest first."""
     rows = Override.objects.filter(until__gt=now).order_by("pk")
     return [Word(row.pk, row.deployment_id, row.actor, row.values, row.until) for row in rows]
 

@@ -29,7 +29,7 @@ class ZoneDatabase:
 
     @property
     def words(self) -> str:
-        """One sentence for pages."""
+        """A sentence for pages: which data decides, and what else lies there."""
         other = f"; the system has {self.system or 'none that says its version'}" if self.used == "package" else ""
         return f"time zones of {self.version}, from the {self.used}{other}"
 

@@ -75,7 +75,7 @@ def arrival(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def body(names: list[str], given: dict[str, Any]) -> dict[str, Any]:
-    """The whole request."""
+    """The request that starts the run, from the options of the command."""
     wanted = {
         "name": given["name"],
         "together": False if given["isolated"] else None,

@@ -94,7 +94,7 @@ def text_of(file: str) -> str:
 
 
 def tell(plan: dict[str, Any]) -> None:
-    """A plan in words."""
+    """Say what a plan would change, and what is to be known of it."""
     for change in plan["changes"]:
         say(plain(change["title"]), _COLOURS[change["verb"]])
         for sentence in change["sentences"]:
