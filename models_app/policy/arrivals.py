@@ -11,12 +11,12 @@ from django.db import transaction
 from gpus.models import GPU
 from models_app.errors import DeploymentDeleting, NeverFits, NoCapacity
 from models_app.lifecycle import verbs
-from models_app.lifecycle.placing import needed, place, place_to_wait
+from models_app.lifecycle.placing import place, place_to_wait
 from models_app.memory import placement
 from models_app.models import Deployment, Replica
 from models_app.policy import eviction, verdicts, ways
 from models_app.policy.eviction import Verdict
-from models_app.policy.scene import LockedGPUs, Traffic
+from models_app.policy.scene import Traffic
 from models_app.policy.ways import Way
 from models_app.states import Goal, State
 from sardeenz.errors import InvalidSpec
@@ -95,21 +95,13 @@ class _Arrival:
             with transaction.atomic():
                 return place(deployment, actor=actor, gpu=gpu, replaces=replaces, anew=anew)
         except NoCapacity:
-            gpus, size = placement.lock_open(), needed(deployment, replaces, anew=anew).awake_bytes
-            here, waiting = LockedGPUs(gpus, self.traffic), self.traffic.waiting.get(deployment.pk)
-            best = ways.best(here, gpus, deployment, size, lead=gpu, waiting=waiting)
+            waiting = self.traffic.waiting.get(deployment.pk)
+            best, _ = ways.search(deployment, self.traffic, gpu=gpu, replaces=replaces, anew=anew, waiting=waiting)
             if best is None:
                 raise
         if best.decision.verdict not in self.accepted:
             raise NobodyMakesRoom(best)
         target = place_to_wait(deployment, best.gpus, actor=actor, reason=NoCapacity.code, replaces=replaces, anew=anew)
-        self._decide(target, actor)
+        ways.take_turn(target, self.traffic, actor)
         target.refresh_from_db()
         return target
-
-    def _decide(self, target: Replica, actor: str) -> None:
-        """It has its row now, and so its turn among all who wait."""
-        here = LockedGPUs(placement.lock([target]), self.traffic, [target])
-        [row] = here.of([target])
-        seen = here.scene(row)
-        verdicts.carry_out(eviction.decide(seen), row, seen, here.rows, actor)

@@ -14,7 +14,7 @@ from django.db import transaction
 from gpus.models import GPU
 from models_app.errors import NoCapacity, ReplicaMoved
 from models_app.lifecycle import fleet, verbs, waits
-from models_app.lifecycle.placing import needed, place, place_in_two_phases, place_to_wait, two_phases_help
+from models_app.lifecycle.placing import place, place_in_two_phases, place_to_wait, two_phases_help
 from models_app.memory import host_rows, placement
 from models_app.memory.fit import Evictable, Fit
 from models_app.memory.host_ram import Host
@@ -142,11 +142,9 @@ class _Room:
         *,
         anew: bool,
     ) -> Replica:
-        gpus, size = placement.lock_open(), needed(deployment, replaces, anew=anew).awake_bytes
-        here = LockedGPUs(gpus, self.traffic)
-        best = ways.best(here, gpus, deployment, size, lead=gpu)
+        best, rows = ways.search(deployment, self.traffic, gpu=gpu, replaces=replaces, anew=anew)
         if not self.evict:
-            raise _with_offer(short, best, here.rows) from short
+            raise _with_offer(short, best, rows) from short
         if best is None:
             raise short
         if best.decision.verdict is Verdict.REFUSE:
@@ -211,11 +209,7 @@ def _room(evict: bool, *, two_phase: bool = False) -> _Room:
 def _seek(replica: Replica, traffic: Traffic, actor: str) -> None:
     """Decide for one whose operator agreed, and do it. Raises NoCapacity where the rules never let enough go."""
     with transaction.atomic():
-        here = LockedGPUs(placement.lock([replica]), traffic, [replica])
-        row = next((row for row in here.rows if row.pk == replica.pk), None)
-        if row is not None and consented(row):
-            seen = here.scene(row)
-            verdicts.carry_out(eviction.decide(seen), row, seen, here.rows, actor)
+        ways.take_turn(replica, traffic, actor, still=consented)
 
 
 def _who_agreed(replica: Replica) -> str:

@@ -172,12 +172,13 @@ class LockedGPUs:
         moves = row.replaces_id is not None or row.pk in self._replaced
         serves = row.state == State.READY and not row.restarting and not moves
         reports, waiting = self.traffic.reports, self.traffic.waiting.get(row.deployment_id)
+        in_force = row.deployment.in_force
         return Resident(
             id=row.pk,
             name=row.deployment.name,
             frees=frees,
-            priority=row.deployment.in_force.priority,
-            pinned=row.deployment.in_force.stays,
+            priority=in_force.priority,
+            pinned=in_force.stays,
             sleep_enabled=row.sleep_enabled,
             ready_at=row.state_at.timestamp() if serves else None,
             wakes=row.state in _WAKES and not row.restarting,

@@ -1,15 +1,17 @@
 """The GPUs on which a replica could come to be, and what the rules of eviction say about each."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations, groupby, islice
 
 from gpus.models import GPU
-from models_app.models import Deployment
-from models_app.policy import eviction
+from models_app.lifecycle.placing import needed
+from models_app.memory import placement
+from models_app.models import Deployment, Replica
+from models_app.policy import eviction, verdicts
 from models_app.policy.eviction import Decision, Scene, Verdict
-from models_app.policy.scene import LockedGPUs
+from models_app.policy.scene import LockedGPUs, Traffic
 from models_app.traffic.callers import Waiting
 
 MOST_SETS = 200
@@ -29,6 +31,34 @@ class Way:
         """The best way comes first: now rather than later, then at the lowest cost."""
         until = self.decision.until if self.decision.until is not None else math.inf
         return list(Verdict).index(self.decision.verdict), eviction.cost(self.seen, self.decision), until
+
+
+def search(
+    deployment: Deployment,
+    traffic: Traffic,
+    *,
+    gpu: GPU | None,
+    replaces: Replica | None,
+    anew: bool,
+    waiting: Waiting | None = None,
+) -> tuple[Way | None, list[Replica]]:
+    """The best way for a replica that found no room, and whom it concerns. Every open GPU is locked from now on."""
+    gpus, size = placement.lock_open(), needed(deployment, replaces, anew=anew).awake_bytes
+    here = LockedGPUs(gpus, traffic)
+    return best(here, gpus, deployment, size, lead=gpu, waiting=waiting), here.rows
+
+
+def take_turn(replica: Replica, traffic: Traffic, actor: str, still: Callable[[Replica], bool] | None = None) -> None:
+    """Decide for one that has its row, and so its turn among all who wait, and do it.
+
+    Nothing where it is gone, or not `still` as it has to be. Raises NoCapacity where the rules never let enough go.
+    """
+    here = LockedGPUs(placement.lock([replica]), traffic, [replica])
+    for row in here.of([replica]):
+        if still is not None and not still(row):
+            return
+        seen = here.scene(row)
+        verdicts.carry_out(eviction.decide(seen), row, seen, here.rows, actor)
 
 
 def best(
