@@ -1,8 +1,11 @@
 """GPUs as they are, read into a `Scene`: who takes memory there now, who waits for it, and who has KV memory."""
 
+import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from django.conf import settings
+from django.db.models import QuerySet
 
 from gpus import kvcached
 from gpus.readings import DeviceReading
@@ -16,6 +19,9 @@ from models_app.states import Goal, State
 
 MARGIN_RATIO = 0.05
 """kvcached maps nothing more once less than this part of a GPU is free."""
+
+AGAIN_SECONDS = 5.0
+"""So long at most the rows that the node's loop goes by may differ from those that nobody has counted a write of."""
 
 _TAKES = (State.STARTING, State.WAKING)
 
@@ -49,8 +55,30 @@ def look(uuids: Iterable[str], around: World, *, besides: Replica | None = None)
 
 def read(uuids: Iterable[str]) -> list[Replica]:
     """The rows of all that have a place on these GPUs."""
-    placed = Reservation.objects.filter(gpu__uuid__in=list(uuids)).values("replica")
-    return list(Replica.objects.filter(pk__in=placed).select_related("deployment").order_by("pk"))
+    return list(_placed(uuids).select_related("deployment").order_by("pk"))
+
+
+def _placed(uuids: Iterable[str]) -> QuerySet[Replica]:
+    return Replica.objects.filter(pk__in=Reservation.objects.filter(gpu__uuid__in=list(uuids)).values("replica"))
+
+
+@dataclass(slots=True)
+class Rows:
+    """The same, second after second: a row is read again once it or its deployment was written, or it was long ago."""
+
+    known: dict[int, tuple[tuple[int, int], Replica]] = field(default_factory=dict)
+    read_at: float = float("-inf")
+
+    def read(self, uuids: Iterable[str]) -> list[Replica]:
+        """As `read` answers."""
+        if time.monotonic() - self.read_at >= AGAIN_SECONDS:
+            self.known, self.read_at = {}, time.monotonic()
+        marks = {pk: (own, of) for pk, own, of in _placed(uuids).values_list("pk", "seq", "deployment__seq")}
+        self.known = {pk: kept for pk, kept in self.known.items() if kept[0] == marks.get(pk)}
+        if missing := marks.keys() - self.known.keys():
+            for row in Replica.objects.filter(pk__in=missing).select_related("deployment"):
+                self.known[row.pk] = (row.seq, row.deployment.seq), row
+        return [row for _, (_, row) in sorted(self.known.items())]
 
 
 def scene(

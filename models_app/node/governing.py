@@ -25,6 +25,7 @@ from models_app.decisions import keep_all
 from models_app.engines.metrics import EngineMetrics
 from models_app.errors import ReplicaMoved
 from models_app.lifecycle import kv_limits, observe, queues
+from models_app.lifecycle.kv_limits import Rows
 from models_app.lifecycle.observe import World
 from models_app.lifecycle.setbacks import Setbacks
 from models_app.memory import governor, watermark
@@ -51,6 +52,7 @@ class Governing:
         self.decisions: dict[str, Decision] = {}
         self.seen: Mapping[str, EngineMetrics] = {}
         """What each engine last said of itself, by marker; the loop that scrapes them sets it."""
+        self._rows = Rows()
         self._wants = Wants()
         self._changes = LimitChanges()
         self._lacks = Lacks()
@@ -80,7 +82,7 @@ class Governing:
         """One second's decision, written to every segment where it differs; engines above their limit shrink."""
         now = time.monotonic() if now is None else now
         uuids = list(GPU.objects.filter(node__name=settings.NODE, present=True).values_list("uuid", flat=True))
-        readings, placed = observe.readings(uuids), kv_limits.read(uuids)
+        readings, placed = observe.readings(uuids), self._rows.read(uuids)
         around = World(processes.find_all(installation_id()), None, timezone.now())
         scene = kv_limits.scene(readings, placed, around)
         rows, neighbours = {row.pk: row for row in placed}, {one.id: one for one in scene.neighbours}

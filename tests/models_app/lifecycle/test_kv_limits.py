@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import pytest
 from django.conf import LazySettings, settings
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from gpus import kvcached
@@ -267,3 +269,25 @@ def test_the_error_says_what_lacks_and_who_has_it(device: Claim) -> None:
         "short": {wanted.gpu.uuid: 16 * GIB},
         "excess": {str(holder.pk): 54 * GIB},
     }
+
+
+def test_rows_are_read_again_once_they_or_their_deployment_were_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    home = factories.gpu()
+    first, second = (factories.replica(gpu=home) for _ in range(2))
+    rows = kv_limits.Rows()
+    before = rows.read([home.uuid])
+    assert [row.pk for row in before] == [first.pk, second.pk]
+    with CaptureQueriesContext(connection) as asked:
+        assert all(now is was for now, was in zip(rows.read([home.uuid]), before, strict=True))
+    assert len(asked) == 1
+    verbs.note(first, message="other")
+    verbs.say(second.deployment, "code", "words")
+    assert [row.message for row in rows.read([home.uuid])] == ["other", ""]
+    assert rows.read([home.uuid])[1].deployment.message == "words"
+    Replica.objects.filter(pk=first.pk).update(message="uncounted")
+    assert rows.read([home.uuid])[0].message == "other"
+    monkeypatch.setattr("models_app.lifecycle.kv_limits.time.monotonic", lambda: rows.read_at + kv_limits.AGAIN_SECONDS)
+    assert rows.read([home.uuid])[0].message == "uncounted"
+    Replica.objects.filter(pk=first.pk).update(state=State.STOPPED)
+    first.reservations.all().delete()
+    assert [row.pk for row in rows.read([home.uuid])] == [second.pk]
