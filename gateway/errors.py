@@ -200,9 +200,15 @@ class BenchmarkRunning(Conflict):
 
 
 class DrillStuck(EngineError):
-    """A model did not do within ten minutes what a drill asked of it."""
+    """A model did not do in time what a drill asked of it."""
 
     code = "drill_stuck"
+
+
+class NothingElastic(Conflict):
+    """The models asked for have no elastic KV memory, so that a drill has nothing to compare."""
+
+    code = "nothing_elastic"
 
 
 class BenchmarkEnded(Conflict):

@@ -1,11 +1,11 @@
 """What may be asked of a benchmark, and how one is shown."""
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from rest_framework import serializers
 
-from gateway.benchmark.drills import Wakes
+from gateway.benchmark.drills.drill import Drill, Kind
 from gateway.benchmark.load import conditions, traces
 from gateway.benchmark.load.plan import Plan, Stream
 from gateway.benchmark.load.searching import Bounds
@@ -14,6 +14,8 @@ from models_app.api.serializers import RowSerializer
 from models_app.models import Deployment
 
 MOST_TOKENS = 1_000_000
+CYCLES: dict[Kind, int] = {"wakes": 10, "cold_starts": 3, "move": 2, "storm": 3, "elastic": 1, "cost": 4}
+"""How often a drill does what it does, unless told."""
 FILE_CHARACTERS = 32 * 1024 * 1024
 
 
@@ -137,10 +139,21 @@ class SearchSerializer(serializers.Serializer[Any]):
 
 
 class DrillSerializer(serializers.Serializer[Any]):
-    """Put the deployment of the one stream to sleep, wake it by a call through the gateway, and again."""
+    """What the fleet itself does, again and again, and what calls feel of it."""
 
+    kind = serializers.ChoiceField(choices=get_args(Kind), required=False, help_text="wakes unless told")
     level = serializers.ChoiceField(choices=[1, 2], required=False, help_text="the sleep level")
     cycles = serializers.IntegerField(required=False, min_value=1, max_value=1000)
+    turn_seconds = serializers.FloatField(
+        required=False, min_value=1, max_value=600, help_text="how long each part, or each model's burst, takes"
+    )
+    kv_bytes = serializers.IntegerField(
+        required=False, min_value=2**20, help_text="of elastic: the KV memory that all of them share"
+    )
+
+    def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """How often, unless told: a drill takes a few minutes."""
+        return asked if "cycles" in asked else asked | {"cycles": CYCLES[asked.get("kind", "wakes")]}
 
 
 class NewBenchmarkSerializer(serializers.Serializer[Any]):
@@ -159,7 +172,7 @@ class NewBenchmarkSerializer(serializers.Serializer[Any]):
         required=False, min_value=0.001, max_value=1000, help_text="a trace is replayed so many times as fast"
     )
     search = SearchSerializer(required=False)
-    wakes = DrillSerializer(required=False)
+    drill = DrillSerializer(required=False)
     probes = ProbeSerializer(many=True, required=False)
     together = serializers.BooleanField(required=False, help_text="true unless told: all streams at once")
     seconds = serializers.FloatField(required=False, min_value=0.5, max_value=3600)
@@ -178,20 +191,17 @@ class NewBenchmarkSerializer(serializers.Serializer[Any]):
         if "search" in asked:
             if "trace" in asked or not asked["streams"][0].get("slo"):
                 raise serializers.ValidationError("a search needs `streams`, the first of them with an `slo`")
-        elif "wakes" in asked:
-            if len(asked.get("streams", ())) != 1 or asked["streams"][0].get("way") == "engine":
-                raise serializers.ValidationError(
-                    "a drill needs one stream, through the gateway: only calls there wake"
-                )
+        elif "drill" in asked:
+            _check_drill(asked)
         elif "trace" not in asked and asked.get("seconds") is None and asked.get("calls") is None:
             raise serializers.ValidationError("say when it ends: `seconds`, `calls` or both")
         return asked
 
     def kind(self) -> dict[str, Any]:
         """What sort of benchmark it is, as its row keeps it."""
-        if "wakes" in self.validated_data:
-            wakes = msgspec.convert(self.validated_data["wakes"], Wakes)
-            return {"kind": "drill", "options": msgspec.to_builtins(wakes)}
+        if "drill" in self.validated_data:
+            drill = msgspec.convert(self.validated_data["drill"], Drill)
+            return {"kind": "drill", "options": msgspec.to_builtins(drill)}
         if "search" not in self.validated_data:
             return {}
         bounds = msgspec.convert(self.validated_data["search"], Bounds)
@@ -204,6 +214,21 @@ class NewBenchmarkSerializer(serializers.Serializer[Any]):
         fields = {name: asked[name] for name in names if name in asked}
         streams = _of_trace(asked) if "trace" in asked else [_stream(each) for each in asked["streams"]]
         return msgspec.convert({**fields, "streams": streams}, Plan)
+
+
+def _check_drill(asked: dict[str, Any]) -> None:
+    """Who is asked, and how often, has to suit the drill."""
+    kind, streams = asked["drill"].get("kind", "wakes"), asked.get("streams", ())
+    if kind == "storm" and "trace" in asked:
+        return
+    if any(stream.get("way") == "engine" for stream in streams):
+        raise serializers.ValidationError(
+            {"drill": "a drill needs streams through the gateway: only calls there wake and are held"}
+        )
+    if kind in ("storm", "elastic") and len(streams) < 2:
+        raise serializers.ValidationError({"drill": "models take turns in this drill: it needs two streams or more"})
+    if kind not in ("storm", "elastic") and len(streams) != 1:
+        raise serializers.ValidationError({"drill": "this drill needs one stream"})
 
 
 def _stream(asked: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from redis import RedisError
 
 from gateway.access import keys
 from gateway.benchmark import shown
+from gateway.benchmark.drills import caps
 from gateway.benchmark.load.plan import Plan
 from gateway.errors import BenchmarkEnded, BenchmarkRunning, NoRunner
 from gateway.models import ApiKey, BenchmarkRun
@@ -71,7 +72,9 @@ def end(number: int, status: str, now: datetime, *, code: str = "", message: str
     if not BenchmarkRun.objects.filter(pk=number, status__in=_OPEN).update(**told):
         return False
     forget_key(number)
-    shown.publish(BenchmarkRun.objects.get(pk=number))
+    run = BenchmarkRun.objects.get(pk=number)
+    caps.give_back(run)
+    shown.publish(run)
     return True
 
 

@@ -3,8 +3,9 @@
 import asyncio
 import random
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from asgiref.sync import sync_to_async
 
@@ -16,6 +17,7 @@ from gateway.benchmark.load.driver import Course, Driver, Second
 from gateway.benchmark.load.figures import Figures, Ledger
 from gateway.benchmark.load.health import Health
 from gateway.benchmark.load.plan import Arrival, Lengths, Plan, Probe, Stream
+from gateway.benchmark.surroundings import Moment
 
 LOOK_SECONDS = 1.0
 MOMENTS = 1200
@@ -50,26 +52,55 @@ class Result(TypedDict):
     seed: int
     streams: list[StreamResult]
     runner: Health
-    moments: list[dict[str, Any]]
+    moments: list[Moment]
     """GPUs and engines, second by second."""
+
+
+class StreamProgress(TypedDict):
+    """How a stream does, by its last whole second."""
+
+    deployment: str
+    role: str
+    planned: int
+    in_flight: int
+    ok: int
+    failed: int
+    calls_per_second: int
+    tokens_per_second: int
+    ttft_seconds: float | None
+
+
+class Progress(TypedDict, total=False):
+    """How far a run is; empty before it begins."""
+
+    elapsed_seconds: float
+    total_seconds: float | None
+    calls: int | None
+    streams: list[StreamProgress]
 
 
 class Measuring:
     """One run of one plan. `result` may be asked at any time, also of one that was cut short."""
 
     def __init__(
-        self, plan: Plan, url: str, key: str, targets: dict[str, Target], gpus: set[str], ledger: Ledger | None = None
+        self,
+        plan: Plan,
+        url: str,
+        key: str,
+        targets: dict[str, Target],
+        gpus: set[str],
+        ledger_of: Callable[[int], Ledger] | None = None,
     ) -> None:
         self.plan = plan
         self.seed = plan.seed if plan.seed is not None else secrets.randbelow(2**31)
         self._url, self._key, self._targets, self._gpus = url, key, targets, gpus
-        self._ledger = ledger
-        """Where all its calls are noted, if they are part of something larger."""
+        self._ledger_of = ledger_of
+        """Where the calls of each stream are noted, if they are part of something larger."""
         self._courses: list[Course] = []
         self._began: list[float] = []
         self._watch = health.Watch()
         self._driver: Driver | None = None
-        self._moments: list[dict[str, Any]] = []
+        self._moments: list[Moment] = []
         self._every = 1
         self._looks = 0
         self._clock = asyncio.get_running_loop().time
@@ -80,7 +111,7 @@ class Measuring:
         looking = asyncio.create_task(self._look())
         try:
             for streams in [self.plan.streams] if self.plan.together else [(one,) for one in self.plan.streams]:
-                courses = [self._course(stream, number) for number, stream in enumerate(streams)]
+                courses = [self._load(stream, number) for number, stream in enumerate(streams)]
                 courses += [self._probe(probe) for probe in self.plan.probes]
                 self._courses += courses
                 self._began += [self.elapsed] * len(courses)
@@ -89,6 +120,11 @@ class Measuring:
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
+
+    def finish(self) -> None:
+        """Ask for no more; what was asked is waited for, as at the end of a plan."""
+        if self._driver is not None:
+            self._driver.finish()
 
     @property
     def elapsed(self) -> float:
@@ -110,7 +146,7 @@ class Measuring:
             moments=self._moments,
         )
 
-    def progress(self) -> dict[str, Any]:
+    def progress(self) -> Progress:
         """How far it is, for whoever looks on."""
         plan = self.plan
         rounds = 1 if plan.together else len(plan.streams)
@@ -122,7 +158,7 @@ class Measuring:
             "streams": [self._shown(course) for course in self._courses],
         }
 
-    def _shown(self, course: Course) -> dict[str, Any]:
+    def _shown(self, course: Course) -> StreamProgress:
         last = course.seconds.get(int(self._driver.elapsed) - 1 if self._driver else 0, Second())
         failed = sum(count for code, count in course.codes.items() if code != "ok")
         return {
@@ -137,6 +173,10 @@ class Measuring:
             "ttft_seconds": last.ttft_sum / last.ttft_count if last.ttft_count else None,
         }
 
+    def _load(self, stream: Stream, number: int) -> Course:
+        course = self._course(stream, number)
+        return course if self._ledger_of is None else replace(course, ledger=self._ledger_of(number))
+
     def _course(self, stream: Stream, number: int) -> Course:
         seed = f"{self.seed}:{number}:{stream.deployment}"
         target = self._targets[stream.deployment]
@@ -144,7 +184,7 @@ class Measuring:
             stream,
             self._address(stream, target),
             Bodies(stream, target.served_name, seed),
-            self._ledger or Ledger(stream.slo),
+            Ledger(stream.slo),
             seed,
         )
 

@@ -16,12 +16,13 @@ from django.db import Error as DatabaseError
 from django.utils import timezone
 
 from gateway.benchmark import book, shown, surroundings
-from gateway.benchmark.drills import Wakes, Waking
+from gateway.benchmark.drills import kinds
+from gateway.benchmark.drills.drill import STUCK_SECONDS, Drill, Work
 from gateway.benchmark.load.driver import LONGEST_SECONDS
 from gateway.benchmark.load.figures import Ledger
 from gateway.benchmark.load.plan import Plan
 from gateway.benchmark.load.searching import Bounds
-from gateway.benchmark.measuring import Measuring, Target
+from gateway.benchmark.measuring import Measuring, Progress, Target
 from gateway.benchmark.search_run import Searching
 from gateway.models import BenchmarkRun, EngineAccount
 from gpus import processes
@@ -72,7 +73,7 @@ class Runner:
     def __init__(self, run: BenchmarkRun) -> None:
         self._run = run
         self._plan = msgspec.convert(run.plan, Plan)
-        self._work_of: Measuring | Searching | Waking | None = None
+        self._work_of: Measuring | Searching | Work | None = None
         self._stopped = asyncio.Event()
 
     async def run(self) -> None:
@@ -98,13 +99,13 @@ class Runner:
         key = await sync_to_async(book.make_key)(run, _limit_seconds(plan, run.options), timezone.now())
         await asyncio.sleep(KEY_SECONDS)
 
-        def measure(each: Plan, ledger: Ledger | None = None) -> Measuring:
-            return Measuring(each, settings.BENCHMARK_URL, key, targets, set(run.gpus), ledger)
+        def measure(each: Plan, ledger_of: Callable[[int], Ledger] | None = None) -> Measuring:
+            return Measuring(each, settings.BENCHMARK_URL, key, targets, set(run.gpus), ledger_of)
 
         if run.kind == BenchmarkRun.Kind.SEARCH:
             self._work_of = Searching(plan, msgspec.convert(run.options, Bounds), measure)
         elif run.kind == BenchmarkRun.Kind.DRILL:
-            self._work_of = Waking(plan, msgspec.convert(run.options, Wakes), f"benchmark {run.pk}", measure)
+            self._work_of = kinds.begin(run.pk, plan, msgspec.convert(run.options, Drill), measure)
         else:
             self._work_of = measure(plan)
         working = asyncio.create_task(self._work_of.run())
@@ -120,7 +121,7 @@ class Runner:
             await asyncio.gather(working, watching, return_exceptions=True)
             await sync_to_async(_doubt_accounts)(plan)
 
-    async def _watch(self, progress: Callable[[], dict[str, Any]]) -> None:
+    async def _watch(self, progress: Callable[[], Progress]) -> None:
         """Say each second how far it is. Raises Ended once it is not wanted any more."""
         while True:
             try:
@@ -133,7 +134,7 @@ class Runner:
                 continue
             raise Ended("failed", "runner_stopped", "the runner was told to stop before the benchmark was done")
 
-    def _tell(self, progress: dict[str, Any]) -> None:
+    def _tell(self, progress: Progress) -> None:
         """Write the progress. Raises Ended where the row or a deployment says that nobody waits for the rest."""
         mine = BenchmarkRun.objects.filter(pk=self._run.pk, status="running")
         if not mine.update(progress=progress, heard_at=timezone.now()):
@@ -191,7 +192,7 @@ def _limit_seconds(plan: Plan, options: dict[str, Any]) -> float:
     """So long a run may take at most, and an hour more for the clock."""
     rounds = 1 if plan.together else len(plan.streams)
     each = LONGEST_SECONDS if plan.seconds is None else plan.seconds
-    each += float(options.get("most_seconds", 0.0))
+    each += float(options.get("most_seconds", 0.0)) + STUCK_SECONDS * int(options.get("cycles", 0))
     return (each + plan.warmup_seconds + plan.drain_seconds) * rounds + 3600
 
 

@@ -1,14 +1,13 @@
 """Carries out a search: one measurement after another, each of another load, until the answer is known."""
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
 from gateway.benchmark.load import searching
 from gateway.benchmark.load.plan import Plan
-from gateway.benchmark.load.searching import Answer, Bounds, Search
-from gateway.benchmark.measuring import Measuring, Result
+from gateway.benchmark.load.searching import Answer, Bounds, Search, SearchProgress
+from gateway.benchmark.measuring import Measuring, Progress, Result
 
 Measure = Callable[[Plan], Measuring]
 
@@ -17,6 +16,12 @@ class SearchResult(Result):
     """The measurement of the answer, or of the last load tried, and the answer itself."""
 
     search: Answer
+
+
+class TrialProgress(Progress):
+    """The trial under way, and the search that it is part of."""
+
+    search: SearchProgress
 
 
 class Searching:
@@ -50,10 +55,10 @@ class Searching:
         shown = self._results.get(answer["value"] or 0.0) or list(self._results.values())[-1]
         return SearchResult(**shown, search=answer)
 
-    def progress(self) -> dict[str, Any]:
+    def progress(self) -> TrialProgress:
         """How far it is: the present trial, and the search."""
-        present = self._measuring.progress() if self._measuring is not None else {}
-        return {**present, "search": searching.progress(self._search, self._spent, self._value)}
+        present = self._measuring.progress() if self._measuring is not None else Progress()
+        return TrialProgress(**present, search=searching.progress(self._search, self._spent, self._value))
 
 
 def at_load(plan: Plan, bounds: Bounds, value: float) -> Plan:

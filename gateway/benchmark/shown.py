@@ -3,8 +3,29 @@
 import time
 from typing import Any, TypedDict
 
+from django.utils import timezone
+
+from gateway.benchmark import drift
+from gateway.benchmark.drills.drill import Cycles, Drilled
+from gateway.benchmark.load.searching import Answer, SearchProgress
+from gateway.benchmark.measuring import Progress, Result
+from gateway.benchmark.surroundings import Environment
 from gateway.models import BenchmarkRun
 from sardeenz import events
+
+
+class AnyResult(Result, total=False):
+    """What came of a benchmark: a search and a drill say more than a load."""
+
+    search: Answer
+    drill: Drilled
+
+
+class AnyProgress(Progress, total=False):
+    """How far a benchmark is."""
+
+    search: SearchProgress
+    drill: Cycles
 
 
 class BenchmarkRow(TypedDict):
@@ -25,7 +46,7 @@ class BenchmarkRow(TypedDict):
     began_at: str | None
     ended_at: str | None
     cancel_wanted: bool
-    progress: dict[str, Any]
+    progress: AnyProgress
     plan: dict[str, Any]
     options: dict[str, Any]
 
@@ -33,8 +54,10 @@ class BenchmarkRow(TypedDict):
 class BenchmarkDetail(BenchmarkRow):
     """One benchmark with all that came of it."""
 
-    environment: dict[str, Any]
-    result: dict[str, Any] | None
+    environment: Environment
+    result: AnyResult | None
+    drift: list[str]
+    """What live traffic, engines and neighbours have left since; each in a sentence."""
 
 
 def row(run: BenchmarkRun) -> BenchmarkRow:
@@ -61,7 +84,8 @@ def row(run: BenchmarkRun) -> BenchmarkRow:
 
 
 def detail(run: BenchmarkRun) -> BenchmarkDetail:
-    return {**row(run), "environment": run.environment, "result": run.result}
+    drifted = drift.warnings(run, timezone.now())
+    return {**row(run), "environment": run.environment, "result": run.result, "drift": drifted}
 
 
 def without_bulk(plan: dict[str, Any]) -> dict[str, Any]:

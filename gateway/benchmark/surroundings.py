@@ -1,7 +1,7 @@
 """Where a benchmark measured: the machine, the engines and their flags, and what all on those GPUs held meanwhile."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from django.conf import settings
 
@@ -12,11 +12,78 @@ from models_app.node import frame
 from models_app.node.frame import NodeFrame
 
 DRIVER = Path("/proc/driver/nvidia/version")
-_FLAGS = ("model_source", "revision", "kind", "version", "kvcached", "extra_args", "max_model_len", "tensor_parallel")
-_MORE_FLAGS = ("kv_cap_bytes", "kv_floor_bytes", "sleep_enabled")
+_ENGINE = ("model_source", "revision", "kind", "version", "kvcached", "extra_args", "max_model_len", "tensor_parallel")
+_FLAGS = (*_ENGINE, "kv_cap_bytes", "kv_floor_bytes", "sleep_enabled")
 
 
-def environment(names: list[str], gpus: list[str]) -> dict[str, Any]:
+class GpuMoment(TypedDict):
+    """What a GPU held and did at one instant."""
+
+    memory_used_bytes: int | None
+    utilization_ratio: float | None
+    power_watts: float | None
+
+
+class ReplicaMoment(TypedDict):
+    """What an engine held and did at one instant."""
+
+    memory_bytes: int | None
+    kv_limit_bytes: int | None
+    running: int | None
+    waiting: int | None
+
+
+class Moment(TypedDict):
+    """GPUs by UUID and replicas by id at one instant."""
+
+    at_seconds: float
+    gpus: dict[str, GpuMoment]
+    replicas: dict[str, ReplicaMoment]
+
+
+class MeasuredGpu(TypedDict):
+    """A GPU on which something was measured."""
+
+    uuid: str
+    node: str
+    index: int
+    name: str
+    memory_bytes: int
+    simulated: bool
+
+
+class MeasuredReplica(TypedDict):
+    """A replica there, with its engine and flags."""
+
+    deployment: str
+    replica: int
+    generation: int
+    state: str
+    gpus: list[str]
+    model_source: str | None
+    revision: str | None
+    kind: str | None
+    version: str | None
+    kvcached: Any
+    extra_args: Any
+    max_model_len: int | None
+    tensor_parallel: int | None
+    kv_cap_bytes: int | None
+    kv_floor_bytes: int | None
+    sleep_enabled: bool | None
+
+
+class Environment(TypedDict, total=False):
+    """Where it was measured; empty until a benchmark has begun."""
+
+    gpus: list[MeasuredGpu]
+    driver: str | None
+    node: str
+    replicas: list[MeasuredReplica]
+    neighbours: list[MeasuredReplica]
+
+
+def environment(names: list[str], gpus: list[str]) -> Environment:
     """As it is now. Neighbours are replicas on the same GPUs that are not asked for anything."""
     rows = [
         row
@@ -51,31 +118,30 @@ def driver() -> str | None:
         return None
 
 
-def _replica(row: Replica) -> dict[str, Any]:
-    spec: dict[str, Any] = dict(row.spec)
-    return {
+def _replica(row: Replica) -> MeasuredReplica:
+    known = {
         "deployment": row.deployment.name,
         "replica": row.pk,
         "generation": row.generation,
         "state": str(row.state),
         "gpus": row.gpu_uuids,
-        **{name: spec.get(name) for name in (*_FLAGS, *_MORE_FLAGS)},
     }
+    return cast(MeasuredReplica, known | {name: row.spec.get(name) for name in _FLAGS})
 
 
-def moment(gpus: set[str], elapsed: float) -> dict[str, Any] | None:
+def moment(gpus: set[str], elapsed: float) -> Moment | None:
     """What these GPUs and the engines on them hold now; None where no node tells."""
     try:
         frames = frame.latest()
     except TelemetryUnavailable:
         return None
-    seen: dict[str, Any] = {"at_seconds": round(elapsed, 1), "gpus": {}, "replicas": {}}
+    seen = Moment(at_seconds=round(elapsed, 1), gpus={}, replicas={})
     for each in frames:
         _add(seen, each, gpus)
     return seen
 
 
-def _add(seen: dict[str, Any], node: NodeFrame, gpus: set[str]) -> None:
+def _add(seen: Moment, node: NodeFrame, gpus: set[str]) -> None:
     for gpu in node["gpus"]:
         if gpu["uuid"] in gpus:
             seen["gpus"][gpu["uuid"]] = {

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 import msgspec
 
@@ -182,7 +182,17 @@ class Search:
         return f"{asked} keep the SLO up to {best['value']:g} {unit}{doubt}; {beyond}"
 
 
-def progress(search: Search, spent_seconds: float, value: float) -> dict[str, Any]:
+class SearchProgress(TypedDict):
+    """The present trial, and what is known."""
+
+    trying: float
+    trials: int
+    kept: float | None
+    spent_seconds: float
+    most_seconds: float
+
+
+def progress(search: Search, spent_seconds: float, value: float) -> SearchProgress:
     """How far a search is."""
     return {
         "trying": value,

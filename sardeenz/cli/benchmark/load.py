@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from sardeenz import sizes
 from sardeenz.cli.output import fail
 
 LENGTH = re.compile(r"(?P<fixed>\d+)|(?P<low>\d+)-(?P<high>\d+)|~(?P<median>\d+)(?::(?P<sigma>[0-9.]+))?")
@@ -21,6 +22,14 @@ def length(option: str, text: str) -> dict[str, Any]:
         return {"shape": "uniform", "low": int(form["low"]), "high": int(form["high"])}
     spread = {"sigma": float(form["sigma"])} if form["sigma"] else {}
     return {"shape": "lognormal", "tokens": int(form["median"]), **spread}
+
+
+def size(option: str, text: str) -> int:
+    """Bytes of `8GiB`."""
+    try:
+        return sizes.parse(text)
+    except ValueError as error:
+        fail(f"--{option}: {error}")
 
 
 def slo(text: str) -> dict[str, float]:

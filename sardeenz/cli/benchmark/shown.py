@@ -31,12 +31,31 @@ def tell(row: dict[str, Any]) -> None:
     for stream in result["streams"]:
         _tell_stream(stream)
     if drill := result.get("drill"):
-        slept = drill["sleep_seconds"]
-        times = ", ".join(f"{each} {seconds(slept, each)}" for each in ("p50", "p99", "max"))
-        say(f"Asleep at level {drill['level']} {drill['cycles']} times; falling asleep took {times}.")
+        _tell_drill(drill)
     for reason in result["runner"]["degraded"]:
         say(f"Degraded: {reason}", "yellow")
+    for sentence in row["drift"]:
+        say(f"Not as measured any more: {sentence}", "yellow")
     say(f"Seed {result['seed']}; the runner used {result['runner']['cpu_ratio']:.0%} of a core.", "dim")
+
+
+def _tell_drill(drill: dict[str, Any]) -> None:
+    """What the fleet did, each part's figures, and what it comes to."""
+    if slept := drill.get("sleep_seconds"):
+        times = ", ".join(f"{each} {seconds(slept, each)}" for each in ("p50", "p99", "max"))
+        say(f"Asleep at level {drill['level']} {drill['cycles']} times; falling asleep took {times}.")
+    lines = [_part(part["name"], part["figures"]) for part in drill.get("parts", ())]
+    if lines:
+        columns = ("", "answered", "TTFT p50", "p99", "TPOT p50", "whole p50", "p99")
+        say(table(columns, lines, right=frozenset(range(1, len(columns)))))
+    if words := drill.get("words"):
+        say(words, "bold")
+
+
+def _part(name: str, figures: dict[str, Any]) -> tuple[str, ...]:
+    times = figures["times"]
+    shown = (("ttft", "p50"), ("ttft", "p99"), ("tpot", "p50"), ("e2e", "p50"), ("e2e", "p99"))
+    return (name, f"{figures['ok']} of {figures['calls']}", *(seconds(times[time], each) for time, each in shown))
 
 
 def _tell_search(search: dict[str, Any]) -> None:

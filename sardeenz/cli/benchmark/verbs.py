@@ -1,19 +1,16 @@
 """`sardeenz bench`: run, list, show, compare, export, cancel."""
 
-import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from sardeenz.cli import times
-from sardeenz.cli.benchmark import load, shown
+from sardeenz.cli.benchmark import drills, load, shown
+from sardeenz.cli.benchmark.following import finish, follow, judge
 from sardeenz.cli.client import AsJson, call, pieces
 from sardeenz.cli.client import deployment as deployment_row
 from sardeenz.cli.output import emit, examples, fail, say, table, typed
-
-POLL_SECONDS = 1.0
 
 app = typer.Typer(
     help="Benchmarks: how fast, for how many at once, what neighbours feel of it. Each figure: docs/benchmarks.md.",
@@ -24,6 +21,7 @@ app = typer.Typer(
         "sardeenz bench compare 3 4",
     ),
 )
+app.command(epilog=drills.EXAMPLES)(drills.drill)
 Number = Annotated[int, typer.Argument(help="a benchmark's number, as `list` shows it")]
 
 
@@ -78,7 +76,7 @@ def run(
         return emit(row) if as_json else say(f"benchmark {row['id']} runs; {typed()} bench show {row['id']}")
     row = follow(row["id"])
     emit(row) if as_json else shown.tell(row)
-    _judge(row, fail_if or [])
+    judge(row, fail_if or [])
 
 
 @app.command(
@@ -113,9 +111,7 @@ def search(
     streams += [load.neighbour(text) | lengths for text in beside_load or ()]
     bounds = {"over": over, "low": low, "high": high, "ratio": ratio, "trial_seconds": trial, "most_seconds": most}
     body = {"streams": streams, "search": bounds, "probes": [load.probe(text) for text in probes or ()]}
-    row = follow(call("POST", "benchmarks", json=body | ({"name": name} if name else {}), timeout=120)["id"])
-    emit(row) if as_json else shown.tell(row)
-    _judge(row, [])
+    finish(body | ({"name": name} if name else {}), as_json)
 
 
 @app.command(epilog=examples("sardeenz bench wakes chat", "sardeenz bench wakes chat --level 2 --cycles 40"))
@@ -130,48 +126,34 @@ def wakes(
 ) -> None:
     """Put a model to sleep, wake it by a call through the gateway, and again: TTFT is how long that call waits."""
     lengths = {"prompt": load.length("prompt", prompt), "output": load.length("output", output)}
-    body = {"streams": [{"deployment": deployment, **lengths}], "wakes": {"level": level, "cycles": cycles}}
-    row = follow(call("POST", "benchmarks", json=body | ({"name": name} if name else {}), timeout=120)["id"])
-    emit(row) if as_json else shown.tell(row)
-    _judge(row, [])
+    asked = {"kind": "wakes", "level": level, "cycles": cycles}
+    body: dict[str, Any] = {"streams": [{"deployment": deployment, **lengths}], "drill": asked}
+    finish(body | ({"name": name} if name else {}), as_json)
 
 
-@app.command(epilog=examples("sardeenz bench apply 7"))
-def apply(number: Number) -> None:
+@app.command(epilog=examples("sardeenz bench apply 7 --what-if", "sardeenz bench apply 7"))
+def apply(
+    number: Number,
+    what_if: Annotated[bool, typer.Option("--what-if", help="say what it would do, and do nothing")] = False,
+) -> None:
     """Make what a search found the deployment's limit: so many calls at once, others wait for their turn."""
     row = call("GET", f"benchmarks/{number}")
     found = (row["result"] or {}).get("search")
     if not found or not found["max_concurrency"]:
         fail(f"benchmark {number} found no limit to set")
     target = row["result"]["streams"][0]["deployment"]
-    call("PATCH", f"deployments/{deployment_row(target)['id']}", json={"max_concurrency": found["max_concurrency"]})
+    limit = {"max_concurrency": found["max_concurrency"]}
+    number_of = deployment_row(target)["id"]
+    for sentence in row["drift"]:
+        say(f"Not as measured any more: {sentence}", "yellow")
+    action = {"verb": "edit", "deployment": number_of, **limit}
+    outcome = call("POST", "plans", json={"action": action})["outcome"]
+    for line in outcome["lines"]:
+        say(line, "dim")
+    if what_if:
+        return
+    call("PATCH", f"deployments/{number_of}", json=limit)
     say(f"{target} answers {found['max_concurrency']} calls at once from now on; others wait")
-
-
-def follow(number: int) -> dict[str, Any]:
-    """Say how far it is until it has ended. Ctrl-C cancels it, and what was measured until then is shown."""
-    lively = sys.stderr.isatty()
-    try:
-        while (row := call("GET", f"benchmarks/{number}"))["status"] in ("queued", "running"):
-            if lively:
-                say(f"\r\x1b[K{shown.progress(row)}", error=True, end="")
-            time.sleep(POLL_SECONDS)
-    except KeyboardInterrupt:
-        call("POST", f"benchmarks/{number}/cancel")
-        return follow(number)
-    if lively:
-        say("\r\x1b[K", error=True, end="")
-    return dict(row)
-
-
-def _judge(row: dict[str, Any], conditions: list[str]) -> None:
-    """Status 1 for what failed, and for each condition that holds."""
-    if row["status"] != "done":
-        raise typer.Exit(1)
-    if conditions:
-        verdict = call("GET", f"benchmarks/{row['id']}/verdict", params={"condition": conditions})
-        if verdict["holds"]:
-            fail("\n".join(verdict["lines"]))
 
 
 @app.command("list", epilog=examples("sardeenz bench list", "sardeenz bench list --deployment chat"))
@@ -203,7 +185,7 @@ def show(
     row = call("GET", f"benchmarks/{number}")
     emit(row) if as_json else shown.tell(row)
     if fail_if:
-        _judge(row, fail_if)
+        judge(row, fail_if)
 
 
 @app.command(epilog=examples("sardeenz bench compare 3 4", "sardeenz bench compare 3 4 7"))

@@ -108,8 +108,8 @@ def test_a_search_and_a_drill_are_kept_with_what_they_ask(staff: Client) -> None
     search = ask(staff, {"streams": [slo], "search": {"over": "concurrency", "high": 8}})
     assert (search["kind"], search["options"]["high"], search["options"]["ratio"]) == ("search", 8.0, 0.95)
     staff.post(f"/api/benchmarks/{search['id']}/cancel")
-    drill = ask(staff, {"streams": [STREAM], "wakes": {"level": 2}})
-    assert (drill["kind"], drill["options"]) == ("drill", {"level": 2, "cycles": 10})
+    drill = ask(staff, {"streams": [STREAM], "drill": {"level": 2}})
+    assert (drill["kind"], drill["options"]["level"], drill["options"]["cycles"]) == ("drill", 2, 10)
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,12 @@ def test_a_search_and_a_drill_are_kept_with_what_they_ask(staff: Client) -> None
     [
         ({"streams": [STREAM], "search": {}}, "the first of them with an `slo`"),
         ({"streams": [STREAM], "search": {"low": 9, "high": 2}}, "`low` is 9 and `high` only 2"),
-        ({"streams": [STREAM | {"way": "engine"}], "wakes": {}}, "only calls there wake"),
-        ({"streams": [STREAM, STREAM], "wakes": {}}, "a drill needs one stream"),
-        ({"trace": f"{HEAD}0,chat,1,1\n", "wakes": {}}, "a drill needs one stream"),
+        ({"streams": [STREAM | {"way": "engine"}], "drill": {}}, "only calls there wake"),
+        ({"streams": [STREAM, STREAM], "drill": {}}, "this drill needs one stream"),
+        ({"trace": f"{HEAD}0,chat,1,1\n", "drill": {}}, "this drill needs one stream"),
+        ({"streams": [STREAM], "drill": {"kind": "elastic"}}, "it needs two streams or more"),
+        ({"streams": [STREAM], "drill": {"kind": "storm"}}, "it needs two streams or more"),
+        ({"streams": [STREAM | {"way": "engine"}], "drill": {"kind": "cost"}}, "through the gateway"),
     ],
 )
 def test_searches_and_drills_that_cannot_be_are_refused(staff: Client, body: dict[str, Any], words: str) -> None:

@@ -41,3 +41,15 @@ def test_many_are_kept_within_half_a_thousandth(monkeypatch: pytest.MonkeyPatch)
     for name in ("p50", "p90", "p95", "p99"):
         assert other[name] == pytest.approx(one[name], rel=0.001)  # type: ignore[literal-required]
     assert other["max"] == one["max"]
+
+
+def test_a_curve_goes_from_the_smallest_to_the_largest_and_ends_where_calls_never_came() -> None:
+    found = Sample()
+    for value in range(1, 42):
+        found.add(float(value))
+    assert found.distribution()["curve"] == [pytest.approx(each) for each in range(1, 42)]
+    found.never = 41
+    curve = found.distribution()["curve"]
+    assert (curve[0], curve[-1]) == (1.0, None)
+    assert sum(each is not None for each in curve) == 20
+    assert Sample().distribution()["curve"] == []

@@ -192,4 +192,35 @@ def test_a_drill_is_asked_for_and_told(run: Any, runner: Runner) -> None:
     said = run("wakes", "chat", "--level", "2", "--cycles", "1")
     assert "Asleep at level 2 1 times; falling asleep took p50 250.0 ms" in said
     row = BenchmarkRun.objects.get()
-    assert (row.kind, row.options) == ("drill", {"level": 2, "cycles": 1})
+    asked = {name: row.options[name] for name in ("kind", "level", "cycles")}
+    assert (row.kind, asked) == ("drill", {"kind": "wakes", "level": 2, "cycles": 1})
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "streams", "asked"),
+    [
+        (["cold-starts", "chat"], "cold_starts", 1, {"cycles": 3}),
+        (["move", "chat", "--turn", "5"], "move", 1, {"cycles": 2, "turn_seconds": 5.0}),
+        (["storm", "chat", "chat", "--rate", "3"], "storm", 2, {"cycles": 3}),
+        (["elastic", "chat", "chat", "--kv", "8GiB"], "elastic", 2, {"kv_bytes": 8 * 2**30}),
+        (["cost", "chat", "--cycles", "6"], "cost", 1, {"cycles": 6}),
+    ],
+)
+def test_every_drill_is_one_command(
+    run: Any, runner: Runner, words: list[str], kind: str, streams: int, asked: dict[str, Any]
+) -> None:
+    parts = [{"name": "all", "figures": result(11.5)["streams"][0]["figures"]}]
+    drill = {"kind": kind, "cycles": 1, "parts": parts, "words": "It went well."}
+    runner.ends = [{"status": "done", "result": result(11.5) | {"drill": drill}}]
+    said = run("drill", *words)
+    assert "It went well." in said
+    assert [line.split()[:4] for line in said.splitlines() if line.startswith("all")] == [["all", "1", "of", "1"]]
+    row = BenchmarkRun.objects.get()
+    assert (row.kind, row.options["kind"], len(row.plan["streams"])) == ("drill", kind, streams)
+    assert {name: row.options[name] for name in asked} == asked
+
+
+def test_a_drill_that_cannot_be_is_refused_in_words(run: Any) -> None:
+    assert "it needs two streams or more" in run("drill", "elastic", "chat", code=1)
+    assert "--kv: 'much' is not a size" in run("drill", "elastic", "chat", "chat", "--kv", "much", code=1)
+    assert "say which deployments to ask" in run("drill", "cost", code=1)
