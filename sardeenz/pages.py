@@ -18,10 +18,11 @@ ADDRESSES = (
     "access/aliases",
     "usage",
     "requests",
+    "benchmarks",
     "settings",
 )
 """Where the dashboard's pages are; `frontend/src/lib/pages.ts` has the same."""
-THINGS: tuple[str, ...] = ()
+THINGS: tuple[str, ...] = ("benchmarks",)
 """Those below which single things have addresses: `things` there."""
 
 NOT_BUILT = "The dashboard is not built. Run `make frontend`, or use the API at /api and the admin at /admin/.\n"

@@ -22,7 +22,7 @@ class AnyResult(Result, total=False):
 
 
 class AnyProgress(Progress, total=False):
-    """How far a benchmark is."""
+    """How far a load, a search or a drill is, each in its own words."""
 
     search: SearchProgress
     drill: Cycles

@@ -23,7 +23,10 @@ def test_the_dashboard_and_the_server_know_the_same_addresses() -> None:
     assert sorted(things) == sorted(f"/{address}" for address in pages.THINGS)
 
 
-@pytest.mark.parametrize("path", ["/", "/models", "/access", "/access/teams", "/usage?days=7"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/models", "/access", "/access/teams", "/usage?days=7", "/benchmarks/3", "/benchmarks/compare?ids=3,4"],
+)
 def test_every_address_of_the_dashboard_shows_its_page(
     client: Client, settings: Any, tmp_path: Path, path: str
 ) -> None:

@@ -3,6 +3,9 @@ import type {
   Ahead,
   Alias,
   AliasRequest,
+  Benchmark,
+  BenchmarkRequest,
+  BenchmarkRow,
   Captures,
   DeploymentRequest,
   DeploymentRow,
@@ -238,3 +241,10 @@ export async function chat(given: object, signal: AbortSignal): Promise<Response
   if (!answer.ok) throw failure(answer.status, await answer.text());
   return answer;
 }
+
+/** The newest benchmarks, without their results. */
+export const benchmarks = async () => (await call<Page<BenchmarkRow>>("GET", "benchmarks?limit=200")).results;
+export const benchmark = (id: number) => call<Benchmark>("GET", `benchmarks/${id}`);
+export const createBenchmark = (given: BenchmarkRequest) => call<BenchmarkRow>("POST", "benchmarks", given);
+export const cancelBenchmark = (id: number) => call<BenchmarkRow>("POST", `benchmarks/${id}/cancel`);
+export const deleteBenchmark = (id: number) => call<undefined>("DELETE", `benchmarks/${id}`);

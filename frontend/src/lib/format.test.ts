@@ -153,3 +153,21 @@ it("an instant is told by the clock of a zone", () => {
   expect(format.clock("2026-10-25T01:30:00Z", "Europe/Berlin")).toBe("Sun 25 Oct, 02:30");
   expect(format.clock("2026-10-25T01:30:00Z", "America/New_York")).toBe("Sat 24 Oct, 21:30");
 });
+
+it.each([
+  [0, "0 ms"],
+  [0.0012, "1.20 ms"],
+  [0.0123, "12.3 ms"],
+  [0.75, "750 ms"],
+  [1.256, "1.26 s"],
+  [42, "42.0 s"],
+  [125, "2 min 5 s"],
+  [null, "–"],
+])("%s s were measured as %s", (seconds, text) => expect(format.latency(seconds)).toBe(text));
+
+it.each([
+  [1.25, "+25 %"],
+  [0.987, "-1.3 %"],
+  [1, "+0.0 %"],
+  [13.5, "+1,250 %"],
+])("%s times as much is %s", (ratio, text) => expect(format.change(ratio)).toBe(text));

@@ -226,3 +226,19 @@ export function splitWords(text: string): string[] {
   const found = withoutComments.matchAll(/(?:[^\s"']|"[^"]*"|'[^']*')+/g);
   return [...found].map(([word]) => word.replace(/"([^"]*)"|'([^']*)'/g, (_, a, b) => a ?? b ?? ""));
 }
+
+/** A measured time: 0.0123 -> "12.3 ms", 1.256 -> "1.26 s". */
+export function latency(seconds: Maybe): string {
+  if (seconds === null || seconds === undefined) return UNKNOWN;
+  if (seconds >= 99.95) return duration(seconds);
+  if (seconds >= 0.9995) return `${seconds.toFixed(seconds < 9.995 ? 2 : 1)} s`;
+  const ms = seconds * 1000;
+  return ms === 0 ? "0 ms" : `${ms.toFixed(ms < 9.995 ? 2 : ms < 99.95 ? 1 : 0)} ms`;
+}
+
+/** A difference to a figure that is not 0: 1.25 -> "+25 %", 0.987 -> "-1.3 %". */
+export function change(ratio: number): string {
+  const part = (ratio - 1) * 100;
+  const text = Math.abs(part) < 9.95 ? part.toFixed(1) : Math.round(part).toLocaleString("en");
+  return `${part >= 0 ? "+" : ""}${text} %`;
+}

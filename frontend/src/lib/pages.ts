@@ -17,6 +17,7 @@ export const PAGES = [
   { page: "access", href: "/access", word: "Access" },
   { page: "usage", href: "/usage", word: "Usage" },
   { page: "requests", href: "/requests", word: "Requests" },
+  { page: "benchmarks", href: "/benchmarks", word: "Benchmarks", things: true },
   { page: "settings", href: "/settings", word: "Settings" },
 ] as const satisfies readonly Entry[];
 export const TABS = [

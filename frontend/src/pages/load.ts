@@ -10,6 +10,7 @@ export const LOAD: Readonly<Record<Page, () => Promise<{ default: Component }>>>
   access: () => import("./access/Access.svelte"),
   usage: () => import("./usage/Usage.svelte"),
   requests: () => import("./requests/Requests.svelte"),
+  benchmarks: () => import("./benchmarks/Benchmarks.svelte"),
   settings: () => import("./settings/Settings.svelte"),
   none: () => import("./not-found/NotFound.svelte"),
 };

@@ -16,6 +16,7 @@ export const LOAD: { readonly [K in Open["kind"]]: () => Promise<{ default: Comp
   timers: () => import("../pages/policies/TimersDialog.svelte"),
   runtime: () => import("../pages/settings/RuntimeDialog.svelte"),
   token: () => import("../pages/settings/TokenDialog.svelte"),
+  benchmark: () => import("../pages/benchmarks/form/RunDialog.svelte"),
   why: () => import("../pages/why/WhyDialog.svelte"),
   history: () => import("../pages/history/HistoryDialog.svelte"),
 };

@@ -1,5 +1,17 @@
 /** Which dialog is open. One at a time. */
-import type { Alias, DeploymentRow, GPURow, Key, NewKey, ReplicaRow, Runtime, Team, WindowRow } from "../api/types";
+import type {
+  Alias,
+  BenchmarkRow,
+  DeploymentRow,
+  DrillKind,
+  GPURow,
+  Key,
+  NewKey,
+  ReplicaRow,
+  Runtime,
+  Team,
+  WindowRow,
+} from "../api/types";
 import type { WhySubject } from "../lib/why";
 
 export interface Question {
@@ -26,6 +38,7 @@ export type Open =
   | { kind: "timers"; deployment: DeploymentRow }
   | { kind: "runtime"; runtime: Runtime | undefined }
   | { kind: "token"; runtimes: readonly Runtime[] }
+  | { kind: "benchmark"; of: BenchmarkRow | undefined; drill: DrillKind | undefined }
   | { kind: "alias"; alias: Alias | undefined };
 
 class Dialogs {
@@ -66,6 +79,11 @@ class Dialogs {
   /** A form for a new window, or for one there is. */
   window(window?: WindowRow): void {
     this.open = { kind: "window", window };
+  }
+
+  /** A form for a new benchmark, filled as another was asked, or for a drill. */
+  benchmark(of?: BenchmarkRow, drill?: DrillKind): void {
+    this.open = { kind: "benchmark", of, drill };
   }
 
   /** When a deployment that nobody asks for sleeps and stops. */

@@ -1,6 +1,7 @@
 /** The fleet as it is now: two sockets folded into two values that components read. */
 import type { DeploymentRow, Frame, GPURow, NodeRow, ReplicaRow } from "../api/types";
 import { announcement } from "../lib/words";
+import { heard, type BenchmarkFrame, type Benchmarks } from "../live/benchmarks";
 import { connection, type Connection } from "../live/connection";
 import { NO_FLEET, applyLifecycle, type Fleet, type LifecycleFrame } from "../live/lifecycle";
 import { link, type Link, type LinkState } from "../live/socket";
@@ -12,6 +13,8 @@ import { session } from "./session.svelte";
 class Live {
   fleet = $state.raw<Fleet>(NO_FLEET);
   telemetry = $state.raw<Telemetry>(NO_TELEMETRY);
+  /** What was heard of benchmarks since the page was opened. */
+  benchmarks = $state.raw<Benchmarks>(new Map());
   now = $state(Date.now());
   private rowsLink = $state<LinkState>("connecting");
   private framesLink = $state<LinkState>("connecting");
@@ -30,7 +33,7 @@ class Live {
     this.clock = setInterval(() => (this.now = Date.now()), 1000);
     this.links = [
       link("/ws/lifecycle", {
-        message: (frame) => this.rows(frame as LifecycleFrame),
+        message: (frame) => this.hear(frame as LifecycleFrame | BenchmarkFrame),
         state: (state) => (this.rowsLink = state),
         ended: () => this.lost(),
       }),
@@ -47,6 +50,7 @@ class Live {
     clearInterval(this.clock);
     this.links = [];
     this.fleet = NO_FLEET;
+    this.benchmarks = new Map();
     this.telemetry = NO_TELEMETRY;
     this.everOpen = false;
     this.frameAt = undefined;
@@ -55,6 +59,11 @@ class Live {
   /** A row that a verb answered with: it need not wait for its event. */
   take(row: ReplicaRow): void {
     this.rows({ type: "event", kind: "replica", id: row.id, seq: row.seq, row });
+  }
+
+  private hear(frame: LifecycleFrame | BenchmarkFrame): void {
+    if (frame.type === "event" && frame.kind === "benchmark") this.benchmarks = heard(this.benchmarks, frame);
+    else this.rows(frame);
   }
 
   private rows(frame: LifecycleFrame): void {

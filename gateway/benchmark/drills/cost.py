@@ -20,7 +20,7 @@ class Cost:
         self._done = 0
 
     async def run(self) -> None:
-        """Make the calls."""
+        """Make the calls of every cycle, on both sides of it."""
         for cycle in range(self._drill.cycles):
             for way in ("engine", "gateway") if cycle % 2 else ("gateway", "engine"):
                 plan = by_way(self._plan, way)
@@ -49,7 +49,7 @@ class Cost:
         return f"The gateway adds {', '.join(said) or 'what cannot be said: calls failed'}."
 
     def progress(self) -> DrillProgress:
-        """How far it is."""
+        """The cycles that are done, beside what measuring tells of the present one."""
         return progress(self._measuring, self._done, self._drill.cycles)
 
 

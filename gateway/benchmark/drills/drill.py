@@ -95,7 +95,7 @@ class Work(Protocol):
         """What was seen by now; None before the first measurement."""
 
     def progress(self) -> DrillProgress:
-        """How far it is."""
+        """The cycles that are done, beside what measuring tells of the present one."""
 
 
 class Sides:
@@ -114,7 +114,7 @@ class Sides:
         return lambda number: Both(self.ledgers[f"{name}, {plan.streams[number].deployment}"], whole)
 
     def parts(self) -> list[Part]:
-        """Each with its figures."""
+        """Every ledger by its name, with its figures so far."""
         return [Part(name=name, figures=ledger.figures()) for name, ledger in self.ledgers.items()]
 
 
@@ -127,12 +127,12 @@ class Both(Ledger):
         self.samples = first.samples
 
     def note(self, answer: Any) -> None:
-        """One call has ended."""
+        """Each call that has ended counts where it belongs, and in the whole."""
         self._first.note(answer)
         self._second.note(answer)
 
     def figures(self) -> Figures:
-        """Those of the first."""
+        """Those of the first, which is the one of a single stream."""
         return self._first.figures()
 
 

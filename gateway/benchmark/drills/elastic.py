@@ -77,7 +77,7 @@ class Elastic:
         return f"{whole}, {'; '.join(said)}."
 
     def progress(self) -> DrillProgress:
-        """How far it is."""
+        """The cycles that are done, beside what measuring tells of the present one."""
         return progress(self._measuring, self._done, self._drill.cycles)
 
 

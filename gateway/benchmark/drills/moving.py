@@ -47,7 +47,7 @@ class Phases(Ledger):
         self._since.append((now, name))
 
     def note(self, answer: Answer) -> None:
-        """One call has ended."""
+        """Each call that has ended counts where it belongs, and in the whole."""
         super().note(answer)
         begun = [name for since, name in self._since if since <= answer.planned_at]
         self.of[begun[-1] if begun else PHASES[0]].note(answer)
@@ -120,7 +120,7 @@ class Moving:
         return f"A move took {took} and {lost} meanwhile; first token p99 was {first[0]} before, {first[1]} meanwhile."
 
     def progress(self) -> DrillProgress:
-        """How far it is."""
+        """The cycles that are done, beside what measuring tells of the present one."""
         return progress(self._measuring, self._done, self._drill.cycles)
 
 

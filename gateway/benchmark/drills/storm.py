@@ -64,7 +64,7 @@ class Storm:
         return DrillResult(**self._measuring.result(), drill=drilled)
 
     def progress(self) -> DrillProgress:
-        """How far it is."""
+        """The cycles that are done, beside what measuring tells of the present one."""
         return progress(self._measuring, self._done, 1)
 
 

@@ -77,7 +77,7 @@ class Waking:
         return f"{what} gives the first token after {half} (p50) and {most} (p99)."
 
     def progress(self) -> DrillProgress:
-        """How far it is."""
+        """The cycles that are done, beside what measuring tells of the present one."""
         return progress(self._measuring, self._done, self._drill.cycles)
 
 

@@ -1,5 +1,6 @@
 /** What a history says, as a chart takes it. Pure. */
 import type { History } from "../../api/types";
+import type { Drawing, Layer, Values } from "../../charts/drawing";
 import { bytes, celsius, percent } from "../../lib/format";
 import { PARTS } from "../../lib/words";
 
@@ -11,28 +12,6 @@ export const RANGES: Record<Range, string> = {
   "168": "7 days",
   "720": "30 days",
 };
-
-type Values = (number | null)[];
-
-export interface Layer {
-  /** A custom property of the page's colours. */
-  readonly colour: string;
-  readonly name: string;
-  readonly values: Values;
-}
-
-export interface Drawing {
-  readonly title: string;
-  /** Seconds since 1970, ascending. */
-  readonly at: number[];
-  /** Each is drawn over the one before it; stacked ones hold sums, the lowest first. */
-  readonly layers: Layer[];
-  readonly stacked: boolean;
-  readonly top: number | undefined;
-  readonly show: (value: number) => string;
-  /** The whole chart in a sentence. */
-  readonly words: string;
-}
 
 const STACK: readonly (readonly [field: string, name: string, colour: string])[] = [
   ["weights_bytes", PARTS.weights, "--accent"],
