@@ -223,7 +223,7 @@ def _withdraw(replica: Replica, error: NoCapacity) -> None:
         waits.abandon(replica, error.message)
         return
     message = error.message if replica.goal == Goal.SLEEPING else f"It waits for room: {error.message}"
-    verbs.set_goal(replica, Goal(replica.goal), reason=error.code, actor="policy:evict", message=message)
+    verbs.set_goal(replica, Goal(replica.goal), reason=error.code, actor="rule:evict", message=message)
 
 
 def _seen(replica: Replica, traffic: Traffic) -> tuple[Scene, list[Replica]]:

@@ -31,7 +31,7 @@ from sardeenz import sizes
 HOST = "host"
 """Stands for the node's RAM where the rules name GPUs."""
 SHORT = "host_memory_short"
-ACTOR = "policy:host_memory"
+ACTOR = "rule:host_memory"
 _SLEEPS = Q(state=State.SLEEPING, goal=Goal.SLEEPING)
 _FALLS = Q(state__in=[State.READY, State.DRAINING], goal=Goal.SLEEPING, sleep_level=1)
 _DEMOTION = Q(state__in=[State.WAKING, State.READY, State.DRAINING], sleep_level=2) | Q(state=State.STOPPING)

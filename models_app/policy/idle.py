@@ -20,7 +20,7 @@ from models_app.states import Goal, State
 from models_app.traffic import activity
 from sardeenz.errors import SardeenzError
 
-ACTOR = "policy:idle"
+ACTOR = "rule:idle"
 ASLEEP, DEEPER, ENGINELESS = range(1, 4)
 _SETTINGS = ("idle_sleep_seconds", "idle_level_2_seconds", "idle_stop_seconds")
 

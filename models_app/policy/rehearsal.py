@@ -20,7 +20,7 @@ from models_app.spec import UNDER_WAY
 from models_app.states import Goal, State
 from models_app.traffic import activity
 
-ACTOR = "policy:rehearsal"
+ACTOR = "rule:rehearsal"
 REASON = "rehearsal"
 QUIET_SECONDS = 5.0
 """So long it is ready, and unused, before it rehearses."""

@@ -12,10 +12,10 @@ ACTORS = {
     "control": "the number of replicas",
     "move": "a move",
     "governor": "the KV memory governor",
-    "policy:idle": "the idle rule",
-    "policy:evict": "the eviction rules",
-    "policy:host_memory": "the host RAM rule",
-    "policy:rehearsal": "the rehearsal rule",
+    "rule:idle": "the idle rule",
+    "rule:evict": "the eviction rules",
+    "rule:host_memory": "the host RAM rule",
+    "rule:rehearsal": "the rehearsal rule",
 }
 """Who acted, where it was nobody with a name of their own."""
 
@@ -92,7 +92,7 @@ def who(actor: str) -> str:
 def sentence(name: str, event: Event) -> str:
     """What happened to the replica or deployment of this name, and why."""
     more = event.message.strip().removesuffix(".")
-    if not more and event.actor.startswith(_WINDOWS) and event.actor not in ACTORS:
+    if not more and event.actor.startswith(_WINDOWS):
         more = f"{who(event.actor)} asks for it"
     if extra := _extra(event.fields):
         more = f"{more}; {extra}" if more else extra

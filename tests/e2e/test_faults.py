@@ -119,7 +119,7 @@ def test_a_sleeping_replica_moves_and_stays_asleep(stack: Stack) -> None:
 def test_a_deployment_nobody_asks_for_falls_asleep(stack: Stack) -> None:
     replica = wait_for(deployed(idle_sleep_seconds=1.0), "ready")
     wait_for(replica, "sleeping")
-    assert Transition.objects.filter(replica=replica, actor="policy:idle").exists()
+    assert Transition.objects.filter(replica=replica, actor="rule:idle").exists()
 
 
 def test_an_engine_that_no_replica_owns_is_ended(stack: Stack) -> None:

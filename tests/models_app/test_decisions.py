@@ -100,7 +100,7 @@ def test_an_idle_sleep_says_how_long_nobody_asked(monkeypatch: pytest.MonkeyPatc
     )
     idle.step_down()
     entry = Transition.objects.get(replica=replica, reason="sleep")
-    assert entry.actor == "policy:idle"
+    assert entry.actor == "rule:idle"
     assert entry.message == "nobody asked for it for 90 s; its deployment lets it be idle for 60 s"
     assert entry.fields["idle_sleep_seconds"] == 60.0
 

@@ -50,7 +50,7 @@ def chat() -> Replica:
     """A sleeper whose history says why it sleeps."""
     replica = factories.replica(State.SLEEPING, deployment=factories.deployment(name="chat"))
     words = "nobody asked for it for 1800 s; its deployment lets it be idle for 1800 s"
-    happened(replica, -600, "ready", "ready", reason="sleep", actor="policy:idle", message=words, goal="sleeping")
+    happened(replica, -600, "ready", "ready", reason="sleep", actor="rule:idle", message=words, goal="sleeping")
     happened(replica, -600, "ready", "draining", reason="drain", goal="sleeping")
     happened(replica, -590, "draining", "sleeping", reason="asleep", goal="sleeping")
     return replica

@@ -64,7 +64,7 @@ def test_ten_sleepers_on_a_node_with_room_for_four_are_demoted_by_value(roomy: G
     reasons = [levels()[row.pk][0] for row in rows]
     assert [reason in host_rows.DEMOTED for reason in reasons] == [True] * 6 + [False] * 4
     told = Replica.objects.get(pk=rows[0].pk).transitions.get()
-    assert told.actor == "policy:host_memory"
+    assert told.actor == "rule:host_memory"
     assert told.message.startswith(
         f"sleepers on {settings.NODE} hold 95 GiB too much: it gives back 16 GiB of host RAM"
     )

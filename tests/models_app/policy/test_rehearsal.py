@@ -43,7 +43,7 @@ def test_an_idle_one_rehearses_its_first_sleep_and_another_of_its_node_waits() -
     assert begun(first)
     assert not begun(second)
     told = first.transitions.get()
-    assert (told.actor, told.reason) == ("policy:rehearsal", "rehearsal")
+    assert (told.actor, told.reason) == ("rule:rehearsal", "rehearsal")
 
 
 @pytest.mark.parametrize("wanted", ["lease", "waiting", "fresh", "pinned", "no sleep mode", "slept", "failed", "off"])

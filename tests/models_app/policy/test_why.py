@@ -129,3 +129,13 @@ def test_a_deployment_says_what_it_waits_for_and_what_each_replica_does() -> Non
     assert why.now(subject).startswith(f"{deployment.name} is to be served; It waits for room: 42 GiB are needed; ")
     assert f"{asleep} is sleeping at level 1 since " in why.now(subject)
     assert why.deployment("nobody") is None
+
+
+def test_a_window_of_any_name_is_told_from_rules() -> None:
+    assert {rule: why_words.who(f"rule:{rule}") for rule in ("idle", "evict", "host_memory", "rehearsal")} == {
+        "idle": "the idle rule",
+        "evict": "the eviction rules",
+        "host_memory": "the host RAM rule",
+        "rehearsal": "the rehearsal rule",
+    }
+    assert why_words.who("policy:idle") == "the window idle"
