@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from heapq import heappop, heappush
-from itertools import islice
+from itertools import islice, pairwise, takewhile
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
@@ -26,8 +27,10 @@ _CRON_DAYS = dict(zip(DAYS, (1, 2, 3, 4, 5, 6, 0), strict=True))
 _FARTHEST_SHIFT = timedelta(hours=26)
 """No clock of any zone was ever further from where it had been."""
 _LOOK_BACK = (timedelta(hours=2), timedelta(days=2))
-MOST_MERGED = 500
-"""So many openings that each begin before the last one closed are followed; after them it is looked at anew."""
+MOST_MERGED = 100
+"""So many openings that each begin before the last one closed are followed one by one; after them, day by day."""
+YEAR = timedelta(days=400)
+"""What shows no gap in so long, with every month and both changes of the clocks in it, never closes."""
 _ANY = datetime(2030, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 
 Shift = Literal["", "skipped", "first_of_two", "second_of_two"]
@@ -71,7 +74,10 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A window at one instant: since when it is open and until when, or closed; and its next opening."""
+    """A window at one instant: since when it is open and until when, or closed; and its next opening.
+
+    One that is open and has no end never closes.
+    """
 
     since: datetime | None
     until: datetime | None
@@ -187,12 +193,50 @@ def standing(recurrence: Recurrence, now: datetime) -> Standing:
     coming = openings(recurrence, now)
     if last is None or last.closes_at <= now:
         return Standing(None, None, next(coming, None))
-    until = last.closes_at
+    since, until = last.opens_at, last.closes_at
+    merged = 0
     for opening in islice(coming, MOST_MERGED):
         if opening.opens_at > until:
-            return Standing(last.opens_at, until, opening)
-        until = max(until, opening.closes_at)
-    return Standing(last.opens_at, until, None)
+            return Standing(since, until, opening)
+        merged, until = merged + 1, max(until, opening.closes_at)
+    closes_at = until if merged < MOST_MERGED else _closes(recurrence, until)
+    return Standing(since, closes_at, next(openings(recurrence, closes_at), None) if closes_at is not None else None)
+
+
+def _closes(recurrence: Recurrence, until: datetime) -> datetime | None:
+    """When one that is open until then at least has its first gap; None where it never has one."""
+    span, ends = timedelta(seconds=recurrence.duration_seconds), until + YEAR
+    for first, last in _without_gaps(recurrence, until - timedelta(days=1), ends):
+        if first > until:
+            break
+        until = max(until, last + span)
+        if recurrence.valid_until is not None and until >= recurrence.valid_until:
+            return recurrence.valid_until
+    return None if until >= ends else until
+
+
+def _without_gaps(recurrence: Recurrence, after: datetime, before: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """The first and the last opening of each day, where that has no gap and no change of the clocks; else each."""
+    here = zone(recurrence.zone)
+    minute, hour, *days = recurrence.expression.split()
+    of_a_day = _walls(f"{minute} {hour} * * *", _ANY - timedelta(minutes=1))
+    walls = list(takewhile(lambda wall: wall.date() == _ANY.date(), of_a_day))
+    dense = all((later - sooner).total_seconds() <= recurrence.duration_seconds for sooner, later in pairwise(walls))
+    for midnight in _walls(f"0 0 {' '.join(days)}", after.astimezone(here).replace(tzinfo=None) - timedelta(days=1)):
+        begins, ends = (_instant(midnight + timedelta(days=more), here) for more in (0, 1))
+        if begins > before:
+            return
+        if dense and ends - begins == timedelta(days=1):
+            yield _instant(midnight + (walls[0] - _ANY), here), _instant(midnight + (walls[-1] - _ANY), here)
+            continue
+        for opening in openings(recurrence, begins - timedelta(microseconds=1)):
+            if opening.opens_at >= ends:
+                break
+            yield opening.opens_at, opening.opens_at
+
+
+def _instant(wall: datetime, here: ZoneInfo) -> datetime:
+    return wall.replace(tzinfo=here).astimezone(UTC)
 
 
 def _last_opening(recurrence: Recurrence, now: datetime) -> Opening | None:

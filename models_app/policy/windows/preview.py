@@ -80,7 +80,7 @@ def of_schedule(schedule: Schedule, now: datetime) -> PreviewRow:
     """The next openings of it, and what there is to say of it before anybody saves it."""
     return {
         "next": next_openings(schedule.recurrence, now),
-        "notes": notes(schedule.recurrence),
+        "notes": notes(schedule.recurrence, now),
         "warnings": fitting.warnings(schedule),
         "zone_database": database().words,
     }
@@ -91,11 +91,17 @@ def next_openings(recurrence: Recurrence, now: datetime) -> list[OpeningRow]:
     return [_opening_row(one, recurrence.zone) for one in islice(calendar.openings(recurrence, now), SHOWN)]
 
 
-def notes(recurrence: Recurrence) -> list[str]:
-    """What people read differently into a cron expression."""
-    fields = recurrence.cron.split()
-    if not fields:
-        return []
+def notes(recurrence: Recurrence, now: datetime) -> list[str]:
+    """What people read differently into a cron expression, and whether it ever closes."""
+    said = _of_cron(recurrence.cron.split()) if recurrence.cron else []
+    first = calendar.standing(recurrence, now)
+    opened = calendar.standing(recurrence, first.next.opens_at) if not first.open and first.next is not None else first
+    if opened.open and opened.until is None:
+        said.append("it opens again before it has closed, all year: once open it never closes")
+    return said
+
+
+def _of_cron(fields: list[str]) -> list[str]:
     said = []
     if not fields[2].startswith("*") and not fields[4].startswith("*"):
         said.append("it names days of the month and days of the week: it opens on days that match either")
@@ -140,7 +146,7 @@ def row(window: Window, now: datetime, *, warn: bool = True) -> WindowRow:
         "open_since": _instant(standing.since) if open_now else None,
         "open_until": _instant(standing.until) if open_now else None,
         "next": next_openings(schedule.recurrence, now) if said is None else said["next"],
-        "notes": notes(schedule.recurrence),
+        "notes": notes(schedule.recurrence, now),
         "warnings": [] if said is None else said["warnings"],
         "zone_database": database().words,
     }

@@ -90,18 +90,18 @@ def spans(recurrence: Recurrence, begins: datetime, ends: datetime) -> Iterator[
     at = begins
     while at < ends:
         standing = calendar.standing(recurrence, at)
-        if standing.since is None or standing.until is None:
+        if standing.since is None:
             if standing.next is None:
                 break
             at = standing.next.opens_at
             continue
+        at = standing.until or ends  # one that never closes is drawn to the end
         if held is not None and standing.since <= held[1]:
-            held = held[0], standing.until
+            held = held[0], at
         else:
             if held is not None:
                 yield held
-            held = standing.since, standing.until
-        at = standing.until
+            held = standing.since, at
     if held is not None:
         yield held
 

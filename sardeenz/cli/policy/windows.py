@@ -257,7 +257,7 @@ def _standing(row: dict[str, Any]) -> tuple[str, str]:
     if row["paused"]:
         return "paused", "-"
     if row["open_since"]:
-        return "open", f"closes {times.shown(row['open_until'])}"
+        return "open", f"closes {times.shown(row['open_until'])}" if row["open_until"] else "never closes"
     return "closed", f"opens {row['next'][0]['opens_local']}" if row["next"] else "-"
 
 

@@ -1,5 +1,6 @@
 """When windows open: around both changes of the clocks in several zones, and what cannot be read, in words."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from itertools import islice, pairwise
 
@@ -121,10 +122,41 @@ def test_openings_that_overlap_are_one_time_open() -> None:
     window = cron("*/30 9-11 * * *", "UTC", 45 * 60)
     now = datetime(2027, 6, 7, 10, 10, tzinfo=UTC)
     assert standing(window, now).until == datetime(2027, 6, 7, 12, 15, tzinfo=UTC)
-    forever = standing(cron("* * * * *", "UTC"), now)
-    assert forever.open
-    assert forever.edge is not None
-    assert forever.edge > now
+
+
+@pytest.mark.parametrize(
+    ("expression", "zone", "hours"),
+    [
+        ("* * * * *", "Europe/Berlin", 1 / 30),
+        ("0 * * * *", "Europe/Berlin", 1.0),
+        ("0 0-23 * * *", "Europe/Berlin", 2.0),  # an hour longer than its gaps: that is what autumn takes
+        ("0 0-23 * * *", "UTC", 1.0),
+        ("0 9 * * 1", "America/New_York", 7 * 24 + 1.0),
+        ("0 0 * * *", "UTC", 24.0),
+    ],
+)
+def test_one_that_opens_again_before_it_closes_never_closes(expression: str, zone: str, hours: float) -> None:
+    found = standing(cron(expression, zone, hours * HOUR), datetime(2027, 6, 7, 10, 10, tzinfo=UTC))
+    assert (found.open, found.until, found.edge, found.next) == (True, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("expression", "zone", "hours", "closes"),
+    [
+        ("0 0-23 * * *", "Europe/Berlin", 1.0, datetime(2027, 10, 31, 1, tzinfo=UTC)),  # two equal hours, one opening
+        ("* * * * 1-6", "UTC", 1.0, datetime(2027, 6, 13, 0, 59, tzinfo=UTC)),
+        ("*/5 * 1-28 * *", "UTC", 24.0, datetime(2027, 6, 29, 23, 55, tzinfo=UTC)),
+        ("0 0 * * *", "America/New_York", 24.0, datetime(2027, 11, 8, 4, tzinfo=UTC)),
+    ],
+)
+def test_a_gap_is_found_however_many_openings_lie_before_it(
+    expression: str, zone: str, hours: float, closes: datetime
+) -> None:
+    window = cron(expression, zone, hours * HOUR)
+    found = standing(window, datetime(2027, 6, 7, 10, 10, tzinfo=UTC))
+    assert found.until == closes
+    assert found.next == next(openings(window, closes))
+    assert standing(replace(window, valid_until=closes), datetime(2027, 6, 7, 10, 10, tzinfo=UTC)).until == closes
 
 
 def test_it_opens_at_no_time_outside_its_validity() -> None:
