@@ -5,7 +5,7 @@ from typing import Any, TypedDict
 
 from models_app.in_force import FIELDS, SETTINGS
 from models_app.models import Deployment, Override
-from models_app.policy.windows import sentences
+from models_app.policy.windows import reading, sentences
 from models_app.policy.windows.apply import Applier
 from models_app.policy.windows.plan import NOTHING, Plan
 from models_app.policy.windows.zones import database
@@ -74,7 +74,7 @@ def at(now: datetime) -> InForceRow:
     plans = applier.plans(now)
     standing = [(one, applier.clock.standing(one, now)) for one in schedules if not one.paused]
     edges = sorted((each.edge, one.name, each.open) for one, each in standing if each.edge is not None)
-    words = Override.objects.filter(until__gt=now).select_related("deployment")
+    words = reading.held(now).select_related("deployment")
     rows = Deployment.objects.filter(deleting=False).order_by("name")
     changes = [(word.until, word.deployment.name) for word in words]
     return {

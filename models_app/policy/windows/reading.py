@@ -2,17 +2,21 @@
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db.models import TextField
+from django.db.models import QuerySet, TextField
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
+from django.utils import timezone
 
 from models_app.in_force import FIELDS, Governed
 from models_app.models import Deployment, Override, Replica, Window, WindowState, counted
 from models_app.policy.windows.calendar import Recurrence
 from models_app.policy.windows.plan import Asked, Schedule, Word
+
+A_MOMENT = timedelta(minutes=1)
+"""Whoever asks for now may have read the clock so long ago. Where the clock is set back all that hold act on."""
 
 
 @dataclass(slots=True)
@@ -93,9 +97,15 @@ def asks(state: WindowState) -> Asked:
     return Asked(state.deployment_id, state.label, said)
 
 
-def words(now: datetime) -> list[Word]:
-    """The overrides that hold at this time, the oldest first."""
+def held(now: datetime) -> QuerySet[Override]:
+    """The overrides that hold at this time, the oldest first; at one that is past, those that were made by then."""
     rows = Override.objects.filter(until__gt=now).order_by("pk")
+    return rows.filter(created_at__lte=now) if now < timezone.now() - A_MOMENT else rows
+
+
+def words(now: datetime) -> list[Word]:
+    """The same, as the plan takes them."""
+    rows = held(now)
     return [Word(row.pk, row.deployment_id, row.actor, row.values, row.until) for row in rows]
 
 

@@ -8,6 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from models_app.models import Deployment, Override, Replica, Transition, Window
+from models_app.policy.windows import overrides
 from models_app.policy.windows.apply import Applier
 from models_app.states import Goal, State
 from tests import factories
@@ -194,3 +195,20 @@ def test_in_force_tells_each_setting_with_who_decides_and_another_instant(operat
     assert operator.get("/api/policies/in-force").json()["deployments"][0]["settings"] == []
     later = (timezone.now() + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert operator.get("/api/policies/in-force", {"at": later}).json()["deployments"][0]["settings"] != []
+
+
+def test_no_override_is_in_force_before_it_was_made(operator: Client) -> None:
+    chat = governed(priority=5)
+    now = timezone.now()
+    made = overrides.make(chat, {"priority": 8}, actor="ada", until=now + timedelta(hours=1))
+
+    def priority(hours: int) -> tuple[int, int]:
+        at = (now + timedelta(hours=hours, minutes=-30)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        row = operator.get("/api/policies/in-force", {"at": at}).json()
+        return row["deployments"][0]["settings"][0]["value"], len(row["overrides"])
+
+    assert [priority(hours) for hours in (0, 1, 2)] == [(5, 0), (8, 1), (5, 0)]
+    Override.objects.filter(pk=made.pk).update(created_at=now + timedelta(days=1))  # the clock was set back since
+    Applier().run(timezone.now())
+    chat.refresh_from_db()
+    assert chat.governed["fields"]["priority"]["value"] == 8
