@@ -4,9 +4,11 @@ Each verb takes the fields that its own address takes, and is done by the same f
 none of them: `{"verb": "all", "actions": [...]}`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from django.db import transaction
+from django.utils import timezone
 from rest_framework import serializers
 
 from models_app.api import intent
@@ -20,11 +22,14 @@ from models_app.api.verb_serializers import (
     StartSerializer,
     UntilSerializer,
 )
-from models_app.lifecycle import fleet, verbs
-from models_app.models import Deployment, Replica
+from models_app.api.window_serializers import WindowSerializer
+from models_app.errors import PlanOutdated
+from models_app.lifecycle import fleet, queues, verbs
+from models_app.models import Deployment, Replica, Window
 from models_app.policy import consent
+from models_app.policy.plans.book import Later
 from models_app.policy.plans.what_if import Action
-from models_app.policy.windows import by_hand
+from models_app.policy.windows import ahead, by_hand, reading
 
 Taken = dict[str, Any]
 
@@ -41,15 +46,19 @@ class ActionSerializer(serializers.Serializer[Any]):
     replica = serializers.PrimaryKeyRelatedField(
         queryset=Replica.objects.select_related("deployment", "gpu"), required=False
     )
+    window = NamedField(queryset=Window.objects.prefetch_related("states"), required=False)
+    change = serializers.DictField(required=False, help_text="of a window: fields as /api/windows takes them")
 
     def validate(self, attrs: Taken) -> Taken:
         """The verb has to be one of those that act on what was named."""
-        kinds = {"deployment": ON_DEPLOYMENT, "replica": ON_REPLICA}
+        kinds: dict[str, Iterable[str]] = {"deployment": ON_DEPLOYMENT, "replica": ON_REPLICA, "window": ON_WINDOW}
         named = [kind for kind in kinds if kind in attrs]
-        if attrs["verb"] in (CREATE, ALL) and not named:
+        if attrs["verb"] in (CREATE, ALL, ADD_WINDOW) and not named:
             return attrs
         if len(named) != 1:
-            raise serializers.ValidationError({"deployment": "name one deployment, or one replica by its id"})
+            raise serializers.ValidationError(
+                {"deployment": "name one deployment, one window, or one replica by its id"}
+            )
         known = kinds[named[0]]
         if attrs["verb"] not in known:
             raise serializers.ValidationError({"verb": f"a {named[0]} takes one of {', '.join(sorted(known))}"})
@@ -78,7 +87,8 @@ def _taking(takes: type[serializers.Serializer[Any]], verb: Callable[..., object
     return act
 
 
-CREATE, ALL = "create", "all"
+CREATE, ALL, ADD_WINDOW = "create", "all", "add_window"
+ON_WINDOW = ("edit", "delete")
 MOST_ACTIONS = 100
 ON_DEPLOYMENT: dict[str, Callable[..., object]] = {
     "edit": _edit,
@@ -101,7 +111,7 @@ ON_REPLICA: dict[str, Callable[..., object]] = {
 }
 
 
-def prepare(given: Mapping[str, Any], actor: str) -> Action:
+def prepare(given: Mapping[str, Any], actor: str) -> Action | Later:
     """The action as something that can be done. Raises ValidationError when there is no such thing any more."""
     named = ActionSerializer(data=given)
     named.is_valid(raise_exception=True)
@@ -109,6 +119,8 @@ def prepare(given: Mapping[str, Any], actor: str) -> Action:
     fields = {name: value for name, value in given.items() if name not in ("verb", "deployment", "replica")}
     if "replica" in told:
         return lambda: ON_REPLICA[told["verb"]](told["replica"], fields, actor)
+    if "window" in told or told["verb"] == ADD_WINDOW:
+        return of_window(told.get("window"), None if told["verb"] == "delete" else told.get("change", {}), actor)
     if "deployment" in told:
         return lambda: ON_DEPLOYMENT[told["verb"]](told["deployment"], fields, actor)
     if told["verb"] == ALL:
@@ -121,10 +133,52 @@ def _together(given: Any, actor: str) -> Action:
     told = isinstance(given, list) and 0 < len(given) <= MOST_ACTIONS
     if not told or not all(isinstance(one, Mapping) and one.get("verb") != ALL for one in given):
         raise serializers.ValidationError({"actions": f"list 1 to {MOST_ACTIONS} actions"})
-    prepared = [prepare(one, actor) for one in given]
+    prepared: list[Action] = []
+    for one in given:
+        if isinstance(action := prepare(one, actor), Later):
+            raise serializers.ValidationError({"actions": "a change of a window is a plan of its own"})
+        prepared.append(action)
 
     def act() -> None:
-        for one in prepared:
-            one()
+        for each in prepared:
+            each()
 
     return act
+
+
+def of_window(window: Window | None, change: Mapping[str, Any] | None, actor: str) -> Later:
+    """A window that is new, is changed, or goes where there is no change; felt while it is open, else when it opens."""
+    now = timezone.now()
+
+    def write() -> None:
+        if window is None:
+            _draft(None, change or {}).save(author=actor)
+        elif change is None:
+            Window.objects.filter(pk=window.pk).delete()
+        else:
+            _draft(window, change).save()
+        transaction.on_commit(queues.poke_policies)
+
+    def do() -> None:
+        if window is not None:
+            same = Window.objects.select_for_update().filter(pk=window.pk, seq=window.seq)
+            if not same.exists():
+                gone = "somebody changed this window just now"
+                raise PlanOutdated(gone, moved=[gone])
+        write()
+
+    if window is not None and change is None:
+        schedule = reading.schedule(window)
+    else:
+        schedule = _draft(window, change or {}).schedule
+    depends_on = {f"window {window.name}": f"its version {window.seq}"} if window is not None else {}
+    return Later(lambda: ahead.foresee(ahead.when(schedule, now), write), do, depends_on)
+
+
+def _draft(window: Window | None, change: Mapping[str, Any]) -> WindowSerializer:
+    """As it would be saved. Raises ValidationError, or WindowsOverlap where another window contradicts it."""
+    fresh = Window.objects.prefetch_related("states").get(pk=window.pk) if window is not None else None
+    draft = WindowSerializer(fresh, data=change, partial=fresh is not None)
+    draft.is_valid(raise_exception=True)
+    draft.refuse_conflicts(timezone.now())
+    return draft

@@ -15,6 +15,7 @@ from models_app.api.views import actor
 from models_app.errors import PlanOutdated
 from models_app.models import Plan
 from models_app.policy.plans import book
+from models_app.policy.plans.book import Later
 from models_app.policy.plans.outcome import Outcome
 from models_app.policy.plans.what_if import Action
 
@@ -75,7 +76,7 @@ class PlanViewSet(viewsets.GenericViewSet[Plan]):
     def apply(self, request: Request, pk: str) -> Response:
         """Do what the plan says, once, if it is still what would happen; `plan_outdated` says what moved if not."""
 
-        def prepare(wish: dict[str, Any]) -> Action:
+        def prepare(wish: dict[str, Any]) -> Action | Later:
             try:
                 return actions.prepare(wish, actor(request))
             except serializers.ValidationError as error:

@@ -1,6 +1,6 @@
 """/api/windows, /api/overrides and /api/policies: what follows the clock, and what operators said against it."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.db import transaction
 from django.utils import timezone
@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from models_app.api import actions
 from models_app.api.views import actor
 from models_app.api.window_serializers import (
     AheadRowSerializer,
@@ -26,7 +27,9 @@ from models_app.api.window_serializers import (
 )
 from models_app.lifecycle import queues
 from models_app.models import Override, Window
-from models_app.policy.windows import ahead, in_force, overrides, preview, reading, week
+from models_app.policy.plans import book
+from models_app.policy.windows import ahead, in_force, overrides, preview, week
+from models_app.policy.windows.ahead import Ahead
 from models_app.policy.windows.zones import zone
 
 
@@ -163,21 +166,31 @@ class WeekView(APIView):
 
 
 class WhatIfView(APIView):
-    """What windows would do: at another instant, or after a change of one of them. Nothing is done."""
+    """What windows would do: at another instant, or after a change of one of them. Nothing is done.
+
+    The answer to a change is a plan, which can be applied.
+    """
 
     @extend_schema(request=QuestionSerializer, responses=AheadRowSerializer)
     def post(self, request: Request) -> Response:
         """What would act and what would move then, if the fleet stood as it does now."""
         given = QuestionSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        asked, now = given.validated_data, timezone.now()
+        asked = given.validated_data
         window: Window | None = asked.get("window")
-        if asked.get("delete") and window is not None:
-            moment = asked.get("at") or ahead.when(reading.schedule(window), now)
-            return Response(ahead.at(moment, window.delete))
-        if "change" not in asked:
-            return Response(ahead.at(asked.get("at") or now))
-        draft = WindowSerializer(window, data=asked["change"], partial=window is not None)
-        draft.is_valid(raise_exception=True)
-        draft.refuse_conflicts(now)
-        return Response(ahead.at(asked.get("at") or ahead.when(draft.schedule, now), draft.save))
+        if window is None and "change" not in asked:
+            return Response(ahead.at(asked.get("at") or timezone.now()))
+        later = actions.of_window(window, asked.get("change"), actor(request))
+        if "at" in asked:
+            return Response(ahead.at(asked["at"], later.do))
+        found = cast("Ahead", later.foresee())
+        plan = book.keep(_wish(asked), found, actor=actor(request), depends_on=later.depends_on)
+        return Response({**found.row, "plan": plan.pk})
+
+
+def _wish(asked: dict[str, Any]) -> dict[str, Any]:
+    """The question as an action that can be done."""
+    if "window" not in asked:
+        return {"verb": actions.ADD_WINDOW, "change": asked["change"]}
+    verb = {"verb": "edit", "change": asked["change"]} if "change" in asked else {"verb": "delete"}
+    return {**verb, "window": asked["window"].name}

@@ -1,7 +1,9 @@
 """Plans as rows: what an action would do, kept so that it can be done if nothing has moved since."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 from django.db import transaction
@@ -19,21 +21,47 @@ from sardeenz.errors import NotFound
 LIFE = timedelta(hours=1)
 
 
-def make(action: dict[str, Any], run: Action, *, actor: str) -> Plan:
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What would happen, and what it was worked out from."""
+
+    seen: Seen
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """An action that is felt at another time than that at which it is done, so it is foreseen by another clock."""
+
+    foresee: Callable[[], Foreseen]
+    do: Action
+    depends_on: Mapping[str, str]
+    """What has to be as it was besides replicas."""
+
+
+def make(action: dict[str, Any], run: Action | Later, *, actor: str) -> Plan:
     """Answer what the action would do, and keep the answer."""
+    if isinstance(run, Later):
+        return keep(action, run.foresee(), actor=actor, depends_on=run.depends_on)
     known = what_if.gather()
     seen = what_if.imagine(run)
-    outcome = what_if.conclude(seen, known)
+    return keep(action, Foreseen(seen, what_if.conclude(seen, known)), actor=actor)
+
+
+def keep(
+    action: dict[str, Any], found: Foreseen, *, actor: str, depends_on: Mapping[str, str] = MappingProxyType({})
+) -> Plan:
+    """Keep an answer, so that it can be done."""
     return Plan.objects.create(
         action=action,
-        outcome=outcome,
-        depends_on=_depends_on(seen.before, outcome),
+        outcome=found.outcome,
+        depends_on={**_depends_on(found.seen.before, found.outcome), **depends_on},
         actor=actor,
         expires_at=timezone.now() + LIFE,
     )
 
 
-def apply(number: int, prepare: Callable[[dict[str, Any]], Action], *, actor: str) -> Plan:
+def apply(number: int, prepare: Callable[[dict[str, Any]], Action | Later], *, actor: str) -> Plan:
     """Do what the plan says, if that is still what would happen; else nothing.
 
     The outcome is worked out again under the action's own locks, in the transaction that does it. Raises PlanOutdated
@@ -46,14 +74,22 @@ def apply(number: int, prepare: Callable[[dict[str, Any]], Action], *, actor: st
         if plan is None:
             raise NotFound(f"there is no plan {number}")
         _refuse_unusable(plan)
-        seen = what_if.watch(prepare(plan.action))
-        outcome = what_if.conclude(seen, known)
-        if essence(outcome) != essence(plan.outcome):
-            moved = _moved(plan, seen, outcome)
+        run = prepare(plan.action)
+        if isinstance(run, Later):
+            found, own = run.foresee(), run.depends_on
+        else:
+            seen = what_if.watch(run)
+            found, own = Foreseen(seen, what_if.conclude(seen, known)), {}
+        outdated = any(plan.depends_on.get(name) != now for name, now in own.items())
+        if outdated or essence(found.outcome) != essence(plan.outcome):
+            moved = _moved(plan, found, own)
             words = "; ".join(moved) or "it would do nothing"
             raise PlanOutdated(f"what this plan would do is something else by now: {words}", moved=moved)
-        if seen.error is not None:
-            raise seen.error
+        if found.seen.error is not None:
+            raise found.seen.error
+        if isinstance(run, Later):
+            with what_if.bounded():
+                run.do()
         plan.applied_at, plan.applied_by = timezone.now(), actor
         plan.save(update_fields=["applied_at", "applied_by"])
     return plan
@@ -82,6 +118,7 @@ def essence(outcome: Outcome | dict[str, Any]) -> dict[str, Any]:
             if one["reserved_before_bytes"] != one["reserved_after_bytes"]
         },
         "deployments": {one["name"]: one["then"] for one in outcome["deployments"]},
+        "settings": sorted(outcome.get("settings", ())),
     }
 
 
@@ -100,13 +137,13 @@ def _depends_on(fleet: Fleet, outcome: Outcome) -> dict[str, str]:
     return found
 
 
-def _moved(plan: Plan, seen: Seen, outcome: Outcome) -> list[str]:
+def _moved(plan: Plan, found: Foreseen, own: Mapping[str, str]) -> list[str]:
     """What is not as it was, in words."""
-    now = _depends_on(seen.before, outcome)
+    now = {**_depends_on(found.seen.before, found.outcome), **own}
     moved = [
         f"{name} was {then} and is {now[name]}" if name in now else f"{name} was {then} and has no part in it now"
         for name, then in plan.depends_on.items()
         if now.get(name) != then
     ]
     moved += [f"{name} is new there" for name in now if name not in plan.depends_on]
-    return moved or [line.rstrip(".") for line in outcome["lines"] if line not in plan.outcome["lines"]]
+    return moved or [line.rstrip(".") for line in found.outcome["lines"] if line not in plan.outcome["lines"]]

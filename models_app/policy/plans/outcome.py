@@ -84,7 +84,7 @@ class ExpectedAwake(TypedDict):
 
 
 class Outcome(TypedDict):
-    """What would happen. `lines` say it in words, for people."""
+    """What would happen. `settings` are those that windows would change then; `lines` say all in words, for people."""
 
     refused: Refusal | None
     two_phase: bool
@@ -93,6 +93,7 @@ class Outcome(TypedDict):
     nodes: list[PlanNode]
     deployments: list[PlanDeployment]
     expected_awake: ExpectedAwake
+    settings: list[str]
     lines: list[str]
 
 

@@ -117,6 +117,7 @@ def conclude(seen: Seen, known: Known) -> Outcome:
             "before": outcome.expected_awake(seen.before, before, known.rates, resident),
             "after": outcome.expected_awake(seen.after, after, known.rates, resident),
         },
+        "settings": [],
         "lines": [],
     }
     return found | {"lines": [*words.lines(found), *_waits(seen)]}

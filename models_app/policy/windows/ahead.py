@@ -1,11 +1,13 @@
 """What windows would have the fleet do at another instant, or after a change of theirs: done, looked at, and undone."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TypedDict
 
 from models_app.models import Deployment, Transition
 from models_app.policy.plans import what_if
+from models_app.policy.plans.book import Foreseen
 from models_app.policy.plans.outcome import Outcome
 from models_app.policy.windows import calendar, in_force, sentences
 from models_app.policy.windows.apply import Applier
@@ -25,10 +27,23 @@ class AheadRow(TypedDict):
     outcome: Outcome
     in_force: InForceRow
     lines: list[str]
+    plan: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead(Foreseen):
+    """What would happen then, as it is shown."""
+
+    row: AheadRow
 
 
 def at(moment: datetime, change: Change | None = None) -> AheadRow:
     """The answer; nothing is changed and no clock but that of the question is moved. Raises as `change` does."""
+    return foresee(moment, change).row
+
+
+def foresee(moment: datetime, change: Change | None = None) -> Ahead:
+    """The same, with what it was worked out from."""
     found: list[tuple[list[str], list[str], InForceRow]] = []
 
     def act() -> None:
@@ -43,14 +58,16 @@ def at(moment: datetime, change: Change | None = None) -> AheadRow:
     outcome = what_if.conclude(seen, known)
     settings, not_done, acting = found[0]
     lines = [*(settings or ["No setting would be another one."]), *not_done, *outcome["lines"]]
-    return {
+    row: AheadRow = {
         "at": moment.isoformat(),
         "settings": settings,
         "not_done": not_done,
         "outcome": outcome,
         "in_force": acting,
         "lines": lines,
+        "plan": None,
     }
+    return Ahead(seen, outcome | {"settings": settings, "lines": lines}, row)
 
 
 def when(schedule: Schedule, now: datetime) -> datetime:

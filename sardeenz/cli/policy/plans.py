@@ -36,7 +36,8 @@ def foresee(**question: Any) -> None:
     say(f"At {moment:%Y-%m-%d %H:%M:%S} UTC, if the fleet stood as it does now:")
     for line in row["lines"]:
         say(line)
-    say("Nothing was done.", "dim")
+    how = f" To do it, within an hour: {typed()} plans apply {row['plan']}" if row["plan"] is not None else ""
+    say(f"Nothing was done.{how}", "dim")
 
 
 def subject(name: str) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def _row(plan: dict[str, Any]) -> list[str]:
     action = dict(plan["action"])
     verb, named = (
         action.pop("verb", ""),
-        [str(action[key]) for key in ("deployment", "replica", "name") if key in action],
+        [str(action[key]) for key in ("deployment", "replica", "window", "name") if key in action],
     )
     done = f"applied by {plan['applied_by']}" if plan["applied_at"] else ""
     return [str(plan["id"]), plan["made_at"][:19], plan["actor"], " ".join([verb, *named]), done]

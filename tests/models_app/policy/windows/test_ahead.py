@@ -109,6 +109,56 @@ def test_a_level_that_finds_no_room_is_told_with_the_arithmetic(operator: Client
     assert any("big" in line and "72 GiB" in line for line in body["lines"]), body["lines"]
 
 
+def apply(client: Client, plan: int, expected: int = 202) -> dict[str, Any]:
+    status, body = post(client, f"plans/{plan}/apply")
+    assert status == expected, body
+    return dict(body)
+
+
+def test_a_new_window_is_saved_by_the_number_of_its_plan(operator: Client) -> None:
+    fleet()
+    states = [{"deployment": "a", "level": "stopped"}]
+    change = {"name": "new", "cron": "0 9 * * *", "duration_seconds": 60, "states": states}
+    asked = ask(operator, change=change)
+    applied = apply(operator, asked["plan"])
+    assert applied["action"] == {"verb": "add_window", "change": change}
+    assert applied["outcome"]["lines"] == asked["lines"]
+    saved = Window.objects.get(name="new")
+    assert (saved.author, saved.states.get().level) == ("olive", "stopped")
+    assert Deployment.objects.get(name="a").goal == Goal.READY  # it comes about when the window opens
+    assert apply(operator, asked["plan"], 409)["code"] == "plan_applied"
+
+
+def test_an_edit_and_a_deletion_are_done_by_number_while_nothing_has_moved(operator: Client) -> None:
+    chat, _ = fleet()
+    always = window("always", cron="0 * * * *", duration_seconds=7200)
+    asks(always, chat, priority=4)
+    late = ask(operator, window="always", change={"paused": True})["plan"]
+    edit = ask(operator, window="always", change={"states": [{"deployment": "a", "priority": 9}]})["plan"]
+    apply(operator, edit)
+    assert Window.objects.get(name="always").states.get().priority == 9
+    moved = apply(operator, late, 409)
+    assert moved["code"] == "plan_outdated"
+    assert "window always was its version 1 and is its version 2" in moved["message"]
+    pause = ask(operator, window="always", change={"paused": True})["plan"]
+    apply(operator, ask(operator, window="always", delete=True)["plan"])
+    assert not Window.objects.exists()
+    assert "is gone" in apply(operator, pause, 409)["message"]
+
+
+def test_a_window_whose_models_stand_otherwise_by_now_is_not_saved(operator: Client) -> None:
+    _, serves = fleet()
+    change = {**NEW, "states": [{"deployment": "a", "level": "asleep_1"}]}
+    plan = ask(operator, change=change)["plan"]
+    Replica.objects.filter(pk=serves.pk).update(state=State.SLEEPING, goal=Goal.SLEEPING, sleep_level=1)
+    assert apply(operator, plan, 409)["code"] == "plan_outdated"
+    assert not Window.objects.exists()
+    assert ask(operator, change=change, at=OPEN.isoformat())["plan"] is None  # another time than it would be felt
+
+
+NEW = {"name": "new", "cron": "0 9 * * *", "duration_seconds": 60, "states": []}
+
+
 @pytest.mark.parametrize(
     ("question", "field"),
     [
