@@ -179,6 +179,9 @@ export const deleteAlias = (id: number) => call<undefined>("DELETE", `aliases/${
 /** What an action would do, written as `/api/plans` takes it: `{verb: "stop", replica: 7}`. Nothing is done. */
 export const whatIf = (action: object) => call<Plan>("POST", "plans", { action });
 
+/** Do what a plan says, if nothing has moved since: else the refusal `plan_outdated` says what did. */
+export const applyPlan = (id: number) => call<Plan>("POST", `plans/${id}/apply`);
+
 export const windows = () => all<WindowRow>("windows");
 export const createWindow = (given: WindowRequest) => call<WindowRow>("POST", "windows", given);
 export const changeWindow = (id: number, given: Partial<WindowRequest>) =>
@@ -194,6 +197,8 @@ export const inForce = (at?: string) =>
   call<InForce>("GET", `policies/in-force${at === undefined ? "" : `?${new URLSearchParams({ at })}`}`);
 /** What windows would move at another instant, if the fleet stood as it does now. */
 export const ahead = (at: string) => call<Ahead>("POST", "policies/what-if", { at });
+/** What a change of a window would do, or a new one: `{window: "night", change: {paused: true}}`. Its plan can be applied. */
+export const aheadOf = (question: object) => call<Ahead>("POST", "policies/what-if", question);
 /** Windows and overrides of the week that has this day, else of this one. */
 export const week = (zone: string, day?: string) =>
   call<Week>("GET", `policies/week?${new URLSearchParams({ zone, ...(day && { day }) })}`);
