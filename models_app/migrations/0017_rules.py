@@ -15,6 +15,6 @@ def rename(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("models_app", "0015_orphans")]
+    dependencies = [("models_app", "0016_history_gpus")]
 
     operations = [migrations.RunPython(rename, migrations.RunPython.noop, elidable=True)]
