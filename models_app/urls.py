@@ -7,6 +7,7 @@ from models_app.api.deployment_views import DeploymentViewSet
 from models_app.api.fit_views import DeploymentFitView, MoveFitView
 from models_app.api.history import HistoryView
 from models_app.api.orphan_views import OrphanViewSet
+from models_app.api.past_views import DecisionsView, TimelineView
 from models_app.api.plan_views import PlanViewSet
 from models_app.api.presence_views import ServicesView
 from models_app.api.profile_views import ProfilesView
@@ -36,5 +37,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("telemetry", TelemetryView.as_view()),
     path("history", HistoryView.as_view()),
     path("profiles", ProfilesView.as_view()),
+    path("decisions", DecisionsView.as_view()),
+    path("timeline", TimelineView.as_view()),
     path("services", ServicesView.as_view()),
 ]

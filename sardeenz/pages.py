@@ -11,6 +11,8 @@ ADDRESSES = (
     "",
     "models",
     "playground",
+    "evictions",
+    "decisions",
     "policies",
     "access",
     "access/keys",

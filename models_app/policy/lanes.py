@@ -63,7 +63,7 @@ def of_deployment(name: str, since: datetime, until: datetime) -> Lanes:
         "since": since.isoformat(),
         "until": until.isoformat(),
         "lanes": [
-            {"replica": number, "gone": number not in there, "spans": _spans(rows, since, gone=number not in there)}
+            {"replica": number, "gone": number not in there, "spans": spans(rows, since, gone=number not in there)}
             for number, rows in sorted(by_replica.items())
         ],
         "marks": [_mark(row) for row in changes if row.replica_id is None],
@@ -74,21 +74,21 @@ def _mark(row: Transition) -> LaneMark:
     return {"at": row.at.isoformat(), "sentence": why_words.sentence(row.deployment_name, row)}
 
 
-def _spans(rows: Iterable[Transition], since: datetime, *, gone: bool) -> list[LaneSpan]:
+def spans(rows: Iterable[Transition], since: datetime, *, gone: bool) -> list[LaneSpan]:
     """One for each state; another goal in the same state begins none. One that is gone ends with its last change."""
-    spans: list[LaneSpan] = []
+    found: list[LaneSpan] = []
     last = since
     for row in rows:
         last = max(row.at, since)
-        if not row.new or (spans and spans[-1]["state"] == row.new):
+        if not row.new or (found and found[-1]["state"] == row.new):
             continue
         begins = last.isoformat()
-        if spans and spans[-1]["since"] == begins:
-            spans.pop()  # it lasted no time
-        elif spans:
-            spans[-1]["until"] = begins
+        if found and found[-1]["since"] == begins:
+            found.pop()  # it lasted no time
+        elif found:
+            found[-1]["until"] = begins
         sentence = why_words.sentence(f"{row.deployment_name}/{row.replica_id}", row)
-        spans.append({"state": row.new, "since": begins, "until": None, "sentence": sentence})
-    if gone and spans:
-        spans[-1]["until"] = last.isoformat()
-    return spans
+        found.append({"state": row.new, "since": begins, "until": None, "sentence": sentence})
+    if gone and found:
+        found[-1]["until"] = last.isoformat()
+    return found

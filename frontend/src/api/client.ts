@@ -7,6 +7,7 @@ import type {
   BenchmarkRequest,
   BenchmarkRow,
   Captures,
+  Decisions,
   DeploymentRequest,
   DeploymentRow,
   ErrorCode,
@@ -31,6 +32,7 @@ import type {
   Settings,
   Team,
   TeamRequest,
+  Timeline,
   UsageCall,
   Verb,
   Week,
@@ -219,6 +221,11 @@ export const usageCalls = (query: string) => call<Page<UsageCall>>("GET", `usage
 /** Why something is where it is, or where a call's time went, with all inputs. */
 export const whyOf = (kind: Why["kind"], of: string) =>
   call<Why>("GET", `why?kind=${kind}&inputs=true&of=${encodeURIComponent(of)}`);
+
+/** One page of what happened and was decided; `query` as `pages/decisions/decisions` writes it. */
+export const decisions = (query: string) => call<Decisions>("GET", `decisions?${query}`);
+/** Who was on which GPU in the last hours. */
+export const timeline = (hours: number) => call<Timeline>("GET", `timeline?hours=${hours}`);
 
 /** What a GPU, a replica or a node did in the last hours. */
 export const historyOf = (subject: string, hours: number) =>

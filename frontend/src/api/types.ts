@@ -66,6 +66,11 @@ export type StreamResult = BenchmarkResult["streams"][number];
 export type Figures = StreamResult["figures"];
 export type Times = Figures["times"][string];
 export type Why = Schemas["Why"];
+export type Decided = Schemas["Decided"];
+export type Decisions = Schemas["Decisions"];
+export type Timeline = Schemas["Timeline"];
+export type HolderLane = Timeline["gpus"][number]["lanes"][number];
+export type Switch = Timeline["switches"][number];
 export type Capture = Schemas["Capture"];
 export type Captures = Schemas["Captures"];
 

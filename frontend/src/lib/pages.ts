@@ -13,6 +13,8 @@ export const PAGES = [
   { page: "fleet", href: "/", word: "Fleet" },
   { page: "models", href: "/models", word: "Models" },
   { page: "playground", href: "/playground", word: "Playground" },
+  { page: "evictions", href: "/evictions", word: "Evictions" },
+  { page: "decisions", href: "/decisions", word: "Decisions" },
   { page: "policies", href: "/policies", word: "Policies" },
   { page: "access", href: "/access", word: "Access" },
   { page: "usage", href: "/usage", word: "Usage" },

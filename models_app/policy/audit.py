@@ -1,0 +1,70 @@
+"""Everything that happened and was decided, of all deployments, as one list: the newest first, narrowed as asked."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from heapq import merge
+from itertools import islice
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from models_app.models import Decision, Transition
+from models_app.policy import why
+from models_app.policy.verdicts import EVICTED
+from models_app.policy.why import Entry
+
+KINDS = (why.KIND, *Decision.Kind.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is looked for; what is empty narrows nothing."""
+
+    kinds: tuple[str, ...] = KINDS
+    actor: str = ""
+    deployment: str = ""
+    gpu: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def entries(asked: Asked, offset: int, limit: int) -> tuple[int, list[Entry]]:
+    """How many there are, and those of one page."""
+    happened, decided = _happened(asked), _decided(asked)
+    last = offset + limit
+    both = merge(
+        why.of_transitions(happened[:last]),
+        why.of_decisions(decided[:last]),
+        key=lambda entry: entry.at,
+        reverse=True,
+    )
+    return happened.count() + decided.count(), list(islice(both, offset, last))
+
+
+def _happened(asked: Asked) -> QuerySet[Transition]:
+    """The history; of evictions those entries that are one."""
+    rows = Transition.objects.filter(_narrowed(asked)).order_by("-at", "-id")
+    if asked.gpu:
+        rows = rows.filter(gpus__contains=[asked.gpu])
+    if why.KIND in asked.kinds:
+        return rows
+    return rows.filter(reason=EVICTED) if Decision.Kind.EVICTION in asked.kinds else rows.none()
+
+
+def _decided(asked: Asked) -> QuerySet[Decision]:
+    """Decisions name no GPU: those of replicas that were on it are meant."""
+    rows = Decision.objects.filter(_narrowed(asked), kind__in=asked.kinds).order_by("-at", "-id")
+    if asked.gpu:
+        there = Transition.objects.filter(gpus__contains=[asked.gpu], replica__isnull=False).values("replica")
+        rows = rows.filter(replica__in=there)
+    return rows
+
+
+def _narrowed(asked: Asked) -> Q:
+    given: dict[str, Any] = {
+        "actor__icontains": asked.actor,
+        "deployment_name": asked.deployment,
+        "at__gte": asked.since,
+        "at__lt": asked.until,
+    }
+    return Q(**{name: value for name, value in given.items() if value})
