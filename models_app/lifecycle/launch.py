@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -75,7 +75,7 @@ def segment_prefix() -> str:
 def engine(replica: Replica, inherited: Mapping[str, str]) -> command.Launch:
     """The command line and environment of its engine, as its specification says; `inherited` is our own environment."""
     spec = replica.spec
-    return command.build(
+    built = command.build(
         command.LaunchSpec(
             kind=spec["kind"],
             executable=spec["executable"],
@@ -107,6 +107,7 @@ def engine(replica: Replica, inherited: Mapping[str, str]) -> command.Launch:
             inherited=inherited,
         )
     )
+    return replace(built, environment=built.environment | {LAUNCH: told(spec)})
 
 
 def _indices(uuids: list[str]) -> list[int]:

@@ -4,6 +4,7 @@ Every step claims first and acts then. Whatever is lost in between is seen by th
 """
 
 import logging
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,6 +32,9 @@ _STAYS_AWAKE = {
     "sleep_timeout": "the engine did not fall asleep in time (SARDEENZ_SLEEP_SECONDS); it stays awake",
 }
 
+_teller = ThreadPoolExecutor(1, "wake")
+"""A worker takes one step at a time, and so tells one engine at a time."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -53,7 +57,8 @@ def sleep(sight: Sight, step: Step) -> bool:
         message = f"its engine ends instead of sleeping at level 2: {problem.words}; it loads at its next request"
         transition(replica, State.STOPPING, reason=LEVEL_2_UNSAFE, actor=WORKER, message=message)
         return ending.terminate(sight, step)
-    begin_sleep(replica)
+    if replica.sleep_level != 1:  # at level 1 it counts since it was admitted
+        begin_sleep(replica)
     try:
         sight.engine.sleep(replica.sleep_level, mode="wait", timeout_seconds=VERB_SECONDS)
     except EngineTimeout:
@@ -141,17 +146,28 @@ def wake(sight: Sight, step: Step) -> bool:
 
     False while there is no room, or a neighbour's memory is in the way.
     """
-    replica = sight.replica
+    replica, told = sight.replica, list[Future[None]]()
     try:
         if step.to is not None:
             with database.atomic():
                 placement.hold_awake(replica)
                 kv_limits.require(replica, sight.around)
+                database.on_commit(lambda: told.append(_tell(sight)))  # callers wait for the engine, not for pages
                 transition(replica, State.WAKING, reason=step.reason, actor=WORKER)
     except NoCapacity as error:
         return _wait_for_room(sight, step, error)
-    _wake(sight)
+    _hear(sight, told[0] if told else _tell(sight))
     return True
+
+
+def _tell(sight: Sight) -> Future[None]:
+    """Have the engine wake, in a thread: meanwhile pages and gateways hear of it.
+
+    At level 2 its weights are read again first, and hanging up would lose the steps after that.
+    """
+    level, engine = sight.replica.sleep_level, sight.engine
+    patience = VERB_SECONDS if level < 2 else settings.WAKE_SECONDS
+    return _teller.submit(engine.wake, level, timeout_seconds=patience)
 
 
 def _wait_for_room(sight: Sight, step: Step, error: NoCapacity) -> bool:
@@ -168,14 +184,12 @@ def _wait_for_room(sight: Sight, step: Step, error: NoCapacity) -> bool:
     return False
 
 
-def _wake(sight: Sight) -> None:
-    """At level 2 its weights are read again first, and hanging up would lose the steps after that."""
-    replica = sight.replica
-    patience = VERB_SECONDS if replica.sleep_level < 2 else settings.WAKE_SECONDS
+def _hear(sight: Sight, told: Future[None]) -> None:
+    """What the engine answered."""
     try:
-        sight.engine.wake(replica.sleep_level, timeout_seconds=patience)
+        told.result()
     except EngineTimeout:
-        logger.info("wake goes on: replica=%s", replica.pk)
+        logger.info("wake goes on: replica=%s", sight.replica.pk)
     except EngineRefused as error:
         _refused_to_wake(sight, error)
 

@@ -14,7 +14,6 @@ from django.utils import timezone
 
 from gpus import kvcached, processes
 from gpus.errors import SpawnFailed
-from gpus.installation import installation_id
 from gpus.kvcached import Segment
 from gpus.models import Node
 from models_app.engines import command, logs
@@ -97,10 +96,9 @@ def _free(address: str, port: int) -> bool:
 
 def _spawn(replica: Replica) -> None:
     """Start the engine in its own session; its readiness is observed, not awaited."""
-    marker = processes.marker_of(installation_id(), replica.pk, replica.generation)
     engine = launch.engine(replica, os.environ)
+    environment, marker = engine.environment, engine.environment[processes.MARKER]
     kvcached.sweep(settings.SEGMENT_DIR, replica.ipc_name)
-    environment = engine.environment | {launch.LAUNCH: launch.told(replica.spec)}
     try:
         processes.spawn(engine.argv, environment=environment, log_path=launch.log_path(replica), marker=marker)
     except SpawnFailed as error:

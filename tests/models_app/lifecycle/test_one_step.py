@@ -34,7 +34,7 @@ PRODUCT = tuple(f"{ROOT / package}/" for package in ("models_app", "gpus", "sard
 PROPERTIES = {f"Replica.{name}" for name, value in vars(Replica).items() if isinstance(value, property)}
 """A property of the row is read where it stands and leads nowhere."""
 
-MOST_CROSSINGS = {"start": 62, "sleep": 41, "wake": 32, "move": 106, "stop": 29}
+MOST_CROSSINGS = {"start": 62, "sleep": 41, "wake": 30, "move": 106, "stop": 29}
 """Of a start, a sleep and a move 8, 7 and 10 are the look at the node's RAM; of a start 2, whether it looks at pictures
 and what is kept of its answers, of a wake 1, what is compared with that; of a sleep 1, by what
 means it gives way. Of a start 2 more, what its engine is told of its own launch, should its row be lost."""
