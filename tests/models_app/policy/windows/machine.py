@@ -5,7 +5,7 @@ Those four are played here; all that is decided and written is the product's own
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
@@ -44,6 +44,16 @@ class Clock:
         return self.now
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How long an engine takes, and how much more it holds than is expected of it."""
+
+    load: timedelta = LOAD
+    wake: timedelta = WAKE
+    fall_asleep: timedelta = FALL_ASLEEP
+    ratio: float = 1.0
+
+
 @dataclass
 class Engine:
     """One engine: it listens once it has loaded, and changes over in the time that takes."""
@@ -51,12 +61,13 @@ class Engine:
     clock: Clock
     process: EngineProcess
     began: datetime
+    pace: Pace = Pace()
     level: int = 0
     turns_at: datetime | None = None
     turns_to: int = 0
 
     def _settle(self) -> None:
-        if self.clock.now - self.began < LOAD:
+        if self.clock.now - self.began < self.pace.load:
             raise ConnectionRefused("nobody listens")
         if self.turns_at is not None and self.turns_at <= self.clock.now:
             self.level, self.turns_at = self.turns_to, None
@@ -65,6 +76,11 @@ class Engine:
         self._settle()
         if self.turns_at is None and self.level != level:
             self.turns_at, self.turns_to = self.clock.now + lasts, level
+
+    def busy_until(self) -> datetime | None:
+        """When it is done with what it does now."""
+        loaded = self.began + self.pace.load
+        return loaded if loaded > self.clock.now else self.turns_at
 
     def health(self, **_: Any) -> bool:
         self._settle()
@@ -75,10 +91,10 @@ class Engine:
         return self.level > 0
 
     def sleep(self, level: int, **_: Any) -> None:
-        self._turn(level, FALL_ASLEEP)
+        self._turn(level, self.pace.fall_asleep)
 
     def wake(self, level: int = 1, **_: Any) -> None:
-        self._turn(0, WAKE)
+        self._turn(0, self.pace.wake)
 
     def gauges(self, **_: Any) -> Gauges:
         return Gauges(running=0, waiting=0)
@@ -109,6 +125,8 @@ class Machine:
     done: list[Call] = field(default_factory=list)
     used: dict[int, float] = field(default_factory=dict)
     pids: Any = field(default_factory=lambda: count(1000))
+    pace_of: Callable[[str], Pace] = lambda _: Pace()
+    """By marker."""
 
     def stand_in(self, patch: pytest.MonkeyPatch) -> None:
         """Be what the product sees."""
@@ -129,7 +147,7 @@ class Machine:
         """A process that begins to load."""
         pid, short = next(self.pids), marker.split(":", 1)[1]
         process = EngineProcess(short, pid, float(pid), (pid,), None, (float(pid),))
-        self.engines[short] = Engine(self.clock, process, self.clock.now)
+        self.engines[short] = Engine(self.clock, process, self.clock.now, self.pace_of(short))
         return pid
 
     def end(self, process: EngineProcess) -> None:
@@ -144,7 +162,7 @@ class Machine:
                 asleep = engine.level > 0 and engine.turns_at is None
                 spec = row.spec
                 size = spec["overhead_bytes"] + (0 if asleep else spec["weights_bytes"] + spec["kv_floor_bytes"])
-                found[row.gpu.uuid].append(DeviceProcess(engine.process.pid, size))
+                found[row.gpu.uuid].append(DeviceProcess(engine.process.pid, int(size * engine.pace.ratio)))
         return found
 
     def read(self, uuid: str) -> DeviceReading:
