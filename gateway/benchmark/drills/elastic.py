@@ -22,9 +22,10 @@ from gateway.benchmark.load.plan import Plan
 from gateway.benchmark.measuring import Measuring
 from gateway.errors import NothingElastic
 from gpus import kvcached
-from models_app.models import Replica
+from models_app.models import Deployment, Replica
 from models_app.states import State
 from sardeenz import sizes
+from sardeenz.errors import InvalidSpec
 
 FIXED, ELASTIC = "fixed parts", "elastic"
 SETTLE_SECONDS = 5.0
@@ -44,9 +45,10 @@ class Elastic:
         self._whole = 0
 
     async def run(self) -> None:
-        """Raises NothingElastic. The caps from before are given back by whoever writes the end of the run."""
+        """Raises NothingElastic or InvalidSpec. Whoever writes the end of the run gives the caps from before back."""
         names = sorted({stream.deployment for stream in self._plan.streams})
         self._whole = self._drill.kv_bytes or await sync_to_async(whole)(names)
+        await sync_to_async(refuse_below_floors)(names, self._whole // len(names))
         await sync_to_async(caps.remember)(self._number, names)
         by_side = {FIXED: self._whole // len(names), ELASTIC: self._whole}
         for cycle in range(self._drill.cycles):
@@ -79,6 +81,16 @@ class Elastic:
     def progress(self) -> DrillProgress:
         """The cycles that are done, beside what measuring tells of the present one."""
         return progress(self._measuring, self._done, self._drill.cycles)
+
+
+def refuse_below_floors(names: list[str], part: int) -> None:
+    """A model is never held below its KV floor, so that such a part would be none. Raises InvalidSpec."""
+    for row in Deployment.objects.filter(name__in=names, kv_floor_bytes__gt=part).order_by("name"):
+        raise InvalidSpec(
+            f"a fixed part of {sizes.shown(part)} is below the KV floor of {row.name}, "
+            f"{sizes.shown(row.kv_floor_bytes)}: let them share more, or lower the floor",
+            field="drill",
+        )
 
 
 def whole(names: list[str]) -> int:

@@ -214,3 +214,15 @@ async def test_models_without_elastic_memory_are_told(gateway: Engine) -> None:
     run = await drilled(Plan(BURSTS), kind="elastic", cycles=1)
     assert (run.status, run.code) == ("failed", "nothing_elastic")
     assert run.message == "chat has no ready engine with kvcached: its KV memory is not elastic"
+
+
+async def test_a_fixed_part_below_a_floor_is_refused_before_any_cap_changes(gateway: Engine) -> None:
+    options = {"kind": "elastic", "cycles": 1, "kv_bytes": 2 * factories.GIB}
+    run = await sync_to_async(made)(Plan(BURSTS), kind="drill", options=options)
+    await Deployment.objects.aupdate(kv_floor_bytes=None)
+    await Deployment.objects.filter(name="code").aupdate(kv_floor_bytes=4 * factories.GIB)
+    await runner.perform(run.pk)
+    await sync_to_async(run.refresh_from_db)()
+    assert (run.status, run.code) == ("failed", "invalid_spec")
+    assert run.message.startswith("a fixed part of 1 GiB is below the KV floor of code, 4 GiB")
+    assert ("caps_before" in run.options, gateway.seen) == (False, [])
