@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 
 ADDRESSES = (
     "",
+    "deployments",
     "models",
     "playground",
     "evictions",
@@ -24,7 +25,7 @@ ADDRESSES = (
     "settings",
 )
 """Where the dashboard's pages are; `frontend/src/lib/pages.ts` has the same."""
-THINGS: tuple[str, ...] = ("benchmarks",)
+THINGS = ("deployments", "benchmarks")
 """Those below which single things have addresses: `things` there."""
 
 NOT_BUILT = "The dashboard is not built. Run `make frontend`, or use the API at /api and the admin at /admin/.\n"

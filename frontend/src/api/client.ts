@@ -19,6 +19,8 @@ import type {
   Key,
   KeyChange,
   KeyRequest,
+  Lanes,
+  Launch,
   Me,
   Model,
   NewKey,
@@ -30,6 +32,7 @@ import type {
   Runtime,
   RuntimeRequest,
   Settings,
+  Speed,
   Team,
   TeamRequest,
   Timeline,
@@ -230,6 +233,17 @@ export const timeline = (hours: number) => call<Timeline>("GET", `timeline?hours
 /** What a GPU, a replica or a node did in the last hours. */
 export const historyOf = (subject: string, hours: number) =>
   call<History>("GET", `history?subject=${encodeURIComponent(subject)}&hours=${hours}`);
+
+/** How fast calls of a served name were answered. */
+export const speedOf = (model: string, hours: number) =>
+  call<Speed>("GET", `usage/speed?model=${encodeURIComponent(model)}&hours=${hours}`);
+
+/** How the replicas of a deployment stood over time. */
+export const lanesOf = (deployment: number, hours: number) =>
+  call<Lanes>("GET", `deployments/${deployment}/lanes?hours=${hours}`);
+
+/** The command that starts a replica's engine. */
+export const launchOf = (replica: number) => call<Launch>("GET", `replicas/${replica}/launch`);
 
 /** Captured calls of one deployment: the latest, newest first; with `after` those that came later, oldest first. */
 export const captures = (deployment: number, after?: string) =>

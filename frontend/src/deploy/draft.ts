@@ -38,6 +38,9 @@ export interface Draft extends Record<Size | Optional, string> {
   pinned: boolean;
   /** Others may be put to sleep for it. */
   evict: boolean;
+  /** Of one that is edited: running replicas get the new settings now. */
+  roll_out: boolean;
+  two_phase: boolean;
 }
 
 /** An empty form, or the deployment as it is. */
@@ -60,6 +63,8 @@ export function draft(of?: DeploymentRow): Draft {
     sleep_enabled: of?.sleep_enabled ?? true,
     pinned: of?.pinned ?? false,
     evict: false,
+    roll_out: false,
+    two_phase: false,
     weights_bytes: size("weights_bytes"),
     overhead_bytes: size("overhead_bytes"),
     kv_floor_bytes: size("kv_floor_bytes"),
@@ -128,8 +133,15 @@ function modelOf(
 }
 
 /** A new deployment is placed at once; so is one whose number of replicas changes. */
-function placing(given: Draft, of?: DeploymentRow): Pick<DeploymentRequest, "deploy" | "gpu" | "evict"> {
-  if (of !== undefined) return { deploy: given.replicas !== of.replicas };
+function placing(
+  given: Draft,
+  of?: DeploymentRow,
+): Pick<DeploymentRequest, "deploy" | "gpu" | "evict" | "roll_out" | "two_phase"> {
+  if (of !== undefined)
+    return {
+      deploy: given.replicas !== of.replicas,
+      ...(given.roll_out ? { roll_out: true, two_phase: given.two_phase } : {}),
+    };
   return { deploy: true, ...(given.gpu ? { gpu: given.gpu } : {}), ...(given.evict ? { evict: true } : {}) };
 }
 

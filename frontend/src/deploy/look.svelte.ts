@@ -9,7 +9,12 @@ const REFRESH_SECONDS = 3;
 const TYPING_MS = 250;
 
 export class FitLook {
-  private readonly fit = new Answer<Fit>(inWordsOf);
+  /** What is wrong with the extra arguments, as far as they are typed. */
+  flags = $state<string>();
+  private readonly fit = new Answer<Fit>((error) => {
+    this.flags = error instanceof ApiError ? error.at("extra_args") : undefined;
+    return inWordsOf(error);
+  });
 
   get problem(): string | undefined {
     return this.fit.problem;
@@ -22,12 +27,21 @@ export class FitLook {
   /** Ask once nobody has typed for a moment; the result stops it. */
   begin(ask: () => Promise<Fit>): () => void {
     let stop: (() => void) | undefined;
-    const timer = setTimeout(() => (stop = whileVisible(REFRESH_SECONDS, () => this.fit.ask(ask))), TYPING_MS);
+    const timer = setTimeout(
+      () => (stop = whileVisible(REFRESH_SECONDS, () => this.fit.ask(() => this.told(ask)))),
+      TYPING_MS,
+    );
     return () => {
       clearTimeout(timer);
       stop?.();
       this.fit.drop();
     };
+  }
+
+  private async told(ask: () => Promise<Fit>): Promise<Fit> {
+    const found = await ask();
+    this.flags = undefined;
+    return found;
   }
 
   forget(): void {

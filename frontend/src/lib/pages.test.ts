@@ -3,6 +3,7 @@ import { grouped, inPlace, PAGES, pageOf, tabOf, thingOf } from "./pages";
 
 it.each([
   ["/", "fleet", "keys"],
+  ["/deployments/chat-7.b", "deployments", "keys"],
   ["/access", "access", "keys"],
   ["/access/teams", "access", "teams"],
   ["/access/nothing", "none", "keys"],

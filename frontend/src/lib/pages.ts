@@ -11,6 +11,7 @@ interface Entry {
 /** A new page stands here, in `pages/load.ts` and in `sardeenz/pages.py`. */
 export const PAGES = [
   { page: "fleet", href: "/", word: "Fleet" },
+  { page: "deployments", href: "/deployments", word: "Deployments", things: true },
   { page: "models", href: "/models", word: "Models" },
   { page: "playground", href: "/playground", word: "Playground" },
   { page: "evictions", href: "/evictions", word: "Evictions" },

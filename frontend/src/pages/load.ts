@@ -4,6 +4,7 @@ import type { Page } from "../lib/pages";
 
 export const LOAD: Readonly<Record<Page, () => Promise<{ default: Component }>>> = {
   fleet: () => import("./fleet/Fleet.svelte"),
+  deployments: () => import("./deployments/Deployments.svelte"),
   models: () => import("./models/Models.svelte"),
   playground: () => import("./playground/Playground.svelte"),
   evictions: () => import("./evictions/Evictions.svelte"),

@@ -27,7 +27,7 @@ export interface Question {
 
 export type Open =
   | { kind: "confirm"; question: Question }
-  | { kind: "move"; replica: ReplicaRow }
+  | { kind: "move"; replica: ReplicaRow; gpu: string | undefined }
   | { kind: "deploy"; deployment: DeploymentRow | undefined; model: number | undefined }
   | { kind: "key"; key: Key | undefined }
   | { kind: "made"; key: NewKey }
@@ -50,8 +50,9 @@ class Dialogs {
     this.open = { kind: "confirm", question };
   }
 
-  move(replica: ReplicaRow): void {
-    this.open = { kind: "move", replica };
+  /** Ask where to; `gpu` is chosen already. */
+  move(replica: ReplicaRow, gpu?: string): void {
+    this.open = { kind: "move", replica, gpu };
   }
 
   /** A form for a new deployment, of `model` if one is given, or for one there is. */

@@ -1,6 +1,7 @@
 /** Asking for things. What happens then shows in rows; only refusals need words of their own. */
-import { ApiError, act, deleteDeployment, deploy } from "../api/client";
+import { ApiError, act, applyPlan, deleteDeployment, deploy, whatIf } from "../api/client";
 import type { DeploymentRow, ReplicaRow, Verb } from "../api/types";
+import { plural } from "../lib/format";
 import { doing, placedWords, whatHappens } from "../lib/answers";
 import { dialogs } from "./dialogs.svelte";
 import { live } from "./live.svelte";
@@ -74,6 +75,45 @@ export function confirmSleep(replica: ReplicaRow, level: 1 | 2): void {
     calm: true,
     wish: { verb: "sleep", replica: replica.id, level },
     run: async () => void (await request(replica, "sleep", { level })),
+  });
+}
+
+const SEVERAL = {
+  wake: { title: "Wake", text: "Every replica of these that sleeps wakes.", calm: true },
+  sleep: {
+    title: "Put to sleep",
+    text: "Calls that run may finish, then the GPU memory is free for others. The next call wakes each of them.",
+    calm: true,
+  },
+  stop: {
+    title: "Stop",
+    text: "Calls that run may finish; then the engines end and their memory is freed. New calls are refused.",
+    calm: false,
+  },
+  delete: {
+    title: "Delete",
+    text: "Calls that run may finish, then every replica stops and the deployments are forgotten. Models stay.",
+    calm: false,
+  },
+} as const;
+export type SeveralVerb = keyof typeof SEVERAL;
+
+/** Do one thing to several deployments, all of them or none, once somebody has seen what that would do. */
+export function confirmSeveral(verb: SeveralVerb, deployments: readonly DeploymentRow[]): void {
+  const { title, text, calm } = SEVERAL[verb];
+  const many = plural(deployments.length, "deployment");
+  const wish = { verb: "all", actions: deployments.map(({ id }) => ({ verb, deployment: id })) };
+  dialogs.confirm({
+    title: `${title} ${many}?`,
+    text: `${deployments.map(({ name }) => name).join(", ")}. ${text}`,
+    action: title,
+    calm,
+    wish,
+    run: async () =>
+      void (await attempt(`${title.toLowerCase()} ${many}`, async () => {
+        await applyPlan((await whatIf(wish)).id);
+        return `${title}, ${many}: under way.`;
+      })),
   });
 }
 

@@ -73,7 +73,8 @@ function sums(parts: Layer[]): Layer[] {
   });
 }
 
-function line(
+/** One line over time, with its mean and greatest value in words. */
+export function line(
   title: string,
   at: number[],
   values: Values,
@@ -92,7 +93,12 @@ function line(
   };
 }
 
-function sentence(title: string, values: Values, show: (value: number) => string, greatest: Values = values): string {
+export function sentence(
+  title: string,
+  values: Values,
+  show: (value: number) => string,
+  greatest: Values = values,
+): string {
   const told = values.filter((value) => value !== null);
   const most = greatest.filter((value) => value !== null);
   if (!told.length) return `${title}: nothing was told.`;
@@ -101,7 +107,7 @@ function sentence(title: string, values: Values, show: (value: number) => string
 }
 
 /** A line must not cross the time of which nothing is known: an unknown instant stands in each such gap. */
-function withGaps(drawing: Drawing, stepSeconds: number): Drawing {
+export function withGaps(drawing: Drawing, stepSeconds: number): Drawing {
   const at: number[] = [];
   const kept: number[] = [];
   drawing.at.forEach((each, index) => {

@@ -27,14 +27,19 @@ export function applyLog(log: Log, frame: LogFrame): Log {
   return { ...from, lines: [...from.lines, ...added].slice(-KEPT_LINES), next: from.next + added.length };
 }
 
-/** The lines that hold `query`, whatever the case. */
-export function matching(lines: readonly LogLine[], query: string): readonly LogLine[] {
+export const LEVELS = { plain: "every line", warning: "warnings and errors", error: "errors" } as const;
+export type Level = keyof typeof LEVELS;
+const BADNESS: Record<Level, number> = { plain: 0, warning: 1, error: 2 };
+
+/** The lines that hold `query`, whatever the case, and are at least as bad as `level`. */
+export function matching(lines: readonly LogLine[], query: string, level: Level = "plain"): readonly LogLine[] {
   const wanted = query.trim().toLowerCase();
-  return wanted ? lines.filter((line) => line.text.toLowerCase().includes(wanted)) : lines;
+  if (!wanted && level === "plain") return lines;
+  return lines.filter(({ text }) => text.toLowerCase().includes(wanted) && BADNESS[severity(text)] >= BADNESS[level]);
 }
 
 /** How bad a line is, for its colour. */
-export function severity(text: string): "error" | "warning" | "plain" {
+export function severity(text: string): Level {
   if (/\b(ERROR|CRITICAL|FATAL|Traceback)\b|\b\w+Error\b:/.test(text)) return "error";
   return /\bWARN(ING)?\b/.test(text) ? "warning" : "plain";
 }

@@ -27,6 +27,13 @@ describe("a log", () => {
   it("is searched whatever the case", () => {
     expect(matching(tail.lines, " B ").map((line) => line.text)).toEqual(["b"]);
     expect(matching(tail.lines, " ")).toBe(tail.lines);
+    const mixed = applyLog(NO_LOG, {
+      type: "tail",
+      generation: 1,
+      lines: ["INFO a", "WARNING a", "ERROR a", "ERROR b"],
+    });
+    expect(matching(mixed.lines, "a", "warning").map((line) => line.number)).toEqual([2, 3]);
+    expect(matching(mixed.lines, "", "error").map((line) => line.number)).toEqual([3, 4]);
   });
 
   it("tells errors from warnings", () => {
