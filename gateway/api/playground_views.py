@@ -5,7 +5,7 @@ browser needs neither a key nor the gateway's address; whoever closes the page e
 """
 
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import httpx2
 import msgspec
@@ -23,7 +23,7 @@ from gateway.access import tokens
 from gateway.errors import GatewayUnreachable
 from gateway.wire import envelopes
 from sardeenz.access.permissions import Operate
-from sardeenz.errors import SardeenzError
+from sardeenz.errors import Forbidden, SardeenzError
 
 PATH = "/v1/chat/completions"
 CONNECT_SECONDS = 5.0
@@ -43,6 +43,10 @@ class PlaygroundView(APIView):
 
     authentication_classes = (SessionAuthentication,)
     permission_classes = (Operate,)
+
+    def permission_denied(self, request: Request, message: str | None = None, code: str | None = None) -> NoReturn:
+        """Say what would be let in: a person who may act, here; a program, at the gateway."""
+        raise Forbidden("this needs a signed-in staff account; programs call /v1 with a key")
 
     @extend_schema(request=ChatSerializer, responses={(200, "text/event-stream"): OpenApiTypes.STR})
     def post(self, request: Request) -> StreamingHttpResponse:

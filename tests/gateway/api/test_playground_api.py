@@ -82,7 +82,9 @@ def test_who_may_only_look_spends_nothing_and_no_key_will_do(client: Client) -> 
     client.force_login(factories.user("viewer"))
     assert client.post("/api/playground", ASKED, content_type="application/json").status_code == 403
     headers = {"Authorization": f"Bearer {factories.api_key('manage')[1]}"}
-    assert Client().post("/api/playground", ASKED, content_type="application/json", headers=headers).status_code == 403
+    refused = Client().post("/api/playground", ASKED, content_type="application/json", headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    assert refused.json()["message"] == "this needs a signed-in staff account; programs call /v1 with a key"
     assert not ApiKey.objects.filter(name__startswith="Playground").exists()
 
 
