@@ -47,6 +47,7 @@ async def test_an_answer_comes_as_it_is_streamed_and_is_counted_for_the_person(
     engine.behaviour = two_pieces
     world.serve("m", engine)
     world.key_of_token = tokens.key_id
+    world.keys = []  # ids of the miniature's own keys are rows' ids here
     gateway = await run()
     settings.BENCHMARK_URL = f"http://127.0.0.1:{gateway.port}"
     refused, _ = await told(ann)  # the miniature gateway does not know the new key yet
@@ -65,6 +66,7 @@ async def test_an_answer_comes_as_it_is_streamed_and_is_counted_for_the_person(
 
 async def test_a_refusal_is_told_in_the_gateways_words(world: World, run, ann: AsyncClient, settings) -> None:
     world.key_of_token = tokens.key_id
+    world.keys = []  # ids of the miniature's own keys are rows' ids here
     settings.BENCHMARK_URL = "http://127.0.0.1:1"
     events, _ = await told(ann)
     assert json.loads(events.rpartition("data: ")[2])["error"]["code"] == "gateway_unreachable"
