@@ -1,9 +1,11 @@
 """What every test with headless Chromium uses: where it is, how long a page may take, and checks of a page."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-from playwright.sync_api import Page
+import pytest
+from playwright.sync_api import Page, expect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = [
@@ -17,6 +19,14 @@ PATIENCE_MS = 30_000
 AXE = Path(__file__).parents[1] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa")
 WIDTHS = (1440, 1024, 768, 390)
+
+
+@pytest.fixture
+def patient() -> Iterator[None]:
+    """Machines that run tests are busy: what is expected may take a while."""
+    expect.set_options(timeout=PATIENCE_MS)
+    yield
+    expect.set_options(timeout=None)
 
 
 def never_sideways(page: Page) -> None:

@@ -1,26 +1,17 @@
 """Models are tried side by side without a key; what was decided and who held which GPU is seen, in words too."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import PATIENCE_MS, accessible, never_sideways
+from tests.browser import accessible, never_sideways, patient
 from tests.e2e.test_browser import page, sign_in
 from tests.e2e.test_supervised import Up, up
 from tests.patience import until
 
-__all__ = ["page", "up"]
-pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(autouse=True)
-def _patience() -> Iterator[None]:
-    """Machines that run tests are busy: what is expected may take a while."""
-    expect.set_options(timeout=PATIENCE_MS)
-    yield
-    expect.set_options(timeout=None)
+__all__ = ["page", "patient", "up"]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(300), pytest.mark.usefixtures("patient")]
 
 
 def test_models_are_tried_and_what_was_decided_is_seen(page: Page, up: Up) -> None:

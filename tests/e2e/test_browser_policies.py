@@ -3,29 +3,20 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser import PATIENCE_MS, accessible, never_sideways
+from tests.browser import accessible, never_sideways, patient
 from tests.e2e.stack import ROOT
 from tests.e2e.test_browser import page, sign_in
 from tests.e2e.test_supervised import Up, up
 from tests.patience import until
 
-__all__ = ["page", "up"]
-pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(300)]
+__all__ = ["page", "patient", "up"]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(300), pytest.mark.usefixtures("patient")]
 
 VIEWER = "from django.contrib.auth.models import User; User.objects.create_user('vera', password='pw')"
-
-
-@pytest.fixture(autouse=True)
-def _patience() -> Iterator[None]:
-    """Machines that run tests are busy: what is expected may take a while."""
-    expect.set_options(timeout=PATIENCE_MS)
-    yield
-    expect.set_options(timeout=None)
 
 
 def write_window(page: Page) -> Locator:

@@ -1,30 +1,21 @@
 """What was called shows on the usage page, and what was said in it on the page of requests, without its secrets."""
 
 import re
-from collections.abc import Iterator
 
 import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import PATIENCE_MS, never_sideways
+from tests.browser import never_sideways, patient
 from tests.e2e.test_browser import page, sign_in
 from tests.e2e.test_supervised import Up, key_in, up
 from tests.patience import until
 
-__all__ = ["page", "up"]
-pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(300)]
+__all__ = ["page", "patient", "up"]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(300), pytest.mark.usefixtures("patient")]
 
 SECRET = "sk-live-0123456789abcdef0123456789abcdef"
 PROMPT = "Which fish live in tins?"
-
-
-@pytest.fixture(autouse=True)
-def _patience() -> Iterator[None]:
-    """Machines that run tests are busy: what is expected may take a while."""
-    expect.set_options(timeout=PATIENCE_MS)
-    yield
-    expect.set_options(timeout=None)
 
 
 def call(up: Up, *, stream: bool) -> None:
