@@ -98,11 +98,17 @@ def series(
 ) -> Series:
     """What is known of a subject from `since` to `until`, in at most MOST_POINTS steps, by one query.
 
+    Where minutes are asked for, the ten seconds of those that are not made yet count too, so that what was read just
+    now is never missing; a value counts for as long as it stands for.
     Several subjects are added up, but the fields that are `averaged`; of those, each subject's greatest value counts.
     """
     kept = FINE_SECONDS if since >= now - FINE_KEPT else COARSE_SECONDS
     step = step_of(until - since, kept)
-    each = ", ".join(f"avg(values[{n}]) AS mean{n}, max(values[{n}]) AS most{n}" for n in range(1, len(fields) + 1))
+    each = ", ".join(
+        f"sum(values[{n}] * step_seconds) / sum(step_seconds) FILTER (WHERE values[{n}] IS NOT NULL) AS mean{n},"
+        f" max(values[{n}]) AS most{n}"
+        for n in range(1, len(fields) + 1)
+    )
     together = ", ".join(
         f"avg(mean{n}), max(most{n})" if name in averaged else f"sum(mean{n}), sum(most{n})"
         for n, name in enumerate(fields, 1)
@@ -112,7 +118,9 @@ def series(
             f"""
             SELECT begins, {together} FROM (
                 SELECT date_bin(%s::interval, at, %s) AS begins, {each} FROM gpus_sample
-                WHERE subject = ANY(%s) AND step_seconds = %s AND at >= %s AND at < %s
+                WHERE subject = ANY(%s) AND at >= %s AND at < %s
+                    AND (step_seconds = %s OR (step_seconds = %s AND at >= (
+                        SELECT coalesce(max(at) + %s::interval, '-infinity') FROM gpus_sample WHERE step_seconds = %s)))
                 GROUP BY begins, subject
             ) AS by_subject
             GROUP BY begins ORDER BY begins
@@ -121,9 +129,12 @@ def series(
                 f"{step} seconds",
                 EPOCH,
                 [subjects] if isinstance(subjects, str) else list(subjects),
-                kept,
                 since,
                 until,
+                kept,
+                FINE_SECONDS,
+                f"{COARSE_SECONDS} seconds",
+                COARSE_SECONDS,
             ],
         )
         rows = cursor.fetchall()

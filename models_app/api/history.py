@@ -53,11 +53,11 @@ class HistorySerializer(serializers.Serializer[Any]):
     greatest = serializers.DictField(child=serializers.ListField(child=serializers.FloatField(allow_null=True)))
 
 
-def span(request: Request) -> tuple[datetime, datetime]:
-    """From when until when is asked about."""
+def span(request: Request, now: datetime | None = None) -> tuple[datetime, datetime]:
+    """From when until when is asked about; it ends now where nothing else is said."""
     query = SpanQuery(data=request.query_params)
     query.is_valid(raise_exception=True)
-    until: datetime = query.validated_data.get("until") or timezone.now()
+    until: datetime = query.validated_data.get("until") or now or timezone.now()
     return until - timedelta(hours=query.validated_data.get("hours", 1.0)), until
 
 
@@ -72,8 +72,8 @@ class HistoryView(APIView):
         """
         query = HistoryQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
-        since, until = span(request)
-        now = timezone.now()
+        now = timezone.now()  # one clock for both, or the last day would begin before what is kept of it
+        since, until = span(request, now)
         subject = query.validated_data["subject"]
         kind, _, name = subject.partition(":")
         if kind == DEPLOYMENT:

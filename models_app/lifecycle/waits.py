@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 
 from models_app import decisions
@@ -43,9 +44,13 @@ def for_room(replica: Replica, error: NoCapacity) -> None:
         note(replica, reason=error.code, message=message, restart_at=later)
 
 
+@transaction.atomic
 def abandon(target: Replica, message: str) -> None:
-    """A move's target that cannot come to be goes, and its source, which serves on, says why."""
-    source = target.replaces
+    """A move's target that cannot come to be goes, and its source, which serves on, says why: both or neither.
+
+    The source belongs to another GPU's worker, which may have written since it was read here.
+    """
+    source = Replica.objects.select_for_update(of=("self",)).filter(replacements=target).first()
     set_goal(target, Goal.STOPPED, reason="move_failed", actor="move", message=message, disposable=True)
     if source is not None:
         note(source, message=f"the move failed: {message}")

@@ -62,6 +62,17 @@ def test_a_month_is_read_from_its_minutes_in_one_query_of_few_steps() -> None:
     assert (found.step_seconds, found.mean["used"], found.greatest["used"]) == (7200, [55.0], [85.0])
 
 
+def test_what_no_minute_is_made_of_yet_is_there_and_weighs_as_long_as_it_lasted() -> None:
+    fill(range(0, 90, 10))
+    samples.roll_up(NOON + timedelta(seconds=90))
+    asked = (NOON - timedelta(days=7), NOON + timedelta(seconds=90), NOON + timedelta(seconds=90))
+    found = samples.series("gpu:A", FIELDS, *asked)
+    assert (found.at, found.mean["used"], found.greatest["used"]) == ([NOON], [40.0], [80.0])
+    assert found.mean["watts"] == [None]
+    Sample.objects.filter(step_seconds=samples.COARSE_SECONDS).delete()
+    assert samples.series("gpu:A", FIELDS, *asked).mean["used"] == [40.0]
+
+
 @pytest.mark.parametrize("hours", [0.05, 1, 6, 24, 24 * 7, 24 * 30])
 def test_no_span_has_more_steps_than_a_page_can_draw(hours: float) -> None:
     now = NOON

@@ -54,6 +54,15 @@ def test_what_the_beat_keeps_is_what_the_page_gets(signed_in: Client) -> None:
     assert node["mean"]["sleepers_bytes"] == [None]  # nobody has read the host's RAM
 
 
+def test_the_last_day_is_told_from_the_first_reading_on(signed_in: Client) -> None:
+    telemetry.publish(node_frame.collect())
+    tasks.keep_samples()
+    gpu = node_frame.collect()["gpus"][0]["uuid"]
+    for hours in (24, 168):
+        told = signed_in.get("/history", {"subject": f"gpu:{gpu}", "hours": hours}).json()
+        assert len(told["at"]) == 1, hours
+
+
 def test_nothing_is_kept_of_nodes_that_do_not_read() -> None:
     tasks.keep_samples()
 

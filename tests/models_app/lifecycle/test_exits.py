@@ -11,7 +11,8 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from gpus.models import GPU
-from models_app.lifecycle import ending, reconcile, verbs
+from models_app.errors import ReplicaMoved
+from models_app.lifecycle import ending, reconcile, verbs, waits
 from models_app.lifecycle.next_step import Effect, Step
 from models_app.lifecycle.observe import Sight
 from models_app.lifecycle.reconcile import BROKEN, Reconciler
@@ -123,6 +124,35 @@ def test_a_move_that_ends_early_gives_back_its_targets_bytes_and_frees_its_sourc
     settle(other)
     assert not Replica.objects.filter(gpu=other).exists()
     assert Replica.objects.filter(replacements=None).count() == len(State)
+
+
+def failed_target(source: Replica) -> Replica:
+    """A copy that came to nothing, with its source as its worker read it."""
+    target = placed(
+        State.FAILED, deployment=source.deployment, gpu=factories.gpu(), replaces=source, message="out of memory"
+    )
+    return Replica.objects.select_related("replaces").get(pk=target.pk)
+
+
+def test_a_source_that_changed_since_its_move_failed_still_says_why() -> None:
+    """Its own worker wrote to it between the look of the target's worker and the end of the move."""
+    source = placed(State.READY)
+    target = failed_target(source)
+    verbs.note(source, phase="measured")
+    waits.abandon(target, target.message)
+    source.refresh_from_db()
+    assert (source.message, source.phase) == ("the move failed: out of memory", "measured")
+    assert Replica.objects.get(pk=target.pk).goal == Goal.STOPPED
+
+
+def test_a_move_that_ends_while_its_target_changes_ends_whole_or_not_at_all() -> None:
+    source = placed(State.READY)
+    target = failed_target(source)
+    verbs.note(Replica.objects.get(pk=target.pk), phase="measured")
+    with pytest.raises(ReplicaMoved):
+        waits.abandon(target, target.message)
+    source.refresh_from_db()
+    assert (source.message, Replica.objects.get(pk=target.pk).goal) == ("", Goal.READY)
 
 
 def test_a_load_that_is_overdue_while_it_waits_gives_its_bytes_back() -> None:
