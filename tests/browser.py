@@ -1,11 +1,13 @@
 """What every test with headless Chromium uses: where it is, how long a page may take, and checks of a page."""
 
+import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = [
@@ -19,6 +21,32 @@ PATIENCE_MS = 30_000
 AXE = Path(__file__).parents[1] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa")
 WIDTHS = (1440, 1024, 768, 390)
+
+
+@contextmanager
+def chromium(base_url: str | None = None) -> Iterator[Page]:
+    """A page of headless Chromium, where no script may fail and nothing be loaded that the page's policy refuses.
+
+    Where tests must not be skipped, its absence is a failure.
+    """
+    if CHROMIUM is None and os.environ.get("CI") != "true":
+        pytest.skip("Chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=base_url)
+        context.set_default_timeout(PATIENCE_MS)
+        problems = _problems(context)
+        yield context.new_page()
+        browser.close()
+    assert problems == []
+
+
+def _problems(context: BrowserContext) -> list[str]:
+    """What goes wrong in its pages from now on."""
+    told: list[str] = []
+    context.on("weberror", lambda error: told.append(str(error.error)))
+    context.on("console", lambda line: told.append(line.text) if "Content Security Policy" in line.text else None)
+    return told
 
 
 @pytest.fixture

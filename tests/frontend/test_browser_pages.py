@@ -1,17 +1,16 @@
 """The dashboard's forms and pages in a real browser, against the real API without the machinery behind it."""
 
-import os
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.db import connection
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from tests import factories
-from tests.browser import CHROMIUM, PATIENCE_MS, QUIET, never_sideways
+from tests.browser import PATIENCE_MS, chromium, never_sideways
 from tests.patience import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
@@ -21,25 +20,18 @@ GIB = factories.GIB
 @pytest.fixture
 def page(live_server: LiveServer) -> Iterator[Page]:
     """Signed in as an operator of two 80 GiB GPUs that serve `chat`; nothing here starts an engine."""
-    if CHROMIUM is None and os.environ.get("CI") != "true":
-        pytest.skip("Chromium is not installed")
     factories.user("olive", is_staff=True)
     factories.gpu()
     factories.gpu()
     factories.deployment(name="chat")
     factories.model(name="spare")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=live_server.url)
-        context.set_default_timeout(PATIENCE_MS)
-        shown = context.new_page()
+    with chromium(live_server.url) as shown:
         shown.goto("/models")
         shown.get_by_label("User name").fill("olive")
         shown.get_by_label("Password").fill("pw")
         shown.get_by_role("button", name="Sign in").click()
         expect(shown.get_by_role("heading", name="Models")).to_be_visible(timeout=PATIENCE_MS)
         yield shown
-        browser.close()
     until(alone, "the server's threads let go of the database", 30)
 
 

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from sardeenz import pages
+from tests import factories
 
 KNOWN_TO_THE_PAGE = Path(__file__).resolve().parents[2] / "frontend" / "src" / "lib" / "pages.ts"
 
@@ -64,3 +65,21 @@ def test_a_browser_at_an_unknown_address_gets_the_page_that_leads_back(
 def test_a_slash_too_many_leads_to_the_page(client: Client) -> None:
     answer = client.get("/access/teams/", headers={"Accept": "text/html"})
     assert (answer.status_code, answer["Location"]) == (301, "/access/teams")
+
+
+@pytest.mark.parametrize("path", ["/", "/api/none", "/admin/login/", "/nothing/here"])
+def test_every_answer_says_that_nothing_but_ours_may_run_in_it(client: Client, path: str) -> None:
+    policy = client.get(path).headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; ")
+    assert "unsafe" not in policy
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["", "login/", "gpus/gpu/", "models_app/deployment/", "models_app/deployment/add/"])
+def test_no_page_of_the_admin_needs_what_the_policy_refuses(client: Client, path: str) -> None:
+    if path != "login/":
+        client.force_login(factories.user(is_staff=True, is_superuser=True))
+    factories.replica()
+    page = client.get(f"/admin/{path}").content.decode()
+    assert "</html>" in page
+    assert not re.search(r"""<style|\sstyle=|\son[a-z]+=|<script(?![^>]*(\ssrc=|type="application/json"))""", page)
