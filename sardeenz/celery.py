@@ -3,13 +3,17 @@
 A message is a poke that carries no facts; losing one costs a tick, running one twice costs nothing.
 """
 
+import logging
 import os
+import threading
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_ready, worker_shutdown
+from celery.signals import celeryd_after_setup, setup_logging, worker_ready, worker_shutdown
 from django.conf import settings
 from django.utils.log import configure_logging
+from kombu import Message
+from kombu.mixins import ConsumerMixin
 
 from sardeenz.heartbeats import Heartbeat, service_name
 
@@ -18,6 +22,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sardeenz.settings")
 CONTROL_QUEUE = "control"
 BENCHMARKS_QUEUE = "benchmarks"
 """Whoever reads it starts a process for each benchmark: an installation that measures nothing pays for none."""
+
+logger = logging.getLogger(__name__)
 
 app = Celery("sardeenz")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -35,6 +41,49 @@ def _be_heard(sender: Any, **_: object) -> None:
     heartbeat = Heartbeat(service_name(str(sender.hostname).partition("@")[0]))
     worker_shutdown.connect(lambda **_: heartbeat.stop(), weak=False)
     heartbeat.start()
+
+
+class Beside(ConsumerMixin):
+    """Reads a queue in a thread of its own, so that a long task of the same worker keeps nothing waiting there.
+
+    It is for tasks that return at once, as those do which only start a process.
+    """
+
+    def __init__(self, queue: str) -> None:
+        self.connection = app.connection_for_read()
+        self._queue = app.amqp.queues[queue]
+
+    def start(self) -> None:
+        """Read until the worker ends."""
+        threading.Thread(target=self.run, daemon=True, name=f"queue {self._queue.name}").start()
+
+    def stop(self) -> None:
+        """Take nothing more; what was taken is done."""
+        self.should_stop = True
+
+    def get_consumers(self, Consumer: Any, channel: Any) -> list[Any]:
+        """What kombu asks of whoever reads."""
+        return [Consumer(queues=[self._queue], callbacks=[self._take], accept=["json"])]
+
+    def _take(self, body: Any, message: Message) -> None:
+        message.ack()
+        args, kwargs, _ = body
+        try:
+            app.tasks[message.headers["task"]](*args, **kwargs)
+        except Exception:
+            logger.exception("task failed: task=%s args=%s", message.headers.get("task"), args)
+
+
+@celeryd_after_setup.connect
+def _read_benchmarks_beside(instance: Any, **_: object) -> None:
+    """A worker that reads other queues as well runs their tasks one by one, and a benchmark would wait for them."""
+    queues = instance.app.amqp.queues
+    if BENCHMARKS_QUEUE not in queues.consume_from or len(queues.consume_from) == 1:
+        return
+    queues.deselect(BENCHMARKS_QUEUE)
+    beside = Beside(BENCHMARKS_QUEUE)
+    worker_ready.connect(lambda **_: beside.start(), weak=False)
+    worker_shutdown.connect(lambda **_: beside.stop(), weak=False)
 
 
 @setup_logging.connect

@@ -31,7 +31,7 @@ class Stack:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/v1"
         self.key = keys.create("e2e", ["inference"])[1]
-        self.environment = environment
+        self.environment = environment | {"SARDEENZ_BENCHMARK_URL": f"http://127.0.0.1:{self.port}"}
         self.logs = logs
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         celery = [sys.executable, "-m", "celery", "-A", "sardeenz"]
