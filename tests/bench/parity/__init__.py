@@ -1,0 +1,1 @@
+"""Our runner beside other programs: the same calls to the same engine, and what a call costs its maker."""

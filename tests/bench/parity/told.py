@@ -1,0 +1,93 @@
+"""What a program says of a run, in the same words for all; and the table of several."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+OURS, VLLM, GUIDELLM = "ours", "vllm bench", "guidellm"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One run as its program tells it, beside what the engine counted meanwhile. Times are milliseconds."""
+
+    calls: int
+    prompt_tokens: int
+    output_tokens: int
+    seconds: float
+    times: Mapping[str, float]
+    cpu_seconds: float = 0.0
+    engine: Mapping[str, float] = field(default_factory=dict)
+    """How much the engine's own counters grew."""
+
+    def line(self, name: str) -> float:
+        """One figure of the table."""
+        match name:
+            case "calls":
+                return self.calls
+            case "prompt tokens":
+                return self.prompt_tokens
+            case "output tokens":
+                return self.output_tokens
+            case "calls/s":
+                return self.calls / self.seconds
+            case "output tokens/s":
+                return self.output_tokens / self.seconds
+            case "CPU, s":
+                return self.cpu_seconds
+        return self.engine[name] if name in self.engine else self.times[name]
+
+
+COUNTS = ("calls", "prompt tokens", "output tokens", "calls/s", "output tokens/s")
+
+
+def by_definition(mine: Told) -> dict[str, dict[str, float]]:
+    """What ours comes to where another program means something else by a word: figure -> program -> our value.
+
+    vLLM's closing event, which holds no token, is one more piece to `vllm bench`, at once after the last. guidellm's
+    time per output token runs from the sending.
+    """
+    tokens = mine.output_tokens / mine.calls
+    return {
+        "itl mean": {VLLM: mine.times["itl mean"] * (tokens - 1) / tokens},
+        "per token mean": {GUIDELLM: mine.times["e2e mean"] / tokens},
+    }
+
+
+def table(rounds: Mapping[str, Sequence[Told]]) -> str:
+    """A line for each figure: the median of the rounds by program, and how far the others are from ours."""
+    ours = rounds[OURS]
+    programs = list(rounds)
+    times = [name for name in ours[0].times if name != "per token mean"]
+    heads = "".join(f"{name:>14}" + ("" if name == OURS else f"{'':9}") for name in programs)
+    lines = [f"{'median of the rounds':28}{heads}"]
+    figures = [*COUNTS, *sorted(ours[0].engine), *times]
+    lines += [
+        f"{name:28}" + _cells(rounds, name, statistics.median(one.line(name) for one in ours)) for name in figures
+    ]
+    for name, values in by_definition(ours[0]).items():
+        for program in (each for each in values if each in rounds):
+            mine = statistics.median(by_definition(one)[name][program] for one in ours)
+            theirs = statistics.median(one.line(name) for one in rounds[program])
+            lines.append(
+                f"{name} as {program} means it: ours {mine:.2f}, theirs {theirs:.2f} ({theirs / mine - 1:+.1%})"
+            )
+    spread = [f"{name} {_spread(told, 'calls/s'):.1%}" for name, told in rounds.items()]
+    return "\n".join([*lines, f"spread of calls/s over the rounds: {', '.join(spread)}"])
+
+
+def _cells(rounds: Mapping[str, Sequence[Told]], name: str, mine: float) -> str:
+    cells = ""
+    for program, told in rounds.items():
+        values = [one.line(name) for one in told if name in one.times or name in one.engine or name in COUNTS]
+        if not values:
+            cells += f"{'-':>14}{'':9}"
+            continue
+        value = statistics.median(values)
+        cells += f"{value:14.2f}" + ("" if program == OURS else f"{value / mine - 1:>+9.1%}" if mine else f"{'':9}")
+    return cells
+
+
+def _spread(told: Sequence[Told], name: str) -> float:
+    values = [one.line(name) for one in told]
+    return max(values) / min(values) - 1
