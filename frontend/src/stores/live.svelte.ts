@@ -87,21 +87,20 @@ class Live {
     return true;
   }
 
-  get nodes(): NodeRow[] {
-    return [...this.fleet.nodes.values()].sort((a, b) => a.name.localeCompare(b.name));
-  }
-
-  get deployments(): DeploymentRow[] {
-    return [...this.fleet.deployments.values()].sort((a, b) => a.name.localeCompare(b.name));
-  }
-
-  get replicas(): ReplicaRow[] {
-    return [...this.fleet.replicas.values()].sort((a, b) => a.deployment - b.deployment || a.id - b.id);
-  }
-
-  get gpus(): GPURow[] {
-    return [...this.fleet.gpus.values()].sort((a, b) => a.node - b.node || a.index - b.index || a.id - b.id);
-  }
+  readonly nodes: NodeRow[] = $derived([...this.fleet.nodes.values()].sort((a, b) => a.name.localeCompare(b.name)));
+  readonly deployments: DeploymentRow[] = $derived(
+    [...this.fleet.deployments.values()].sort((a, b) => a.name.localeCompare(b.name)),
+  );
+  readonly replicas: ReplicaRow[] = $derived(
+    [...this.fleet.replicas.values()].sort((a, b) => a.deployment - b.deployment || a.id - b.id),
+  );
+  readonly gpus: GPURow[] = $derived(
+    [...this.fleet.gpus.values()].sort((a, b) => a.node - b.node || a.index - b.index || a.id - b.id),
+  );
+  /** By GPU id: hundreds of rows ask for it, each time a row changes. */
+  private readonly placed = $derived(
+    new Map(this.gpus.map((gpu) => [gpu.id, this.replicas.filter((replica) => isOn(replica, gpu))])),
+  );
 
   /** "GPU 1", with its node where there are several. */
   nameOfGpu = (id: number): string => {
@@ -116,7 +115,7 @@ class Live {
   }
 
   replicasOn(gpu: GPURow): ReplicaRow[] {
-    return this.replicas.filter((replica) => isOn(replica, gpu));
+    return this.placed.get(gpu.id) ?? [];
   }
 
   frameOf(node: number): Frame | undefined {
