@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,9 +15,11 @@ from gpus import discovery, processes
 from gpus.installation import installation_id
 from gpus.models import GPU
 from models_app.models import Replica
+from tests.e2e.nursery import Service, nursery
 from tests.patience import free_port, until
 
 ROOT = Path(__file__).resolve().parents[2]
+GATEWAY = ["sardeenz.run.serve_gateway"]
 Found = TypeVar("Found")
 
 
@@ -31,39 +32,32 @@ class Stack:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/v1"
         self.key = keys.create("e2e", ["inference"])[1]
-        self.environment = environment | {"SARDEENZ_BENCHMARK_URL": f"http://127.0.0.1:{self.port}"}
+        self.environment = environment
         self.logs = logs
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
-        celery = [sys.executable, "-m", "celery", "-A", "sardeenz"]
+        self.running: dict[str, Service] = {}
+        celery = ["celery", "-A", "sardeenz"]
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--pool", "solo", "-l", "INFO"]
         self.commands = {
             f"gpu{gpu.index}": [*celery, "worker", "-Q", gpu.queue, "-n", f"{gpu.uuid}@%h", *quiet] for gpu in self.gpus
         }
         self.commands["control"] = [*celery, "worker", "-Q", "control,benchmarks", "-n", "control@%h", *quiet]
-        self.commands["node"] = [sys.executable, "manage.py", "run_node"]
+        self.commands["node"] = ["django", "run_node"]
         self.commands["beat"] = [*celery, "beat", "-s", str(logs / "beat")]
-        self.commands["gateway"] = self.gateway_command(self.port)
-
-    def gateway_command(self, port: int) -> list[str]:
-        """One more gateway process, on a port of its own."""
-        return ["env", f"SARDEENZ_GATEWAY_PORT={port}", sys.executable, "-m", "sardeenz.run.serve_gateway"]
+        self.commands["gateway"] = GATEWAY
 
     def start(self, *names: str) -> None:
         """Start these processes, or all."""
         for name in names or self.commands:
             if name not in self.running:
-                with open(self.logs / f"{name}.log", "ab") as log:
-                    self.running[name] = subprocess.Popen(
-                        self.commands[name],
-                        cwd=ROOT,
-                        env=self.environment,
-                        stdin=subprocess.DEVNULL,  # a gateway would take a socket there for its own
-                        stdout=log,
-                        stderr=log,
-                        process_group=0,
-                    )
+                self.running[name] = self.begin(name, self.commands[name])
         if "gateway" in self.running:
             until(self.answers, "the gateway answers")
+
+    def begin(self, name: str, argv: list[str], port: int | None = None) -> Service:
+        """One process; a gateway listens on the stack's port, or on another."""
+        benchmarked = f"http://127.0.0.1:{self.port}"
+        with open(self.logs / f"{name}.log", "ab") as log:
+            return nursery(self.environment).start(argv, log, GATEWAY_PORT=port or self.port, BENCHMARK_URL=benchmarked)
 
     def answers(self) -> bool:
         """Whether the gateway serves its table."""

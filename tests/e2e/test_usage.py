@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import subprocess
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -17,7 +16,7 @@ from models_app.engines import metrics
 from models_app.lifecycle import verbs
 from models_app.models import Replica
 from tests import factories
-from tests.e2e.stack import ROOT, Stack, wait_for
+from tests.e2e.stack import GATEWAY, Stack, wait_for
 from tests.patience import free_port, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -193,11 +192,7 @@ def settled() -> bool:
 
 def test_a_thousand_mixed_calls_are_accounted_to_the_token(stack: Stack) -> None:
     port = free_port()
-    with open(stack.logs / "gateway2.log", "ab") as log:
-        command = stack.gateway_command(port)
-        stack.running["gateway2"] = subprocess.Popen(
-            command, cwd=ROOT, env=stack.environment, stdout=log, stderr=log, process_group=0
-        )
+    stack.running["gateway2"] = stack.begin("gateway2", GATEWAY, port)
     replicas = [deploy("common"), deploy("own"), deploy("embed", "--runner=pooling")]
     team = factories.team("readers")
     teamed, teamed_text = factories.api_key(team=team)

@@ -1,6 +1,5 @@
 """A whole installation with its REST API, for the end-to-end deployment."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +20,7 @@ class Site:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.key = keys.create("operator", ["manage"])[1]
-        daphne = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(self.port), "-v", "0"]
+        daphne = ["daphne", "-b", "127.0.0.1", "-p", str(self.port), "-v", "0"]
         stack.commands["web"] = [*daphne, "sardeenz.asgi:application"]
 
     def api(self) -> httpx2.Client:
