@@ -17,6 +17,7 @@ from gateway.admission.holds import Limits
 from gateway.admission.peers_redis import exchange
 from gateway.admission.reporting import WaitingCalls
 from gateway.capture import ring
+from gateway.in_flight import channel
 from gateway.metering import refused_stored, usage_rows
 from gateway.server import Gateway, Needs
 from models_app.policy import demand
@@ -113,6 +114,8 @@ def make() -> Gateway:
             write_captures=ring.write,
             fleet_metrics=in_thread(fleet_metrics.text),
             write_refused=refused_stored.write,
+            questions=channel.questions,
+            send_answer=channel.send,
         ),
         Limits(
             body_bytes=settings.BODY_BYTES,

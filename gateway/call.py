@@ -6,6 +6,7 @@ import time
 from gateway.access.auth import KnownKey
 from gateway.admission import holds
 from gateway.admission.clock import CallClock
+from gateway.errors import CancelledByOperator
 from gateway.limits.limiter import KnownTeam
 from gateway.metering import trail
 from gateway.metering.call_account import CallAccount
@@ -24,7 +25,7 @@ from sardeenz.errors import EngineError, SardeenzError
 class Call:
     """One request on its way. With `pinned_to` it is about a stored response, which that replica alone has."""
 
-    __slots__ = ("_reminder", "account", "clock", "destination", "key", "reply", "request", "trace")
+    __slots__ = ("_reminder", "account", "clock", "destination", "key", "reply", "request", "stopped_by", "trace")
 
     def __init__(
         self,
@@ -48,6 +49,8 @@ class Call:
         self.destination = Destination(pinned_to, pinned)
         self.account = CallAccount(made.streams_parts)
         self._reminder: asyncio.TimerHandle | None = None
+        self.stopped_by: CancelledByOperator | None = None
+        """Why it is to end although its client is there."""
 
     @property
     def team(self) -> KnownTeam | None:
@@ -89,11 +92,24 @@ class Call:
         if self.reply.status == 200 or not self.reply.started:
             self.account.judge()
 
-    def fail(self, error: SardeenzError) -> None:
-        """The call ends without the answer that it asked for."""
+    def stop(self, error: CancelledByOperator) -> None:
+        """End it wherever it is, as if its client had left; but the client is told why."""
+        self.stopped_by = error
+        self.reply.abandon()
+
+    def tell_stopped(self, error: CancelledByOperator) -> None:
+        """The last word to its client. Raises ResponseBroken where that stands in the middle of something."""
+        self.fail(error, f"{error.fields['actor']} cancelled this call")
+        reply = self.reply
+        if reply.committed:
+            reply.held_open = self.account.expects_end and self.account.tap.between_events
+        reply.refuse(error)
+
+    def fail(self, error: SardeenzError, why: str = "") -> None:
+        """The call ends without the answer that it asked for; its record says `why` where its caller is told less."""
         self.account.outcome = error.code
         if (route := self.destination.route) is not None:
-            self.clock.refuse(route.row.deployment_name, error.code, error.message)
+            self.clock.refuse(route.row.deployment_name, error.code, why or error.message)
 
     def was_turned_away(self, route: Route, error: SardeenzError) -> None:
         """Whoever was asked last did not answer, and somebody else is asked."""

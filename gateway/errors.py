@@ -132,6 +132,24 @@ class EngineFailed(EngineError):
     code = "engine_failed"
 
 
+class CancelledByOperator(Unavailable):
+    """An operator ended the call; field: actor, which its caller is not told."""
+
+    code = "cancelled_by_operator"
+
+
+class CallUnknown(NotFound):
+    """No gateway has a call of this request id in flight; it may have ended a moment ago."""
+
+    code = "call_unknown"
+
+
+class CallsUnavailable(Unavailable):
+    """Redis does not answer, or a gateway does not say whether the call is one of its own; field: silent."""
+
+    code = "calls_unavailable"
+
+
 class AnswerIncomplete(EngineError):
     """The engine ended its answer in good order, but before it was complete."""
 

@@ -17,8 +17,7 @@ from gateway.relay import Relay
 from gateway.routing.replicas import RoutedReplica
 from gateway.routing.table import Route, Router, Split
 from gateway.stored import StoredResponses
-from gateway.wire.envelopes import Headers
-from gateway.wire.http import EVENT_STREAM
+from gateway.wire import heads
 from gateway.wire.strip import HELD_BYTES, Strip
 from gateway.wire.tap import first_failure, has_event
 from gateway.wire.upstream import Connection, NotConnected, NothingAnswered, Stranger
@@ -29,24 +28,6 @@ from sardeenz.errors import EngineError, SardeenzError, Unavailable
 ENGINE_ERROR_BYTES = 64 * 1024
 STRANGER_SECONDS = 5.0
 """Long enough for a worker to tell that an engine's port is somebody else's; then it is our key that is wrong."""
-
-_KEPT_BACK = frozenset(
-    {
-        b"connection",
-        b"content-length",
-        b"date",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"server",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-        b"www-authenticate",
-        b"x-request-id",
-    }
-)
-"""Response headers that belong to one hop, or that we say ourselves."""
 
 
 class Proxy:
@@ -69,6 +50,8 @@ class Proxy:
         self._stored = stored
         self._recorder = recorder
         self._newest_key = newest_key
+        self.running: dict[Call, None] = {}
+        """The calls that are being carried, the oldest first."""
         self.on_begin: Callable[[], None] = _ignored
         """Called as each call begins, before its limits are looked at."""
         self.refused: Callable[[str, str, int], None] = _uncounted
@@ -81,6 +64,7 @@ class Proxy:
         name = request.fields.model
         if call.trace is not None:
             call.trace.begin(call)
+        self.running[call] = None
         try:
             split = self._router.table.splits.get(name) or await self._router.newest_split(name)
             if call.key.allowed_models:
@@ -98,14 +82,14 @@ class Proxy:
             else:
                 await self._answer(call, routes)
         except SardeenzError as error:
-            call.fail(error)
-            if destination.route is None:
-                self.refused(error.code, name[:200], call.key.id)
-            call.reply.refuse(error)
+            self._refuse(call, error)
         except asyncio.CancelledError:
-            call.account.outcome = "cancelled"
-            raise
+            if call.stopped_by is None:
+                call.account.outcome = "cancelled"
+                raise
+            call.tell_stopped(call.stopped_by)
         finally:
+            del self.running[call]
             if destination.route is not None:
                 # Nothing is awaited between the lease's return and this: without a lease the record is noted.
                 usage = call.usage
@@ -117,6 +101,13 @@ class Proxy:
                     self._recorder.end(copy, call, record)
             if call.trace is not None:
                 call.trace.end(call)
+
+    def _refuse(self, call: Call, error: SardeenzError) -> None:
+        """Tell the client; what was refused before any model was asked is counted elsewhere than calls."""
+        call.fail(error)
+        if call.destination.route is None:
+            self.refused(error.code, call.request.fields.model[:200], call.key.id)
+        call.reply.refuse(error)
 
     async def _check_allowed(self, call: Call, split: Split) -> None:
         """Raise ModelNotAllowed; before that the key is read once more, as its rights may have been changed."""
@@ -276,7 +267,7 @@ class Proxy:
                 self._ask_elsewhere(replica, call.account.outcome)
         if call.request.endpoint.stored:
             self._remember(call, replica)
-        call.reply.whole(answer.status, _headers(answer.headers, call.reply.state), data)
+        call.reply.whole(answer.status, heads.passed_on(answer.headers, call.reply.state), data)
 
     async def _relay(self, call: Call, replica: RoutedReplica, answer: Connection, last: bool) -> None:
         reply = call.reply
@@ -313,7 +304,7 @@ class Proxy:
                 break
             data += more
         if call.request.streams_events:
-            nothing = answer.drained and not has_event(data) and _has_events(answer.headers)
+            nothing = answer.drained and not has_event(data) and heads.has_events(answer.headers)
             self._ask_elsewhere(replica, EngineFailed.code if nothing else first_failure(data))
         return data
 
@@ -329,8 +320,12 @@ class Proxy:
         reply, request = call.reply, call.request
         strip = Strip() if request.force_usage and answer.status == 200 else None
         if not reply.started:
-            reply.start(answer.status, _headers(answer.headers, reply.state), None if strip else _size(answer.headers))
-        call.account.expects_end = request.streams_events and answer.status == 200 and _has_events(answer.headers)
+            reply.start(
+                answer.status,
+                heads.passed_on(answer.headers, reply.state),
+                None if strip else heads.size(answer.headers),
+            )
+        call.account.expects_end = request.streams_events and answer.status == 200 and heads.has_events(answer.headers)
         relay = Relay(call, strip, partial(self._remember, call, replica) if request.endpoint.stored else None)
         try:
             if data:
@@ -379,17 +374,3 @@ def _ignored() -> None:
 
 def _uncounted(code: str, name: str, key_id: int) -> None:
     """This function ignores refused calls until the server sets `Proxy.refused`."""
-
-
-def _headers(given: Headers, state: bytes) -> Headers:
-    kept = [pair for pair in given if pair[0] not in _KEPT_BACK]
-    kept.append((b"x-sardeenz-state", state))
-    return kept
-
-
-def _has_events(given: Headers) -> bool:
-    return any(name == b"content-type" and value.startswith(EVENT_STREAM) for name, value in given)
-
-
-def _size(given: Headers) -> int | None:
-    return next((int(value) for name, value in given if name == b"content-length"), None)

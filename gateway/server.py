@@ -22,6 +22,7 @@ from gateway.admission.seats import SeatDemand
 from gateway.call import Call
 from gateway.capture.recorder import Recorder, WriteCaptures
 from gateway.errors import MethodNotAllowed, ResponseNotFound, UnknownPath
+from gateway.in_flight.board import Board, Questions, SendAnswer
 from gateway.limits.limiter import Limiter, Spent
 from gateway.loops import Loops
 from gateway.metering.meter import Meter, Record
@@ -72,6 +73,8 @@ class Needs:
     write_captures: WriteCaptures
     fleet_metrics: Callable[[], Awaitable[bytes]]
     write_refused: Callable[[str, bytes], Awaitable[None]]
+    questions: Questions
+    send_answer: SendAnswer
 
 
 class Gateway:
@@ -121,6 +124,7 @@ class Gateway:
         self.proxy = Proxy(
             self.router, self.admission, self.limiter, self.meter, self.stored, self.recorder, self.keys.newest
         )
+        self.board = Board(self.gateway_id, self.proxy.running, self.admission, needs.questions, needs.send_answer)
         self._loops = Loops()
         self._flushing = asyncio.Lock()
         self._telling = Outage("telling who was refused")
@@ -251,6 +255,7 @@ class Gateway:
             self.recorder.outage,
             self.peers.outage,
             self.scrape.outage,
+            self.board.outage,
             self._telling,
             self._summing,
             self._reading_fleet,
@@ -285,6 +290,7 @@ class Gateway:
             self.scrape.keep_publishing,
             self.recorder.keep_writing,
             self.stored.keep_saving,
+            self.board.keep_answering,
             self._tick,
             self._write,
             self._sum_up,

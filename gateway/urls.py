@@ -4,10 +4,11 @@ from django.urls import URLPattern, URLResolver, path, re_path
 from rest_framework.routers import SimpleRouter
 
 from gateway.api.benchmark_views import BenchmarkViewSet
+from gateway.api.call_views import CallsView, CancelCallView
 from gateway.api.capture_views import CaptureViewSet
 from gateway.api.playground_views import PlaygroundView
 from gateway.api.refused_views import RefusalsView
-from gateway.api.speed_views import SpeedView
+from gateway.api.speed_views import FiguresView, SpeedView
 from gateway.api.usage_views import UsageHoursViewSet, UsageViewSet
 from gateway.api.views import AliasViewSet, KeyViewSet, TeamViewSet
 from gateway.api.why_views import WhyView
@@ -22,6 +23,9 @@ router.register("usage/hours", UsageHoursViewSet)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("usage/speed", SpeedView.as_view()),
+    path("usage/figures", FiguresView.as_view()),
+    path("calls", CallsView.as_view()),
+    re_path(r"^calls/(?P<request_id>[A-Za-z0-9._-]{1,128})/cancel\Z", CancelCallView.as_view()),
     *router.urls,
     path("playground", PlaygroundView.as_view()),
     path("refusals", RefusalsView.as_view()),

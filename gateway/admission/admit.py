@@ -24,10 +24,11 @@ SPREAD = 0x9E3779B1
 class Entry:
     """One request in a queue; granted a seat when `seat` is done."""
 
-    __slots__ = ("deadline", "priority", "seat", "since", "team", "weight")
+    __slots__ = ("call", "deadline", "priority", "seat", "since", "team", "weight")
 
     def __init__(self, call: Waiting, deadline: float) -> None:
         team = call.team
+        self.call = call
         self.team = team.id if team else None
         self.weight = team.weight if team else 1
         self.priority = call.request.priority
@@ -264,6 +265,13 @@ class Admission:
                     "expected_at": None if eta is None else now + eta,
                 }
         return queues
+
+    def standing(self) -> dict[int, tuple[str, float]]:
+        """By the `id` of each call that waits: for what, and since when, monotonic."""
+        queues = (seats.queue for seats in self._seats.values())
+        lines = (line for queue in queues for level in queue.levels.values() for line in level.lines.values())
+        queued = {id(entry.call): ("queued", entry.since) for line in lines for entry in line.entries}
+        return queued | {who: ("waking", since) for who, since in self._holds.standing().items()}
 
     def seat_demands(self) -> dict[int, SeatDemand]:
         """What this process has and wants of every deployment that limits its seats."""

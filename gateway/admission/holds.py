@@ -200,6 +200,11 @@ class Holds:
             if hold.waiters
         }
 
+    def standing(self) -> dict[int, float]:
+        """By the `id` of each call that waits: since when, monotonic."""
+        epoch = time.time() - time.monotonic()
+        return {who: since - epoch for hold in self._holds.values() for who, (since, _) in hold.waiters.items()}
+
     def _hold(self, deployment_id: int) -> Hold:
         hold = self._holds.get(deployment_id)
         if hold is None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from gateway.errors import CancelledByOperator
 from gateway.metering import trail
 from gateway.models import UsageRecord
 from models_app.policy import why, why_ready
@@ -117,6 +118,8 @@ def _end(record: UsageRecord) -> list[Part]:
     how = "was answered" if record.outcome == "ok" else f"ended with {record.outcome} ({record.status})"
     if record.outcome == "cancelled":
         how = "was given up by its caller"
+    if record.outcome == CancelledByOperator.code:
+        how = "was ended by an operator"
     words = f": {refusal['message'].removesuffix('.')}" if refusal is not None else ""
     parts.append(Part("end", record.e2e_seconds, f"the call {how} after {seconds(record.e2e_seconds)}{words}"))
     return parts

@@ -14,7 +14,7 @@ SEAT = "seat"
 ASKED = "asked"
 """An engine, or a deployment, was asked in vain, and the call went on elsewhere."""
 REFUSED = "refused"
-"""The end of a call that got no answer, in the words that the caller was told."""
+"""The end of a call that got no answer, in the words that the caller was told; who cancelled one is told here only."""
 
 
 class Step(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.metering.meter import Record
 from gateway.models import Told
+from gateway.wire.usage import CANCELLED, CHARGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,8 @@ SHOWN = tuple(field.name for field in FIELDS if field.shown)
 
 _SUM_OF = {
     "calls": "count(*)",
-    "failed": "count(*) FILTER (WHERE outcome NOT IN ('ok', 'cancelled'))",
-    "cancelled": "count(*) FILTER (WHERE outcome = 'cancelled')",
+    "failed": f"count(*) FILTER (WHERE outcome NOT IN {CHARGED})",
+    "cancelled": f"count(*) FILTER (WHERE outcome IN {CANCELLED})",
 } | {field.name: f"coalesce(sum({field.name}), 0)" for field in FIELDS if field.summed}
 
 SUMS = tuple(_SUM_OF)

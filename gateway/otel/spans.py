@@ -23,7 +23,7 @@ from gateway.routing.replicas import RoutedReplica
 from gateway.routing.table import Route
 from gateway.tracing import Attempt, Trace, Tracing
 from gateway.wire.http import Request
-from gateway.wire.usage import Usage
+from gateway.wire.usage import CHARGED, Usage
 from sardeenz.errors import SardeenzError
 
 NAME_LENGTH = 200
@@ -150,7 +150,7 @@ class CallTrace:
         if call.account.tap.content_at is not None:
             span.add_event("first token", timestamp=self._wall_ns(call.account.tap.content_at))
         span.set_attributes(_facts(call, outcome))
-        if outcome not in ("ok", CANCELLED):
+        if outcome not in CHARGED:
             span.set_attribute("error.type", outcome)
             if not 400 <= status < 500:
                 span.set_status(StatusCode.ERROR)

@@ -105,6 +105,11 @@ class Client(asyncio.Protocol):
             self._closing = b"".join([b"%b: %b\r\n" % pair for pair in given]) + b"\r\n"
         return self._closing if self.keep else b"connection: close\r\n" + self._closing
 
+    def abandon(self) -> None:
+        """End the task that serves the request, as when the client has left."""
+        if self._serving is not None:
+            self._serving.cancel()
+
     # --- asyncio's protocol -------------------------------------------------------------------------------------
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)

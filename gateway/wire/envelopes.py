@@ -3,7 +3,7 @@
 import json
 from typing import Any, Literal
 
-from gateway.errors import ModelFailed
+from gateway.errors import CancelledByOperator, ModelFailed
 from models_app.errors import DeploymentStopped
 from sardeenz.errors import LimitExceeded, Refused, SardeenzError, Unavailable
 
@@ -70,6 +70,6 @@ def headers(error: SardeenzError) -> Headers:
 
 
 def _permanent(error: SardeenzError) -> bool:
-    if isinstance(error, DeploymentStopped | ModelFailed):
+    if isinstance(error, DeploymentStopped | ModelFailed | CancelledByOperator):
         return True
     return isinstance(error, Refused) and not isinstance(error, LimitExceeded)

@@ -39,6 +39,9 @@ class Wire(Protocol):
     def closing_lines(self) -> bytes:
         """The end of every head."""
 
+    def abandon(self) -> None:
+        """End the task that serves the request, as when the client has left."""
+
 
 class Request:
     """One request; its body may still be on its way when it is served."""
@@ -142,6 +145,10 @@ class Reply:
             return False
         client.write(b"3\r\n:\n\n\r\n" if self._chunked else b":\n\n")
         return True
+
+    def abandon(self) -> None:
+        """Whoever makes this reply is interrupted where it waits, and has the last word."""
+        self._client.abandon()
 
     def write(self, data: bytes) -> bool:
         """Send a piece. False while the client has not taken enough of what it was sent before."""

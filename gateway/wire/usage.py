@@ -24,7 +24,9 @@ class Usage(NamedTuple):
 NOTHING = Usage(0, 0, 0)
 """Of a call that is known to have used no tokens: it never reached a model."""
 UNKNOWN = Usage()
-CHARGED = ("ok", "cancelled")
+CANCELLED = ("cancelled", "cancelled_by_operator")
+"""The outcomes of calls that their caller or an operator gave up: no failures, and their engine worked for them."""
+CHARGED = ("ok", *CANCELLED)
 """The outcomes of calls that cost what they used: what an engine failed at costs nothing."""
 
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]

@@ -67,6 +67,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
     "Traffic": {
         "chat": Verb("cli.chat", "Stream an answer. A model that sleeps is woken by it."),
         "tail": Verb("cli.tail", "Show captured calls, redacted, and follow as more come."),
+        "calls": Verb("cli.calls", "Calls in flight; cancel one that its caller still waits for."),
         "usage": Verb("cli.usage", "Calls, tokens and GPU time, added up by the hour (UTC)."),
         "keys": Verb("cli.access.keys", "API keys."),
         "teams": Verb("cli.access.teams", "Teams: keys that share limits and a place in the queues."),

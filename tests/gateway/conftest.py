@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import msgspec
@@ -17,6 +18,8 @@ from gateway.access.auth import KnownKey
 from gateway.access.rows import AliasMemberRow, AliasRow
 from gateway.admission.holds import Limits
 from gateway.capture.captured import Capture
+from gateway.in_flight import messages
+from gateway.in_flight.messages import Answer, Question
 from gateway.limits.limiter import UNLIMITED, KnownTeam, Quota, Spent
 from gateway.metering.meter import Record
 from gateway.server import Gateway, Needs
@@ -65,6 +68,8 @@ class World:
     usage: list[Record] = field(default_factory=list)
     refused: list[list[object]] = field(default_factory=list)
     captures: list[Capture] = field(default_factory=list)
+    listening: list["asyncio.Queue[bytes]"] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     on_wake: Callable[[], Awaitable[None]] | None = None
     limits: Limits = LIMITS
@@ -198,6 +203,27 @@ class World:
             raise self.redis_fault
         self.refused = msgspec.json.decode(rows)
 
+    async def questions(self) -> AsyncIterator[bytes]:
+        asked: asyncio.Queue[bytes] = asyncio.Queue()
+        self.listening.append(asked)
+        while True:
+            if self.redis_fault:
+                raise self.redis_fault
+            yield await asked.get()
+
+    async def send_answer(self, reply_to: str, answer: bytes) -> None:
+        if self.redis_fault:
+            raise self.redis_fault
+        self.answers.append(messages.read_answer(answer))
+
+    async def ask(self, **question: Any) -> list[Answer]:
+        """What each gateway answers to a question about calls in flight."""
+        self.answers.clear()
+        for asked in self.listening:
+            asked.put_nowait(messages.write(Question("here", **{"limit": 100} | question)))
+        await until(lambda: len(self.answers) == len(self.listening))
+        return list(self.answers)
+
     async def write_captures(self, captures: Sequence[Capture]) -> None:
         if self.redis_fault:
             raise self.redis_fault
@@ -222,6 +248,8 @@ class World:
             write_captures=self.write_captures,
             fleet_metrics=self.fleet_metrics,
             write_refused=self.write_refused,
+            questions=self.questions,
+            send_answer=self.send_answer,
         )
         return Gateway(
             needs,

@@ -169,6 +169,12 @@ def test_a_caller_that_left_is_told_so() -> None:
     assert "The call was given up by its caller after 10 s." in sentence(call(outcome="cancelled", status=499))
 
 
+def test_who_cancelled_a_call_is_named() -> None:
+    refused = step("refused", 3.0, 0.0, code="cancelled_by_operator", message="ada cancelled this call")
+    told = sentence(call(refused, outcome="cancelled_by_operator"))
+    assert "The call was ended by an operator after 10 s: ada cancelled this call." in told
+
+
 def test_what_happened_to_the_deployment_meanwhile_is_listed_and_nothing_else(chat: Replica) -> None:
     happened(chat, 1.0, "sleeping", "waking")
     happened(chat, 60.0, "ready", "draining")

@@ -70,15 +70,16 @@ def test_hours_are_added_to_by_key_team_and_model() -> None:
         write_usage([
             record(key_id=key.pk),
             record(key_id=key.pk, outcome="cancelled", usage=Usage()),
+            record(key_id=key.pk, outcome="cancelled_by_operator", usage=Usage()),
             record(key_id=key.pk, outcome="engine_timeout", usage=NOTHING, replica_id=None),
             record(key_id=key.pk, at=later),
             record(key_id=key.pk, served_name="other"),
             record(),
         ])  # fmt: skip
     first = UsageHour.objects.get(key=key, served_name="m", hour=AT.replace(minute=0, second=0))
-    assert (first.calls, first.failed, first.cancelled) == (6, 2, 2)
+    assert (first.calls, first.failed, first.cancelled) == (8, 2, 4)
     assert (first.prompt_tokens, first.completion_tokens, first.cached_tokens) == (20, 10, 4)
-    assert (first.wake_seconds, first.queue_seconds, first.e2e_seconds, first.gpu_seconds) == (6.0, 12.0, 24.0, 4.5)
+    assert (first.wake_seconds, first.queue_seconds, first.e2e_seconds, first.gpu_seconds) == (8.0, 16.0, 32.0, 6.0)
     assert UsageHour.objects.count() == 4
     for name in ("prompt_tokens", "completion_tokens", "gpu_seconds"):
         total = Sum(name)

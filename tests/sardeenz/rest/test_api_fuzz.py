@@ -121,7 +121,7 @@ class Installation:
         """The address of something that is there."""
         kind = template.split("/")[2]
         known = {"{id}": self.ids.get(kind, 1), "{deployment}": self.ids["deployments"]}
-        known |= {"{capture}": "1-1", "{marker}": "1:1"}
+        known |= {"{capture}": "1-1", "{marker}": "1:1", "{request_id}": "a"}
         for name, value in known.items():
             template = template.replace(name, str(value))
         return template

@@ -13,7 +13,7 @@ it("what nothing is known of is not drawn", () => {
 
 it("calls are drawn with their quantiles", () => {
   const values = { ttft_p50_seconds: [0.1, 0.3], ttft_p95_seconds: [1, 2], calls_per_second: [2, 4] };
-  const [ttft, calls] = ofCalls({ ...WHEN, model: "chat", values });
+  const [ttft, calls] = ofCalls({ ...WHEN, values });
   expect(ttft?.layers.map(({ name }) => name)).toEqual(["of half", "of 95 %"]);
   expect(ttft?.words).toContain("of 95 %: 1.5 s on average, 2 s at most");
   expect(calls?.title).toBe("Calls per second");
