@@ -19,6 +19,7 @@ ADDRESSES = (
     "access/keys",
     "access/teams",
     "access/aliases",
+    "traffic",
     "usage",
     "requests",
     "benchmarks",

@@ -29,6 +29,8 @@ class CallsQuerySerializer(serializers.Serializer[Any]):
     """Which of the calls in flight."""
 
     deployment = NamedField(queryset=Deployment.objects.all(), required=False, help_text="a deployment's id or name")
+    key = serializers.IntegerField(required=False, min_value=1, help_text="a key's id")
+    team = NamedField(queryset=Team.objects.all(), required=False, help_text="a team's id or name")
     limit = serializers.IntegerField(default=100, min_value=1, max_value=MOST, help_text="calls at most")
 
 
@@ -85,8 +87,8 @@ class CallsView(APIView):
         query = CallsQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         asked = query.validated_data
-        deployment = asked["deployment"].pk if "deployment" in asked else None
-        answers, silent = _ask(limit=asked["limit"], deployment=deployment)
+        rows = {name: asked[name].pk for name in ("deployment", "team") if name in asked}
+        answers, silent = _ask(limit=asked["limit"], key=asked.get("key"), **rows)
         calls = sorted((call for each in answers for call in each.calls), key=lambda call: call.began_at, reverse=True)
         states = sum((Counter(each.states) for each in answers), Counter[str]())
         return Response(

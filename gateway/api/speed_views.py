@@ -60,7 +60,7 @@ class SpeedSerializer(serializers.Serializer[Any]):
     values = serializers.DictField(child=serializers.ListField(child=serializers.FloatField(allow_null=True)))
 
 
-class FiguresSerializer(serializers.Serializer[Any]):
+class CallFiguresSerializer(serializers.Serializer[Any]):
     """Of some calls together; null is unknown."""
 
     calls = serializers.IntegerField()
@@ -79,14 +79,14 @@ class FiguresSerializer(serializers.Serializer[Any]):
     wake_p95_seconds = serializers.FloatField(allow_null=True)
 
 
-class GroupSerializer(FiguresSerializer):
+class CallGroupSerializer(CallFiguresSerializer):
     """One group; `id` is a served name, or the id of a key or team, and null for what was deleted or is in no team."""
 
     id = serializers.CharField(allow_null=True)
     name = serializers.CharField(allow_null=True)
 
 
-class OutcomeSerializer(serializers.Serializer[Any]):
+class CallOutcomeSerializer(serializers.Serializer[Any]):
     """How many calls ended so."""
 
     outcome = serializers.CharField()
@@ -98,9 +98,9 @@ class TrafficSerializer(serializers.Serializer[Any]):
 
     since = serializers.DateTimeField()
     until = serializers.DateTimeField()
-    total = FiguresSerializer()
-    groups = GroupSerializer(many=True)
-    outcomes = OutcomeSerializer(many=True)
+    total = CallFiguresSerializer()
+    groups = CallGroupSerializer(many=True)
+    outcomes = CallOutcomeSerializer(many=True)
 
 
 class _Percentile(Aggregate):

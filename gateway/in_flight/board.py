@@ -54,7 +54,7 @@ class Board:
         """List what is asked for, or cancel it."""
         if question.cancel:
             return Answer(self._gateway_id, cancelled=self.cancel(question.cancel, question.actor))
-        return self._listing(question.limit, question.deployment)
+        return self._listing(question)
 
     def cancel(self, request_id: str, actor: str) -> int:
         """End the calls of this id, several where a client gave it to several; how many there were."""
@@ -65,15 +65,22 @@ class Board:
             call.stop(CancelledByOperator("an operator cancelled this call", actor=actor))
         return len(calls)
 
-    def _listing(self, limit: int, deployment: int | None) -> Answer:
-        calls = [
-            call for call in reversed(tuple(self._running)) if deployment is None or _deployment(call) == deployment
-        ]
+    def _listing(self, question: Question) -> Answer:
+        calls = [call for call in reversed(tuple(self._running)) if _wanted(call, question)]
         waiting = self._admission.standing()
         now = time.time() - time.monotonic()
         states = Counter(_state(call, waiting)[0] for call in calls)
-        shown = [_shown(call, waiting, now) for call in islice(calls, limit)]
+        shown = [_shown(call, waiting, now) for call in islice(calls, question.limit)]
         return Answer(self._gateway_id, states=dict(states), calls=shown)
+
+
+def _wanted(call: Call, question: Question) -> bool:
+    asked = ((question.deployment, _deployment(call)), (question.key, call.key.id), (question.team, _team(call)))
+    return all(wanted is None or wanted == value for wanted, value in asked)
+
+
+def _team(call: Call) -> int | None:
+    return call.key.team.id if call.key.team else None
 
 
 def _deployment(call: Call) -> int | None:
@@ -102,7 +109,7 @@ def _shown(call: Call, waiting: Mapping[int, tuple[str, float]], epoch: float) -
         asked_name=call.request.fields.model[:200],
         deployment=_deployment(call),
         key=call.key.id,
-        team=call.key.team.id if call.key.team else None,
+        team=_team(call),
         path=call.request.endpoint.path,
         stream=call.request.stream,
         state=state,

@@ -41,6 +41,8 @@ class Question(msgspec.Struct, frozen=True, omit_defaults=True):
     reply_to: str
     limit: int = 0
     deployment: int | None = None
+    key: int | None = None
+    team: int | None = None
     cancel: str = ""
     actor: str = ""
 

@@ -6,6 +6,7 @@ import type {
   Benchmark,
   BenchmarkRequest,
   BenchmarkRow,
+  Cancelled,
   Captures,
   Decisions,
   DeploymentRequest,
@@ -26,9 +27,10 @@ import type {
   NewKey,
   OverrideRow,
   Plan,
-  Profile,
   Preview,
+  Profile,
   ReplicaRow,
+  RunningCalls,
   Runtime,
   RuntimeRequest,
   Settings,
@@ -36,6 +38,7 @@ import type {
   Team,
   TeamRequest,
   Timeline,
+  Traffic,
   UsageCall,
   Verb,
   Week,
@@ -237,6 +240,15 @@ export const historyOf = (subject: string, hours: number) =>
 /** How fast calls of a served name were answered. */
 export const speedOf = (model: string, hours: number) =>
   call<Speed>("GET", `usage/speed?model=${encodeURIComponent(model)}&hours=${hours}`);
+
+/** The same of the calls that `query` narrows, as `pages/traffic/traffic` writes it. */
+export const speedsOf = (query: string) => call<Speed>("GET", `usage/speed?${query}`);
+/** Calls that ended, by deployment, key or team, and how they ended. */
+export const figuresOf = (query: string) => call<Traffic>("GET", `usage/figures?${query}`);
+/** Calls that have not ended: every gateway is asked. */
+export const runningCalls = (query: string) => call<RunningCalls>("GET", `calls?${query}`);
+export const cancelCall = (requestId: string) =>
+  call<Cancelled>("POST", `calls/${encodeURIComponent(requestId)}/cancel`);
 
 /** How the replicas of a deployment stood over time. */
 export const lanesOf = (deployment: number, hours: number) =>

@@ -9,6 +9,7 @@ it.each([
   ["/access/nothing", "none", "keys"],
   ["/policies", "policies", "keys"],
   ["/usage", "usage", "keys"],
+  ["/traffic", "traffic", "keys"],
   ["/usages", "none", "keys"],
   ["/benchmarks", "benchmarks", "keys"],
   ["/benchmarks/7", "benchmarks", "keys"],

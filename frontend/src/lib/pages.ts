@@ -18,6 +18,7 @@ export const PAGES = [
   { page: "decisions", href: "/decisions", word: "Decisions" },
   { page: "policies", href: "/policies", word: "Policies" },
   { page: "access", href: "/access", word: "Access" },
+  { page: "traffic", href: "/traffic", word: "Traffic" },
   { page: "usage", href: "/usage", word: "Usage" },
   { page: "requests", href: "/requests", word: "Requests" },
   { page: "benchmarks", href: "/benchmarks", word: "Benchmarks", things: true },

@@ -11,6 +11,7 @@ export const LOAD: Readonly<Record<Page, () => Promise<{ default: Component }>>>
   decisions: () => import("./decisions/Decisions.svelte"),
   policies: () => import("./policies/Policies.svelte"),
   access: () => import("./access/Access.svelte"),
+  traffic: () => import("./traffic/Traffic.svelte"),
   usage: () => import("./usage/Usage.svelte"),
   requests: () => import("./requests/Requests.svelte"),
   benchmarks: () => import("./benchmarks/Benchmarks.svelte"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.in_flight.messages import Answer, RunningCall
+from gateway.limits.limiter import UNLIMITED, KnownTeam
 from tests.gateway.behaviours import Held
 from tests.gateway.conftest import KEY, READ_KEY, Running, Socket, World, known, until
 from tests.gateway.engines import Engine, Exchange
@@ -213,6 +214,21 @@ async def test_one_deployments_calls_are_listed_and_the_rest_is_counted(
     for call in calls(await world.ask()):
         await cancel(world, call.request_id)
     assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {503}
+
+
+async def test_one_keys_and_one_teams_calls_are_listed(world: World, run: Run, engine: Engine) -> None:
+    engine.behaviour = held = Held()
+    world.serve("m", engine)
+    world.keys = [known(KEY, 1), known(READ_KEY, 2, team=KnownTeam(9, "blue", 1, 0, UNLIMITED))]
+    gateway = await run()
+    clients = [await gateway.open(b'{"model":"m"}', key=key) for key in (KEY, READ_KEY)]
+    await seen(world, "asked", 2)
+    assert [call.key for call in calls(await world.ask(key=1))] == [1]
+    assert [(call.key, call.team) for call in calls(await world.ask(team=9))] == [(2, 9)]
+    assert calls(await world.ask(team=9, key=1)) == []
+    held.open()
+    for client in clients:
+        await client.head()
 
 
 async def test_asking_goes_on_after_redis_was_away(world: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,15 +46,15 @@ export function ofCalls(speed: Speed): Drawing[] {
   ]);
 }
 
-function lines(title: string, at: number[], show: (value: number) => string, layers: Layer[]): Drawing {
+export function lines(title: string, at: number[], show: (value: number) => string, layers: Layer[]): Drawing {
   const words = layers.map((layer) => sentence(`${title}, ${layer.name}`, layer.values, show)).join(" ");
   return { title, at, layers, stacked: false, top: undefined, show, words };
 }
 
-const seconds = (moments: readonly string[]) => moments.map((each) => Date.parse(each) / 1000);
+export const seconds = (moments: readonly string[]) => moments.map((each) => Date.parse(each) / 1000);
 
 /** Those of which something is known. */
-function known(stepSeconds: number, drawings: Drawing[]): Drawing[] {
+export function known(stepSeconds: number, drawings: Drawing[]): Drawing[] {
   return drawings
     .filter(({ layers }) => layers.some(({ values }) => values.some((value) => value !== null)))
     .map((drawing) => withGaps(drawing, stepSeconds));

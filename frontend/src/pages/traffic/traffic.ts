@@ -1,0 +1,126 @@
+/** What the traffic page shows: the span, the grouping, the filters, as its address has them and as the server is asked. Pure. */
+import type { CallFigures, RunningCall, RunningCalls, Speed } from "../../api/types";
+import type { Drawing } from "../../charts/drawing";
+import { count, plural, rate, span } from "../../lib/format";
+import { known, lines, ofCalls, seconds } from "../deployments/detail/charts";
+
+export const SPANS = { live: "15 min", hour: "1 h", day: "24 h", week: "7 d", month: "30 d" } as const;
+export type Span = keyof typeof SPANS;
+export const HOURS: Readonly<Record<Span, number>> = { live: 0.25, hour: 1, day: 24, week: 168, month: 720 };
+/** The longer the span, the longer its sums take and the less they change. */
+export const REFRESH_SECONDS: Readonly<Record<Span, number>> = { live: 2, hour: 5, day: 15, week: 60, month: 60 };
+
+export const GROUPS = { model: "Deployment", key: "Key", team: "Team" } as const;
+export type Group = keyof typeof GROUPS;
+
+export interface View {
+  span: Span;
+  by: Group;
+  /** A served name. */
+  model: string;
+  /** Ids. */
+  key: string;
+  team: string;
+}
+export const FIRST_VIEW: View = { span: "live", by: "model", model: "", key: "", team: "" };
+
+const has = <K extends string>(names: Readonly<Record<K, unknown>>, name: string): name is K =>
+  Object.hasOwn(names, name);
+const idOf = (text: string | null) => (text !== null && /^[1-9]\d{0,17}$/.test(text) ? text : "");
+
+export function viewFromQuery(search: string): View {
+  const query = new URLSearchParams(search);
+  const [long, by] = [query.get("span") ?? "", query.get("by") ?? ""];
+  return {
+    span: has(SPANS, long) ? long : FIRST_VIEW.span,
+    by: has(GROUPS, by) ? by : FIRST_VIEW.by,
+    model: query.get("model") ?? "",
+    key: idOf(query.get("key")),
+    team: idOf(query.get("team")),
+  };
+}
+
+/** Without what is so anyway. */
+export function viewToQuery(view: View): string {
+  const told = Object.entries(view).filter(([name, value]) => value !== FIRST_VIEW[name as keyof View]);
+  return new URLSearchParams(told as [string, string][]).toString();
+}
+
+/** As `/api/usage/speed` and `/api/usage/figures` take it. */
+export function figuresQuery(view: View): string {
+  return new URLSearchParams({ hours: String(HOURS[view.span]), by: view.by, ...narrowed(view, "model") }).toString();
+}
+
+/** As `/api/calls` takes it; undefined where no deployment has this served name, so that nothing can be in flight. */
+export function callsQuery(
+  view: View,
+  deployments: readonly { name: string; served_name: string }[],
+): string | undefined {
+  const query = new URLSearchParams({ limit: "100", ...narrowed(view) });
+  if (!view.model) return query.toString();
+  const deployment = deployments.find((one) => one.served_name === view.model);
+  if (!deployment) return undefined;
+  query.set("deployment", deployment.name);
+  return query.toString();
+}
+
+function narrowed(view: View, ...more: "model"[]): Record<string, string> {
+  return Object.fromEntries(
+    (["key", "team", ...more] as const).filter((name) => view[name]).map((name) => [name, view[name]]),
+  );
+}
+
+/** Show one group alone, and what it is made of. */
+export function closer(view: View, id: string): View {
+  return { ...view, [view.by]: id, by: view.by === "model" ? "key" : "model" };
+}
+
+export const STATES: Readonly<Record<RunningCall["state"], { word: string; about: string }>> = {
+  routing: { word: "Being routed", about: "its limits and its route are looked up" },
+  waking: { word: "Waiting for the model", about: "no replica is ready yet" },
+  queued: { word: "Queued", about: "it waits for a seat at the ready model" },
+  asked: { word: "At the engine", about: "an engine has it and has answered nothing yet" },
+  streaming: { word: "Streaming", about: "its answer is on the way to the client" },
+};
+
+/** "3 calls: 1 waiting for the model, 2 streaming". */
+export function inFlightWords({ count: all, states }: Pick<RunningCalls, "count" | "states">): string {
+  const parts = Object.entries(STATES)
+    .filter(([state]) => states[state])
+    .map(([state, { word }]) => `${count(states[state])} ${word.toLowerCase()}`);
+  return parts.length ? `${plural(all, "call")}: ${parts.join(", ")}` : "no call";
+}
+
+/** Which part of the calls failed; null without any. */
+export const failedRatio = (figures: CallFigures) => (figures.calls ? figures.failed / figures.calls : null);
+
+/** Of calls that ended, step by step. */
+export function drawings(speed: Speed): Drawing[] {
+  const at = seconds(speed.at);
+  const told = (field: string) => speed.values[field] ?? at.map(() => null);
+  const more = known(speed.step_seconds, [
+    lines("Completion tokens per second", at, rate, [
+      { name: "generated", colour: "--accent", values: told("tokens_per_second") },
+    ]),
+    lines("Time between pieces of a stream", at, span, [
+      { name: "of half", colour: "--accent", values: told("gap_p50_seconds") },
+      { name: "of 95 %", colour: "--brass", values: told("gap_p95_seconds") },
+    ]),
+  ]);
+  const [ttft = [], waited = [], calls = []] = partition(ofCalls(speed));
+  return [...calls, ...more.slice(0, 1), ...ttft, ...more.slice(1), ...waited];
+}
+
+/** By what each is of, so that they stand in the order in which they are asked about. */
+function partition(of: readonly Drawing[]): Drawing[][] {
+  return ["Time to first token", "Waited, 95 %", "Calls per second"].map((title) =>
+    of.filter((one) => one.title === title),
+  );
+}
+
+/** What is shown may be old: nothing came for so long. */
+export const STALE_SECONDS = 5;
+export function staleSeconds(at: number | undefined, now: number): number | undefined {
+  const age = at === undefined ? 0 : Math.floor((now - at) / 1000);
+  return age > STALE_SECONDS ? age : undefined;
+}
