@@ -21,6 +21,14 @@ def find(given: str | int) -> GPU:
     return found[0]
 
 
+def of_node(name: str) -> list[GPU]:
+    """Every GPU of the node of this name. Raises InvalidSpec when there is none."""
+    found = list(GPU.objects.select_related("node").filter(node__name=name).order_by("index", "uuid"))
+    if not found:
+        raise InvalidSpec(f"there is no node {name!r} with GPUs", field="node")
+    return found
+
+
 def _choices(gpus: list[GPU]) -> str:
     """Each as it may be typed: node/index, or the UUID where slices of one device share an index."""
     names = [f"{gpu.node}/{gpu.index}" for gpu in gpus]

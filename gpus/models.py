@@ -27,6 +27,13 @@ class Node(models.Model):
         return self.name
 
 
+class Drain(models.TextChoices):
+    """How a cordoned GPU is emptied; what has no place elsewhere stays, unless it was said that it may stop."""
+
+    MOVE = "move", "replicas move away"
+    STOP = "stop", "replicas move away, and stop where no other GPU takes them"
+
+
 class GPU(models.Model):
     """A device, or a MIG slice, addressed by UUID; an index may change with every boot."""
 
@@ -39,7 +46,13 @@ class GPU(models.Model):
     compute_capability = models.CharField(max_length=8, blank=True)
     parent_uuid = models.CharField(max_length=96, blank=True, help_text="the device a MIG slice belongs to")
     simulated = models.BooleanField(default=False)
-    enabled = models.BooleanField(default=True, help_text="off: nothing new is placed here")
+    enabled = models.BooleanField(default=True, help_text="off: it is cordoned, and nothing new is placed here")
+    cordoned_at = models.DateTimeField(null=True, blank=True, editable=False)
+    cordoned_by = models.CharField(max_length=200, blank=True, editable=False)
+    cordon_message = models.CharField(max_length=200, blank=True, editable=False, help_text="why, in words")
+    drain = models.CharField(
+        max_length=8, choices=Drain.choices, blank=True, editable=False, help_text="what becomes of those who are here"
+    )
     present = models.BooleanField(default=True, help_text="seen by the last discovery")
     seq = models.BigIntegerField(default=1)
 

@@ -94,6 +94,12 @@ class NoCapacity(Unavailable):
     code = "no_capacity"
 
 
+class GPUCordoned(NoCapacity):
+    """The GPU is cordoned and takes nothing new; fields: gpu, node, by."""
+
+    code = "gpu_cordoned"
+
+
 class MemoryHeld(NoCapacity):
     """The rows have room, the GPU has not yet: neighbours hold it. Fields: needed_bytes, short, excess."""
 

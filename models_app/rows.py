@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict
 
 from django.db.models import Count, QuerySet, Sum
 
+from gpus.cordon import Cordon, cordon_row
 from gpus.models import GPU, Node
 from models_app import compatibility
 from models_app.compatibility import KnownProblemRow
@@ -54,6 +55,7 @@ class GPURow(TypedDict):
     parent_uuid: str
     simulated: bool
     enabled: bool
+    cordon: Cordon | None
     present: bool
 
 
@@ -248,6 +250,7 @@ def gpu_row(gpu: GPU) -> GPURow:
         "parent_uuid": gpu.parent_uuid,
         "simulated": gpu.simulated,
         "enabled": gpu.enabled,
+        "cordon": cordon_row(gpu),
         "present": gpu.present,
     }
 

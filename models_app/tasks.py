@@ -18,7 +18,7 @@ from models_app.lifecycle.setbacks import Setbacks
 from models_app.memory import profiles
 from models_app.models import Deployment, Plan, Transition
 from models_app.node import frame, history
-from models_app.policy import consent, host_memory, idle, rehearsal
+from models_app.policy import consent, cordon, host_memory, idle, rehearsal
 from models_app.policy.windows.apply import Applier
 from models_app.traffic import waiting
 from sardeenz import heartbeats
@@ -53,6 +53,7 @@ def tick() -> None:
         host_memory.relieve()
         rehearsal.begin()
         profiles.keep()
+    cordon.settle()
     waiting.publish()
     _shown.tell()
 

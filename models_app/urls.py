@@ -6,7 +6,8 @@ from rest_framework.routers import SimpleRouter
 from models_app.api.deployment_views import DeploymentViewSet
 from models_app.api.fit_views import DeploymentFitView, MoveFitView
 from models_app.api.history import HistoryView
-from models_app.api.orphan_views import OrphanViewSet
+from models_app.api.machine.cordon_views import CordonView, DrainView, UncordonView
+from models_app.api.machine.orphan_views import OrphanViewSet
 from models_app.api.past_views import DecisionsView, TimelineView
 from models_app.api.plan_views import PlanViewSet
 from models_app.api.presence_views import ServicesView
@@ -33,6 +34,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("policies/week", WeekView.as_view()),
     path("policies/what-if", WhatIfView.as_view()),
     *router.urls,
+    *(
+        path(f"{kind}/<str:{kind[:-1]}>/{verb}", view.as_view())
+        for kind in ("gpus", "nodes")
+        for verb, view in (("cordon", CordonView), ("uncordon", UncordonView), ("drain", DrainView))
+    ),
     path("snapshot", SnapshotView.as_view()),
     path("telemetry", TelemetryView.as_view()),
     path("history", HistoryView.as_view()),

@@ -8,6 +8,8 @@ from django.db.models import F
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from gpus import cordon
+from gpus.cordon import Cordon, cordon_row
 from gpus.finding import find
 from gpus.models import GPU, Node
 from sardeenz.errors import InvalidSpec
@@ -55,6 +57,7 @@ class GPUSerializer(serializers.ModelSerializer[GPU]):
     """A device; an operator may change `enabled` and `headroom_bytes`."""
 
     node_name = serializers.CharField(source="node.name", read_only=True)
+    cordon = serializers.SerializerMethodField()
 
     class Meta:
         model = GPU
@@ -72,9 +75,14 @@ class GPUSerializer(serializers.ModelSerializer[GPU]):
             "parent_uuid",
             "simulated",
             "enabled",
+            "cordon",
             "present",
         )
         read_only_fields = tuple(field for field in fields if field not in ("enabled", "headroom_bytes"))
+
+    def get_cordon(self, gpu: GPU) -> Cordon | None:
+        """Who cordoned it and why; null for one that takes new replicas."""
+        return cordon_row(gpu)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """The row's own rules, on the row as it would become."""
@@ -90,7 +98,11 @@ class GPUSerializer(serializers.ModelSerializer[GPU]):
 
     def update(self, instance: GPU, validated_data: dict[str, Any]) -> GPU:
         """Write only what was given, and let `seq` grow."""
+        enabled = validated_data.pop("enabled", None)
         if validated_data:
             GPU.objects.filter(pk=instance.pk).update(**validated_data, seq=F("seq") + 1)
-            instance.refresh_from_db()
+        if enabled is not None:
+            by = self.context["request"].user.get_username()
+            cordon.uncordon([instance], by=by) if enabled else cordon.cordon([instance], by=by)
+        instance.refresh_from_db()
         return instance

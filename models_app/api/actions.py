@@ -13,6 +13,7 @@ from rest_framework import serializers
 
 from models_app.api import intent
 from models_app.api.intent import IntentSerializer
+from models_app.api.machine.cordon_views import ON_MACHINE, MachineSerializer
 from models_app.api.serializers import NamedField
 from models_app.api.verb_serializers import (
     DeploySerializer,
@@ -41,7 +42,7 @@ class Nothing(serializers.Serializer[Any]):
 class ActionSerializer(serializers.Serializer[Any]):
     """A verb and what it acts on, beside the fields that the verb itself takes."""
 
-    verb = serializers.CharField(max_length=32, help_text="deploy, edit, start, stop, sleep, wake, move, delete ...")
+    verb = serializers.CharField(max_length=32, help_text="deploy, edit, start, stop, sleep, wake, move, drain ...")
     deployment = NamedField(queryset=Deployment.objects.all(), required=False)
     replica = serializers.PrimaryKeyRelatedField(
         queryset=Replica.objects.select_related("deployment", "gpu"), required=False
@@ -53,7 +54,7 @@ class ActionSerializer(serializers.Serializer[Any]):
         """The verb has to be one of those that act on what was named."""
         kinds: dict[str, Iterable[str]] = {"deployment": ON_DEPLOYMENT, "replica": ON_REPLICA, "window": ON_WINDOW}
         named = [kind for kind in kinds if kind in attrs]
-        if attrs["verb"] in (CREATE, ALL, ADD_WINDOW) and not named:
+        if attrs["verb"] in (CREATE, ALL, ADD_WINDOW, *ON_MACHINE) and not named:
             return attrs
         if len(named) != 1:
             raise serializers.ValidationError(
@@ -123,6 +124,10 @@ def prepare(given: Mapping[str, Any], actor: str) -> Action | Later:
         return of_window(told.get("window"), None if told["verb"] == "delete" else told.get("change", {}), actor)
     if "deployment" in told:
         return lambda: ON_DEPLOYMENT[told["verb"]](told["deployment"], fields, actor)
+    if told["verb"] in ON_MACHINE:
+        machine = MachineSerializer(data=fields)
+        machine.is_valid(raise_exception=True)
+        return lambda: ON_MACHINE[told["verb"]](machine.validated_data, actor)
     if told["verb"] == ALL:
         return _together(fields.get("actions"), actor)
     return lambda: _create(None, fields, actor)

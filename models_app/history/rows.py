@@ -44,6 +44,7 @@ class Decision(models.Model):
         WAIT = "wait", "a replica that waits for others"
         REFUSAL = "refusal", "a verb that was refused"
         ORPHAN = "orphan", "the end of an engine that no replica owned"
+        CORDON = "cordon", "a GPU that takes nothing new, or takes it again"
 
     kind = models.CharField(max_length=16, choices=Kind.choices)
     code = models.CharField(max_length=64)

@@ -35,7 +35,7 @@ from models_app.lifecycle.transition import (
     sleep_began,
     transition,
 )
-from models_app.memory import host_rows, placement, profiles
+from models_app.memory import cordoned, host_rows, placement, profiles
 from models_app.models import Deployment, Replica, counted
 from models_app.states import Goal, State
 from sardeenz.errors import SardeenzError
@@ -184,7 +184,7 @@ def start(replica: Replica, *, actor: str) -> Replica:
         set_goal(replica, Goal.READY, reason="start", actor=actor, **fresh)
         return replica
     uuids = replica.gpu_uuids
-    if len(uuids) != deployment.tensor_parallel:
+    if len(uuids) != deployment.tensor_parallel or cordoned.kept_off(replica):
         return _place_anew(deployment, replica, actor)
     wanted = placement.need(deployment)
     replica.reservations.update(awake_bytes=wanted.awake_bytes, asleep_bytes=wanted.asleep_bytes)
@@ -316,9 +316,10 @@ def restart(replica: Replica, *, actor: str) -> Replica:
 
 
 @transaction.atomic
-def move(replica: Replica, gpu: GPU, *, actor: str, placing: Placing = place) -> Replica:
+def move(replica: Replica, gpu: GPU | None, *, actor: str, placing: Placing = place) -> Replica:
     """Blue-green: start a copy on `gpu`, and when every gateway knows it, drain and stop the source.
 
+    Without a `gpu` it goes to the one with the most room; that is another one where its own is cordoned.
     Returns the target. Raises NoCapacity when both copies do not fit; the source is untouched then.
     """
     deployment = lock_deployment(replica.deployment_id)
@@ -327,7 +328,7 @@ def move(replica: Replica, gpu: GPU, *, actor: str, placing: Placing = place) ->
     if replica.state not in (State.READY, State.SLEEPING) or replica.goal == Goal.STOPPED:
         raise IllegalTransition(f"a {replica.state} replica cannot move", state=replica.state, wanted="move")
     _refuse_mid_move(replica)
-    if gpu.pk == replica.gpu_id:
+    if gpu is not None and gpu.pk == replica.gpu_id:
         raise IllegalTransition(
             f"{replica} is on GPU {gpu.index} of {gpu.node} already", state=replica.state, wanted="move"
         )

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from models_app import decisions
-from models_app.errors import MemoryHeld, NoCapacity
+from models_app.errors import GPUCordoned, MemoryHeld, NoCapacity
 from models_app.lifecycle import queues, verbs
 from models_app.lifecycle.observe import Sight
 from models_app.lifecycle.transition import WORKER, note, set_goal
@@ -28,7 +28,7 @@ def for_room(replica: Replica, error: NoCapacity) -> None:
         note(replica, restart_at=timezone.now() + verbs.NO_ROOM_PAUSE)
         return
     asked_for = replica.state == State.SLEEPING or replica.reason == placement.CLAIMED
-    if asked_for and placement.room_comes(replica):
+    if asked_for and not isinstance(error, GPUCordoned) and placement.room_comes(replica):
         return
     later = timezone.now() + verbs.NO_ROOM_PAUSE
     claim = _claim(replica) if asked_for else None

@@ -101,7 +101,9 @@ def of_move(replica: Replica) -> Fit:
 
 
 def _open(known: list[GPU], copies: dict[int, int]) -> Choice:
-    return Choice([one for one in known if one.enabled and one.present], placement.free_bytes(known), copies)
+    there = [one for one in known if one.present]
+    taking, cordoned = [one for one in there if one.enabled], [one for one in there if not one.enabled]
+    return Choice(taking, placement.free_bytes(known), copies, cordoned)
 
 
 def _of_gpu(gpu: GPU, among: Choice, wanted: Need, width: int, *, here: int | None = None) -> GPUFit:
@@ -111,7 +113,7 @@ def _of_gpu(gpu: GPU, among: Choice, wanted: Need, width: int, *, here: int | No
     elif not gpu.present:
         code, why = "gpu_absent", "the node does not see it now"
     elif not gpu.enabled:
-        code, why = "gpu_closed", "closed to new replicas"
+        code, why = "gpu_cordoned", "it is cordoned and takes nothing new"
     else:
         try:
             placement.pick(among, wanted, width, gpu=gpu)
@@ -180,7 +182,7 @@ def _why_not_all(among: Choice, wanted: Need, width: int, replicas: int, gpu: GP
     free, copies = dict(among.free), dict(among.copies)
     for number in range(replicas):
         try:
-            chosen = placement.pick(Choice(among.gpus, free, copies), wanted, width, gpu=gpu)
+            chosen = placement.pick(Choice(among.gpus, free, copies, among.cordoned), wanted, width, gpu=gpu)
         except (NoCapacity, NeverFits) as error:
             placed = f"{number} of {replicas} replicas fit; for the next " if number else ""
             return type(error)(placed + error.message, **error.fields)

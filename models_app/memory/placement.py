@@ -6,7 +6,7 @@ Giving bytes back needs no lock.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.models import BigIntegerField, Case, F, Q, Sum, When
@@ -15,8 +15,8 @@ from gpus import telemetry
 from gpus.errors import TelemetryUnavailable
 from gpus.models import GPU, Node
 from models_app.catalogue import sources
-from models_app.errors import HostMemoryShort, NeverFits, NoCapacity
-from models_app.memory import estimate, flags, host_ram, host_rows, profiles
+from models_app.errors import GPUCordoned, HostMemoryShort, NeverFits, NoCapacity
+from models_app.memory import cordoned, estimate, flags, host_ram, host_rows, profiles
 from models_app.memory.host_ram import Host, Shortage
 from models_app.models import Deployment, Replica, Reservation
 from models_app.spec import BY_STOP
@@ -32,7 +32,7 @@ CLAIMED = "wake"
 CONSENTED = "waits_to_evict"
 """The reason on a row whose operator agreed to evictions that the rules do not allow yet."""
 
-FOR_WANT_OF_ROOM = (NoCapacity.code, WAITS_FOR_ROOM, CONSENTED)
+FOR_WANT_OF_ROOM = (NoCapacity.code, GPUCordoned.code, WAITS_FOR_ROOM, CONSENTED)
 """The reasons on a row without an engine that found no room: it is tried again, and claims nothing meanwhile."""
 
 _COLD = Q(replica__state=State.FAILED, replica__reason=CLAIMED)
@@ -136,7 +136,7 @@ def choose(deployment: Deployment, wanted: Need, *, gpu: GPU | None = None) -> l
 def candidates(deployment: Deployment) -> "Choice":
     """What a replica of this deployment may be placed on, locked."""
     locked = lock_open()
-    return Choice(locked, free_bytes(locked), copies(deployment))
+    return Choice(locked, free_bytes(locked), copies(deployment), cordoned.there())
 
 
 def lock_open() -> list[GPU]:
@@ -147,11 +147,15 @@ def lock_open() -> list[GPU]:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a replica may be placed on: the GPUs, the free bytes of each, and its deployment's replicas there."""
+    """What a replica may be placed on: the GPUs, the free bytes of each, and its deployment's replicas there.
+
+    Those that are `cordoned` take nothing, and what would fit there when they are empty fits one day.
+    """
 
     gpus: list[GPU]
     free: dict[int, int]
     copies: dict[int, int]
+    cordoned: list[GPU] = field(default_factory=list)
 
 
 def pick(among: Choice, wanted: Need, width: int, *, gpu: GPU | None = None) -> list[GPU]:
@@ -246,8 +250,11 @@ def _named(gpu: GPU) -> str:
 def _no_room(needed: int, among: Choice, gpu: GPU | None, width: int) -> NoCapacity | NeverFits:
     candidates = [candidate for candidate in among.gpus if gpu is None or candidate.pk == gpu.pk]
     if gpu is not None and not candidates:
-        return NoCapacity(f"{_named(gpu)} takes nothing new: it is closed to new replicas or not there", gpu=gpu.uuid)
-    if candidates and (never := _never(needed, among.gpus, candidates, width)) is not None:
+        if gpu.present and not gpu.enabled:
+            return cordoned.refusal(gpu)
+        return NoCapacity(f"{_named(gpu)} takes nothing new: it is not there", gpu=gpu.uuid)
+    leads = candidates if gpu is not None else [*candidates, *among.cordoned]
+    if leads and (never := _never(needed, [*among.gpus, *among.cordoned], leads, width)) is not None:
         return never
     best = max(candidates, key=lambda candidate: among.free[candidate.pk], default=None)
     room = max(among.free[best.pk], 0) if best else 0
@@ -309,6 +316,8 @@ def hold_awake(replica: Replica) -> None:
 def check_room(replica: Replica) -> None:
     """Lock its GPUs. Raises NoCapacity unless every reservation of the replica can grow to its awake bytes."""
     free = free_bytes(lock([replica]), besides=replica)
+    if (closed := cordoned.kept_off(replica)) is not None:
+        raise cordoned.refusal(closed)
     for reservation in replica.reservations.select_related("gpu__node"):
         more = reservation.awake_bytes - reservation.held_bytes
         if more > free[reservation.gpu_id]:

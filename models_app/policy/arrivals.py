@@ -22,6 +22,8 @@ from models_app.states import Goal, State
 from sardeenz.errors import InvalidSpec
 
 _NOW = (Verdict.WAKE, Verdict.EVICT)
+AT_ALL = (*_NOW, Verdict.WAIT)
+"""Now, or once the rules allow it."""
 
 
 class NobodyMakesRoom(NoCapacity):
@@ -35,7 +37,7 @@ class NobodyMakesRoom(NoCapacity):
 
 def first(deployment_id: int, traffic: Traffic, actor: str) -> None:
     """For one of which nothing is placed. Raises NoCapacity where waiting would not help."""
-    place = _Arrival(traffic, (*_NOW, Verdict.WAIT)).place
+    place = _Arrival(traffic, AT_ALL).place
     try:
         with transaction.atomic():
             deployment = verbs.lock_deployment(deployment_id)
@@ -49,8 +51,8 @@ def first(deployment_id: int, traffic: Traffic, actor: str) -> None:
         raise NoCapacity(error.message, deployment=deployment_id) from error
 
 
-def elsewhere(row: Replica, traffic: Traffic, actor: str) -> bool:
-    """Another replica in its stead, where there is room or is to be made now. Whether there is one."""
+def elsewhere(row: Replica, traffic: Traffic, actor: str, accepted: tuple[Verdict, ...] = _NOW) -> bool:
+    """Another replica in its stead, where there is room or is to be made as `accepted`. Whether there is one."""
     if not rests(row) or not _other_gpus(row):
         return False
     try:
@@ -58,7 +60,7 @@ def elsewhere(row: Replica, traffic: Traffic, actor: str) -> bool:
             deployment = verbs.lock_deployment(row.deployment_id)
             now = deployment.placed.filter(pk=row.pk).first()
             if now is not None and rests(now):
-                verbs.in_its_stead(deployment, now, actor, placing=_Arrival(traffic, _NOW).place)
+                verbs.in_its_stead(deployment, now, actor, placing=_Arrival(traffic, accepted).place)
     except (NoCapacity, NeverFits, InvalidSpec, DeploymentDeleting):
         return False
     return True  # here, or by somebody who was faster

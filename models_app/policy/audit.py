@@ -52,11 +52,11 @@ def _happened(asked: Asked) -> QuerySet[Transition]:
 
 
 def _decided(asked: Asked) -> QuerySet[Decision]:
-    """Decisions name no GPU: those of replicas that were on it are meant."""
+    """Decisions about the GPU itself, and those of replicas that were on it."""
     rows = Decision.objects.filter(_narrowed(asked), kind__in=asked.kinds).order_by("-at", "-id")
     if asked.gpu:
         there = Transition.objects.filter(gpus__contains=[asked.gpu], replica__isnull=False).values("replica")
-        rows = rows.filter(replica__in=there)
+        rows = rows.filter(Q(replica__in=there) | Q(kind=Decision.Kind.CORDON, inputs__gpu=asked.gpu))
     return rows
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from django.db import transaction
 
 from gpus.models import GPU
-from models_app.errors import NoCapacity, ReplicaMoved
+from models_app.errors import GPUCordoned, NoCapacity, ReplicaMoved
 from models_app.lifecycle import fleet, verbs, waits
 from models_app.lifecycle.placing import place, place_in_two_phases, place_to_wait, two_phases_help
 from models_app.memory import host_rows, placement
@@ -120,6 +120,8 @@ class _Room:
         try:
             with transaction.atomic():
                 return place(deployment, actor=actor, gpu=gpu, replaces=replaces, anew=anew)
+        except GPUCordoned:
+            raise  # nobody's going would help
         except NoCapacity as error:
             short = error
         if replaces is not None and self.two_phase:
@@ -157,6 +159,8 @@ class _Room:
         """As `verbs.wake`, or once others made room."""
         try:
             return verbs.wake(replica, actor=actor)
+        except GPUCordoned:  # it has no engine, and may come to be elsewhere
+            return self.agree_if_it_waits(verbs.start(replica, actor=actor), actor)
         except NoCapacity as error:
             if not self.evict:
                 seen, rows = _seen(replica, self.traffic)

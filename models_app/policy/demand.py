@@ -2,10 +2,12 @@
 
 import logging
 import math
+from collections.abc import Mapping
 
 from django.db import transaction
 from django.utils import timezone
 
+from gpus.models import GPU
 from models_app.errors import (
     CrashLoop,
     DeploymentDeleting,
@@ -13,7 +15,7 @@ from models_app.errors import (
     MemoryHeld,
     NoCapacity,
 )
-from models_app.memory import placement
+from models_app.memory import cordoned, placement
 from models_app.models import Deployment, Replica
 from models_app.policy import arrivals, eviction
 from models_app.policy.eviction import Decision, Verdict
@@ -75,7 +77,11 @@ def _placed(*deployment_ids: int) -> list[Replica]:
 def _seek_room(placed: list[Replica], actor: str) -> None:
     """Decide for each sleeper, and do what is best."""
     traffic = read_traffic()  # before any lock: Redis may take its time
-    before = {row.pk for row in sleepers(placed)}
+    closed = {row.pk: gpu for row in sleepers(placed) if (gpu := cordoned.kept_off(row)) is not None}
+    before = {row.pk for row in sleepers(placed) if row.pk not in closed}
+    if not before:
+        _leave_cordoned(sleepers(placed), closed, traffic, actor)
+        return
     with transaction.atomic():
         gpus = placement.lock([row for row in placed if row.pk in before])
         placed = _placed(placed[0].deployment_id)
@@ -94,6 +100,12 @@ def _seek_room(placed: list[Replica], actor: str) -> None:
     if decision.verdict is Verdict.REFUSE:
         # Out of the transaction: an error would undo what is kept.
         refuse(no_capacity(seen, eviction.words(seen, decision)), row.deployment.name, seen, decision, actor)
+
+
+def _leave_cordoned(asleep: list[Replica], closed: Mapping[int, GPU], traffic: Traffic, actor: str) -> None:
+    """Each stands on a cordoned GPU without an engine: one comes to be on other GPUs. Raises NoCapacity."""
+    if not any(arrivals.elsewhere(row, traffic, actor, accepted=arrivals.AT_ALL) for row in asleep):
+        raise cordoned.refusal(closed[asleep[0].pk])
 
 
 def _elsewhere(asleep: list[Replica], row: Replica, traffic: Traffic, actor: str) -> bool:

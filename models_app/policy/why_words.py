@@ -11,6 +11,7 @@ ACTORS = {
     "gateway": "a request",
     "control": "the number of replicas",
     "move": "a move",
+    "drain": "a drain",
     "governor": "the KV memory governor",
     "rule:idle": "the idle rule",
     "rule:evict": "the eviction rules",
@@ -44,6 +45,10 @@ _ASKED = {
     "demoted_to_level_2": "goes on to level 2",
     "demoted_to_stopped": "sleeps on without an engine",
     "sleep_given_up": "stays awake",
+    "drain": "leaves its GPU",
+    "drain_waits": "stays on a GPU that is to be emptied",
+    "drain_over": "may stay where it is",
+    "gpu_cordoned": "found its GPU cordoned",
 }
 """What became of one whose goal was changed, by reason."""
 

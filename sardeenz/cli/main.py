@@ -44,6 +44,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "sleep": Verb("cli.verbs", "Free GPU memory; level 1 keeps the weights in host RAM."),
         "wake": Verb("cli.verbs", "Wake a replica, or every replica of a deployment, from sleep."),
         "move": Verb("cli.verbs", "Start a copy on another GPU, then let go of this one; no request fails."),
+        "gpu": Verb("cli.machine", "Maintenance of a GPU or a node: cordon, drain, uncordon."),
         "restart": Verb("cli.verbs", "Stop, then start with the deployment's present settings."),
         "cancel": Verb("cli.verbs", "Undo what is under way: a load, a sleep, a move."),
         "delete": Verb("cli.verbs", "Stop every replica and forget the deployment."),

@@ -127,8 +127,8 @@ def _unowned(now: Now, uuid: str) -> list[tuple[str, str]]:
 def _device(gpu: dict[str, Any]) -> Cell:
     if not gpu["present"]:
         return f"{gpu['name']} (away)", "red"
-    if not gpu["enabled"]:
-        return f"{gpu['name']} (takes nothing new)", "yellow"
+    if cordon := gpu["cordon"]:
+        return f"{gpu['name']} ({'emptied' if cordon['drain'] else 'cordoned'}: {cordon['message']})", "yellow"
     return str(gpu["name"]) + (" (simulated)" if gpu["simulated"] and "imulated" not in gpu["name"] else "")
 
 

@@ -32,7 +32,7 @@ def test_only_the_knobs_are_written(superuser: Client) -> None:
     gpu = factories.gpu()
     assert change(superuser, gpu, headroom_bytes=5, memory_bytes=1) == 302
     gpu.refresh_from_db()
-    assert (gpu.enabled, gpu.headroom_bytes, gpu.memory_bytes, gpu.seq) == (False, 5, 80 << 30, 2)
+    assert (gpu.enabled, gpu.headroom_bytes, gpu.memory_bytes, gpu.seq) == (False, 5, 80 << 30, 3)
 
 
 def test_the_admin_refuses_a_headroom_that_cannot_be(superuser: Client) -> None:

@@ -37,7 +37,7 @@ def test_an_operator_changes_both_knobs_and_nothing_else(operator: Client) -> No
     gpu = factories.gpu()
     status, row = patch(operator, gpu, enabled=False, headroom_bytes=2 << 30, name="Mine", memory_bytes=1)
     assert status == 200
-    assert (row["enabled"], row["headroom_bytes"], row["name"], row["seq"]) == (False, 2 << 30, gpu.name, gpu.seq + 1)
+    assert (row["enabled"], row["headroom_bytes"], row["name"], row["seq"]) == (False, 2 << 30, gpu.name, gpu.seq + 2)
     gpu.refresh_from_db()
     assert (gpu.enabled, gpu.headroom_bytes, gpu.memory_bytes) == (False, 2 << 30, 80 << 30)
 

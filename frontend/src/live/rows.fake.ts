@@ -18,6 +18,7 @@ export function gpu(given: Partial<GPURow> = {}): GPURow {
     parent_uuid: "",
     simulated: true,
     enabled: true,
+    cordon: null,
     present: true,
     ...given,
   };

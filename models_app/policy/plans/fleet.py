@@ -45,7 +45,7 @@ def read(before: Fleet | None = None) -> Fleet:
     wishes |= {row.pk: row for row in deployments.exclude(pk__in=wishes)}
     return Fleet(
         now=timezone.now(),
-        gpus=before.gpus if before is not None else list(GPU.objects.select_related("node").order_by("uuid")),
+        gpus=list(GPU.objects.select_related("node").order_by("uuid")),
         replicas=rows,
         deployments=wishes,
         told=_told([row for row in rows.values() if consented(row)]),

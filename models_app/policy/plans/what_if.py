@@ -17,6 +17,7 @@ from psycopg.errors import LockNotAvailable
 from gpus import telemetry
 from gpus.errors import TelemetryUnavailable
 from models_app.errors import FleetBusy
+from models_app.policy.cordon import STAYS
 from models_app.policy.plans import costs, fleet, outcome, words
 from models_app.policy.plans.costs import Learnt
 from models_app.policy.plans.fleet import Fleet
@@ -120,15 +121,26 @@ def conclude(seen: Seen, known: Known) -> Outcome:
         "settings": [],
         "lines": [],
     }
-    return found | {"lines": [*words.lines(found), *_waits(seen)]}
+    return found | {"lines": [*words.lines(found), *_waits(seen), *_doors(seen)]}
 
 
 def _waits(seen: Seen) -> Iterator[str]:
-    """Why replicas of a deployment would be missing, with the arithmetic: those have no row that could tell it."""
+    """Why replicas of a deployment would be missing, or stay where they are to go, with the arithmetic."""
     for number, row in seen.after.deployments.items():
         before = seen.before.deployments.get(number)
         if row.message and (before is None or before.message != row.message):
             yield f"{row.name}: {row.message.removesuffix('.')}."
+    for pk, replica in seen.after.replicas.items():
+        if replica.reason == STAYS and seen.before.replicas[pk].seq != replica.seq:
+            name = seen.after.deployments[replica.deployment_id].name
+            yield f"{name}/{pk} stays: {replica.message.removesuffix('.')}."
+
+
+def _doors(seen: Seen) -> Iterator[str]:
+    """Which GPUs would take nothing new, or take it again."""
+    for before, gpu in zip(seen.before.gpus, seen.after.gpus, strict=False):
+        if before.enabled != gpu.enabled:
+            yield f"GPU {gpu.index} of {gpu.node.name} takes {'new replicas again' if gpu.enabled else 'nothing new'}."
 
 
 def _used() -> Used:

@@ -66,7 +66,7 @@ def _row(plan: dict[str, Any]) -> list[str]:
     action = dict(plan["action"])
     verb, named = (
         action.pop("verb", ""),
-        [str(action[key]) for key in ("deployment", "replica", "window", "name") if key in action],
+        [str(action[key]) for key in ("deployment", "replica", "window", "gpu", "node", "name") if key in action],
     )
     done = f"applied by {plan['applied_by']}" if plan["applied_at"] else ""
     return [str(plan["id"]), plan["made_at"][:19], plan["actor"], " ".join([verb, *named]), done]

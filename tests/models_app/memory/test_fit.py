@@ -97,7 +97,7 @@ def test_a_move_fits_where_move_finds_room() -> None:
     Replica.objects.filter(pk=replica.pk).update(state="ready", deadline_at=None)
     answer = fit.of_move(replica)
     codes = {one["gpu"]: one["code"] for one in answer["gpus"]}
-    assert [codes[gpu.pk] for gpu in gpus] == ["", "", "same_gpu", "", "gpu_closed", "gpu_absent"]
+    assert [codes[gpu.pk] for gpu in gpus] == ["", "", "same_gpu", "", "gpu_cordoned", "gpu_absent"]
     replica.profile = {"weights_bytes": 20 * GIB, "overhead_bytes": 2 * GIB}
     answer = fit.of_move(replica)
     assert answer["needed_bytes"] == 23 * GIB
@@ -115,7 +115,7 @@ def test_the_api_says_what_is_needed_and_why_not_in_words(reader: Client) -> Non
     assert {one["why"] for one in told["gpus"]} == {
         "needs 33 GiB",
         "needs 33 GiB, more than the 23 GiB it may ever promise",
-        "closed to new replicas",
+        "it is cordoned and takes nothing new",
         "the node does not see it now",
         "",
     }

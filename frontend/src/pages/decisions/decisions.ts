@@ -11,6 +11,7 @@ export const KINDS: Readonly<Record<Kind, string>> = {
   refusal: "Refused verbs",
   limit: "KV limits",
   orphan: "Engines without a replica",
+  cordon: "GPUs in maintenance",
 };
 /** Limits change by the second: they are seen where they are asked for. */
 const USUAL = (Object.keys(KINDS) as Kind[]).filter((kind) => kind !== "limit").join();
