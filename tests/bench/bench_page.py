@@ -6,6 +6,7 @@
 import itertools
 import json
 import random
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -134,17 +135,17 @@ def _engine(one: Replica, seq: int, dice: random.Random) -> EngineFrame:
     )
 
 
-def open_fleet(page: Page, rows: dict[str, Any]) -> list[WebSocketRoute]:
+def open_fleet(page: Page, rows: dict[str, Any], view: str) -> list[WebSocketRoute]:
     """Sign in with both sockets in our hands; the fleet is drawn when this returns."""
     sockets: list[WebSocketRoute] = []
 
     page.route_web_socket("**/ws/lifecycle", lambda route: route.send(json.dumps(rows, cls=DjangoJSONEncoder)))
     page.route_web_socket("**/ws/telemetry", lambda route: sockets.append(route))  # noqa: PLW0108 it takes functions alone
-    page.goto("/")
+    page.goto(f"/?view={view}")
     page.get_by_label("User name").fill("olive")
     page.get_by_label("Password").fill("pw")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("article")).to_have_count(NODES * GPUS_EACH, timeout=60_000)
+    expect(page.get_by_text(re.compile(r"^GPU \d+$"))).to_have_count(NODES * GPUS_EACH, timeout=60_000)
     return sockets
 
 
@@ -153,11 +154,12 @@ def _costs(session: CDPSession) -> dict[str, float]:
     return {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
 
 
-def test_page(live_server: LiveServer, fleet: Any, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("view", ["cards", "dense"])
+def test_page(live_server: LiveServer, fleet: Any, view: str, capsys: pytest.CaptureFixture[str]) -> None:
     rows, replicas = fleet
     told = frames(replicas)
     with chromium(live_server.url) as page:
-        [socket] = open_fleet(page, rows)
+        [socket] = open_fleet(page, rows, view)
         first = [next(told) for _ in range(NODES)]
         socket.send(json.dumps({"type": "snapshot", "frames": first}))
         page.wait_for_timeout(3000)
@@ -172,7 +174,7 @@ def test_page(live_server: LiveServer, fleet: Any, capsys: pytest.CaptureFixture
         spent = {name: value - before[name] for name, value in _costs(costs).items()}
         gaps, tasks = page.evaluate("[window.longest, window.tasks]")
     with capsys.disabled():
-        print(f"\n{NODES * GPUS_EACH} GPUs, {REPLICAS} replicas, {SECONDS} s of {NODES} frames each")
+        print(f"\n{NODES * GPUS_EACH} GPUs as {view}, {REPLICAS} replicas, {SECONDS} s of {NODES} frames each")
         ordered = sorted(gaps)
         for name, value in (
             ("half of the frames within", ordered[len(ordered) // 2]),

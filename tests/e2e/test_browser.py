@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import PATIENCE_MS, chromium, never_sideways
+from tests.browser import PATIENCE_MS, accessible, chromium, never_sideways
 from tests.e2e.test_supervised import Up, up
 
 __all__ = ["up"]
@@ -45,6 +45,23 @@ def test_an_operator_signs_in_sees_the_fleet_live_and_puts_a_model_to_sleep(page
     asleep = page.get_by_role("img", name=re.compile("code: kept while asleep, [0-9.]+ GiB"))
     expect(asleep).to_have_count(1, timeout=PATIENCE_MS)
     assert {row["deployment_name"]: row["state"] for row in up.replicas()}["code"] == "sleeping"
+
+
+def test_many_gpus_stand_in_a_line_each_and_open_to_their_cards(page: Page, up: Up) -> None:
+    sign_in(page, up)
+    expect(page.get_by_role("article")).to_have_count(2, timeout=PATIENCE_MS)
+    page.get_by_text("Dense", exact=True).click()
+    expect(page.get_by_role("article")).to_have_count(0)
+    assert page.url.endswith("?view=dense")
+    here = page.get_by_role("list", name="Replicas on GPU 0", exact=True)
+    expect(here.get_by_role("link", name="chat", exact=True)).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("chat: weights, [0-9.]+ GiB"))).to_be_visible()
+    never_sideways(page)
+    page.get_by_role("button", name="GPU 0", exact=True).press("Enter")
+    expect(page.get_by_role("article", name="GPU 0")).to_be_visible()
+    accessible(page)
+    page.reload()
+    expect(page.get_by_role("list", name="GPUs of")).to_be_visible()
 
 
 def test_the_page_never_scrolls_sideways(page: Page, up: Up) -> None:
