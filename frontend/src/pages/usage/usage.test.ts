@@ -15,6 +15,7 @@ function within(given: Partial<usage.View>): usage.Bounds {
 describe("a span", () => {
   it.each([
     ["24h", "2030-03-30T02:00:00.000Z", "2030-03-31T02:00:00.000Z", 24],
+    ["yesterday", "2030-03-30T00:00:00.000Z", "2030-03-31T00:00:00.000Z", 24],
     ["7d", "2030-03-25T00:00:00.000Z", "2030-04-01T00:00:00.000Z", 7],
     ["30d", "2030-03-02T00:00:00.000Z", "2030-04-01T00:00:00.000Z", 30],
   ] as const)("of %s is whole UTC hours or days up to the present one", (span, since, until, steps) => {

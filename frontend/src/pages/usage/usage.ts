@@ -5,7 +5,13 @@ export const HOUR = 3_600_000;
 export const DAY = 24 * HOUR;
 const LONGEST_DAYS = 366;
 
-export const SPANS = { "24h": "24 hours", "7d": "7 days", "30d": "30 days", custom: "From, to" } as const;
+export const SPANS = {
+  "24h": "24 hours",
+  yesterday: "Yesterday",
+  "7d": "7 days",
+  "30d": "30 days",
+  custom: "From, to",
+} as const;
 export type Span = keyof typeof SPANS;
 export const GROUPS = { model: "Model", team: "Team", key: "Key" } as const;
 export type Group = keyof typeof GROUPS;
@@ -37,6 +43,10 @@ export function bounds(view: View, now: number): Bounds | string {
   if (view.span === "24h") {
     const until = floor(now, HOUR) + HOUR;
     return { since: until - 24 * HOUR, until, step: HOUR };
+  }
+  if (view.span === "yesterday") {
+    const until = floor(now, DAY);
+    return { since: until - DAY, until, step: HOUR };
   }
   if (view.span !== "custom") {
     const until = floor(now, DAY) + DAY;
