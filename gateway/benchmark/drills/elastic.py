@@ -22,14 +22,15 @@ from gateway.benchmark.load.plan import Plan
 from gateway.benchmark.measuring import Measuring
 from gateway.errors import NothingElastic
 from gpus import kvcached
+from models_app.memory import governor
 from models_app.models import Deployment, Replica
 from models_app.states import State
 from sardeenz import sizes
 from sardeenz.errors import InvalidSpec
 
 FIXED, ELASTIC = "fixed parts", "elastic"
-SETTLE_SECONDS = 5.0
-"""By then the governor has set every engine's limit, and idle ones have given back what is above it."""
+SETTLE_SECONDS = governor.BUSY_SECONDS + 3.0
+"""By then no engine keeps the wish of the side before, every limit is set, and idle ones gave back what is above it."""
 
 
 class Elastic:

@@ -21,6 +21,10 @@ _COUNTERS = {
     "engine: prompt tokens": re.compile(r"^vllm:prompt_tokens_total\{.*\} (\S+)$", re.MULTILINE),
     "engine: output tokens": re.compile(r"^vllm:generation_tokens_total\{.*\} (\S+)$", re.MULTILINE),
 }
+_TIMES = {"ttft": "time_to_first_token", "itl": "inter_token_latency", "e2e": "e2e_request_latency"}
+for _name, _metric in _TIMES.items():
+    for _part in ("sum", "count"):
+        _COUNTERS[f"{_name} {_part}"] = re.compile(rf"^vllm:{_metric}_seconds_{_part}\{{.*\}} (\S+)$", re.MULTILINE)
 
 
 @contextmanager
@@ -59,6 +63,14 @@ def counters(url: str) -> dict[str, float]:
     except urllib.error.HTTPError:
         return {}
     return {name: sum(map(float, pattern.findall(text))) for name, pattern in _COUNTERS.items()}
+
+
+def grown(before: Mapping[str, float], after: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+    """What the engine counted between two looks, and its own mean times in milliseconds."""
+    more = {name: value - before[name] for name, value in after.items()}
+    counts = {name: value for name, value in more.items() if name.startswith("engine: ")}
+    means = {f"{name} mean": more[f"{name} sum"] / more[f"{name} count"] * 1000 for name in _TIMES if more}
+    return counts, means
 
 
 @contextmanager

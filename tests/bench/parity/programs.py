@@ -36,8 +36,8 @@ def measured(program: Program, url: str, load: Load) -> Told:
     counted, cost = engines.counters(url), _cpu_seconds()
     told = program(url, load)
     cost = _cpu_seconds() - cost
-    grown = {name: value - counted[name] for name, value in engines.counters(url).items()}
-    return replace(told, engine=grown, cpu_seconds=told.cpu_seconds or cost)
+    counts, means = engines.grown(counted, engines.counters(url))
+    return replace(told, engine=counts, engine_times=means, cpu_seconds=told.cpu_seconds or cost)
 
 
 def _cpu_seconds() -> float:

@@ -19,6 +19,8 @@ class Told:
     cpu_seconds: float = 0.0
     engine: Mapping[str, float] = field(default_factory=dict)
     """How much the engine's own counters grew."""
+    engine_times: Mapping[str, float] = field(default_factory=dict)
+    """The engine's own means of the same calls."""
 
     def line(self, name: str) -> float:
         """One figure of the table."""
@@ -72,8 +74,21 @@ def table(rounds: Mapping[str, Sequence[Told]]) -> str:
             lines.append(
                 f"{name} as {program} means it: ours {mine:.2f}, theirs {theirs:.2f} ({theirs / mine - 1:+.1%})"
             )
+    lines += _beside_engine(rounds)
     spread = [f"{name} {_spread(told, 'calls/s'):.1%}" for name, told in rounds.items()]
     return "\n".join([*lines, f"spread of calls/s over the rounds: {', '.join(spread)}"])
+
+
+def _beside_engine(rounds: Mapping[str, Sequence[Told]]) -> list[str]:
+    """Each program's means in parts of the engine's own of the same calls: a busy machine slows both alike."""
+    lines = ["by the engine's own mean of the same calls:"]
+    for name in rounds[OURS][0].engine_times:
+        cells = ""
+        for program, told in rounds.items():
+            ratios = [one.times[name] / one.engine_times[name] for one in told]
+            cells += f"{statistics.median(ratios):14.3f}" + ("" if program == OURS else f"{'':9}")
+        lines.append(f"{name:28}{cells}")
+    return lines if len(lines) > 1 else []
 
 
 def _cells(rounds: Mapping[str, Sequence[Told]], name: str, mine: float) -> str:
