@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.gateway.client import Connection, Tally, request, stream_request
+from tests.bench.gateway.client import Caller, Tally, body, stream_body
 from tests.bench.gateway.machine import Cores, NotMeasured, Program, Watch
 from tests.bench.gateway.ours import ROOT, Installation
 from tests.patience import free_port
@@ -132,15 +132,14 @@ def wait(contestant: Contestant) -> Contestant:
 
 async def _try(contestant: Contestant) -> str:
     """What is wrong with its answers, if anything."""
-    connection = Connection(Tally())
+    caller = Caller(contestant.port, contestant.key, Tally())
     async with asyncio.timeout(15):
-        whole = await connection.ask(contestant.port, request(contestant.key, max_tokens=8))
-        if whole.status != 200 or not whole.ended or whole.size < 500:
-            return f"{whole.status} with {whole.size} bytes"
+        whole = await caller.call(body(max_tokens=8))
+        if not whole.ok or whole.size < 500:
+            return f"{whole.status} {whole.code} {whole.message} with {whole.size} bytes"
         for usage in (False, True):
-            data = stream_request(contestant.key, CHECK_CHUNKS, usage=usage)
-            stream = await connection.ask(contestant.port, data)
+            stream = await caller.stream(stream_body(CHECK_CHUNKS, usage=usage))
             if not stream.whole(CHECK_CHUNKS):
-                return f"a stream of {CHECK_CHUNKS} chunks came as {stream}"
-    connection.leave()
+                return f"a stream of {CHECK_CHUNKS} chunks came as {stream.chunks}: {stream.status} {stream.code}"
+    caller.leave()
     return ""

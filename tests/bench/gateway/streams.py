@@ -10,7 +10,7 @@ from typing import Any
 import uvloop
 
 from tests.bench.gateway import client
-from tests.bench.gateway.client import CHUNKS, Connection, Tally
+from tests.bench.gateway.client import CHUNKS, PAUSE_SECONDS, Caller, Tally
 from tests.bench.gateway.contestants import Contestant
 from tests.bench.gateway.machine import Use, Watch
 from tests.bench.gateway.rounds import PACE, SETTLE_SECONDS, share
@@ -105,11 +105,11 @@ def soak(contestant: Contestant, *, seconds: float) -> Soak:
 
 class _Load:
     def __init__(self, contestant: Contestant, found: Soak) -> None:
-        self._port = contestant.port
+        self._port, self._key = contestant.port, contestant.key
         self._found = found
         self._tally = Tally()
-        self._whole = client.request(contestant.key, max_tokens=8)
-        self._stream = client.stream_request(contestant.key, CHUNKS, SOAK_PACE)
+        self._whole = client.body(max_tokens=8)
+        self._stream = client.stream_body(CHUNKS, SOAK_PACE)
         self._began = time.monotonic()
 
     async def run(self, watch: Watch) -> None:
@@ -126,42 +126,38 @@ class _Load:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _caller(self) -> Caller:
+        return Caller(self._port, self._key, self._tally)
+
     async def _streams(self, keep: bool) -> None:
         """One stream after the other, on the same connection or on a new one each time."""
-        connection = Connection(self._tally)
+        caller = self._caller()
         while True:
-            answer = await self._ask(connection, self._stream)
-            self._count(answer.whole(CHUNKS))
+            stream = await caller.stream(self._stream)
+            await self._count(stream.whole(CHUNKS))
             if not keep:
-                connection.leave()
-                connection = Connection(self._tally)
+                caller.leave()
 
     async def _calls(self) -> None:
-        connection = Connection(self._tally)
+        caller = self._caller()
         while True:
-            answer = await self._ask(connection, self._whole)
-            self._count(answer.status == 200 and answer.ended)
+            whole = await caller.call(self._whole)
+            await self._count(whole.ok)
             await asyncio.sleep(SOAK_PAUSE_SECONDS)
 
     async def _leaves(self, place: int) -> None:
         """Leaves earlier or later in the stream, some before its first byte."""
         while True:
-            connection = Connection(self._tally)
-            asking = asyncio.create_task(self._ask(connection, self._stream))
+            asking = asyncio.create_task(self._caller().stream(self._stream))
             await asyncio.sleep(place * 0.02)
-            connection.leave()
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
             self._found.left += 1
             await asyncio.sleep(SOAK_PAUSE_SECONDS)
 
-    async def _ask(self, connection: Connection, data: bytes) -> client.Answer:
-        try:
-            return await connection.ask(self._port, data)
-        except OSError:
-            await asyncio.sleep(0.05)
-            return client.Answer(0)
-
-    def _count(self, good: bool) -> None:
+    async def _count(self, good: bool) -> None:
+        """Who is refused waits a moment before asking again."""
         self._found.answers += good
         self._found.failures += not good
+        if not good:
+            await asyncio.sleep(PAUSE_SECONDS)

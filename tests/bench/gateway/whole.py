@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httptools
 
-from tests.bench.gateway.client import MODEL, request
+from tests.bench.gateway.client import address, body
 from tests.bench.gateway.machine import NotMeasured, Watch
 
 CONNECTIONS = 32
@@ -52,9 +52,9 @@ def wrk_version() -> str:
 
 def rate(port: int, key: str, watch: Watch, *, seconds: int, cores: Sequence[int], place: Path) -> Rate:
     """As many requests as CONNECTIONS connections get through."""
-    body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 64})
+    asked = body(prompt=PROMPT, max_tokens=64).decode()
     script = place / "post.lua"
-    script.write_text(_SCRIPT.format(body=body, key=key))
+    script.write_text(_SCRIPT.format(body=asked, key=key))
     pinned = ["taskset", "-c", ",".join(map(str, cores))]
     argv = [*pinned, "wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "--timeout", "10s"]
     watch.begin()
@@ -73,7 +73,7 @@ def rate(port: int, key: str, watch: Watch, *, seconds: int, cores: Sequence[int
 
 def latencies(port: int, key: str, *, seconds: float) -> tuple[list[float], int]:
     """Seconds each of one request after the other took on one connection, and how many failed."""
-    data = request(key, prompt=PROMPT, max_tokens=64)
+    data = address(port, key).request(body(prompt=PROMPT, max_tokens=64))
     taken: list[float] = []
     failures = 0
     until = time.monotonic() + seconds
