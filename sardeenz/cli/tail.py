@@ -133,7 +133,7 @@ def _asked(text: str) -> str:
 
 def _answered(text: str) -> str:
     """What the model said, each text once, or what went wrong; whatever is neither as it was kept."""
-    bodies = [_json(line) for line in text.splitlines() if line]
+    bodies = [_json(line) for line in text.split("\n") if line]
     if None in bodies:
         return text
     return "\n".join(dict.fromkeys(part for body in bodies for part in _texts(body))) or text

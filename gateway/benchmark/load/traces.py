@@ -19,7 +19,7 @@ def read_trace(text: str) -> dict[str, tuple[Moment, ...]]:
 
     CSV with a header, or one JSON object to a line; other columns are passed over.
     """
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in _lines(text) if line.strip()]
     if not lines:
         raise InvalidSpec("the trace is empty: a header and a line for each call are needed", field="trace")
     rows = _json_lines(lines) if lines[0].lstrip().startswith("{") else _csv_lines(text)
@@ -37,7 +37,7 @@ def read_trace(text: str) -> dict[str, tuple[Moment, ...]]:
 def read_prompts(text: str) -> tuple[str, ...]:
     """The prompts of a JSONL file: each line a text, or an object with a `prompt`. Raises InvalidSpec."""
     found = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(_lines(text), 1):
         if not line.strip():
             continue
         said = _parsed(number, line, "prompts")
@@ -48,6 +48,11 @@ def read_prompts(text: str) -> tuple[str, ...]:
     if not found:
         raise InvalidSpec("there is no prompt in the file", field="prompts")
     return tuple(found)
+
+
+def _lines(text: str) -> list[str]:
+    """As JSON has them: of what else separates lines in prose, each may stand in a string as it is."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _json_lines(lines: list[str]) -> list[tuple[int, dict[str, Any]]]:

@@ -45,6 +45,11 @@ def test_prompts_are_lines_of_json() -> None:
     assert read_prompts('"one"\n\n{"prompt": "two", "more": 1}\n') == ("one", "two")
 
 
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\u0085"])
+def test_what_separates_lines_in_prose_may_stand_in_a_prompt(character: str) -> None:
+    assert read_prompts(f'"one{character}two"\r\n"three"\r') == (f"one{character}two", "three")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [("", "no prompt in the file"), ("{}\n", "line 1 of the prompts has no text"), ("what\n", "is not JSON")],

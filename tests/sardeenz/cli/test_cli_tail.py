@@ -94,6 +94,7 @@ RESPONSES = {
     '{"choices": [{"text": "one"}, {"text": "two"}]}': "one\n  two",
     '{"type":"response.output_text.delta","delta":"a b"}\n{"type":"x","text":"a b"}': "a b",
     '{"content": [{"type": "text", "text": "Anthropic"}]}': "Anthropic",
+    '{"choices": [{"text": "a\u2028b"}]}': "a\ufffdb",
     '{"data": [{"embedding": [1, 2]}]}': '{"data": [{"embedding": [1, 2]}]}',
     '{"choices": [{"te\n[… 9 bytes left out …]\n"}': '{"choices": [{"te\n  [… 9 bytes left out …]\n  "}',
     "": "",
