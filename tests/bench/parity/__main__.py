@@ -39,6 +39,16 @@ def prepare(folder: Path, calls: int, tokens: int) -> Path:
     return path
 
 
+def with_text(folder: Path) -> Path:
+    """The tiny model with a character of its own for each byte: a token is a piece of the answer.
+
+    Of random bytes most are no whole character, and a client that waits for text would wait for the next token.
+    """
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"decoder": {"type": "Fuse"}}))
+    return folder
+
+
 def compare(contestants: dict[str, Program], engine: AbstractContextManager[str], load: Load, rounds: int) -> None:
     """Every program in every round on the same engine, and the table of them."""
     told: dict[str, list[Told]] = {name: [] for name in contestants}
@@ -98,7 +108,7 @@ def main() -> None:
     versions(given.vllm, given.guidellm)
     with tempfile.TemporaryDirectory(prefix="srdz-parity-") as name:
         folder = Path(name)
-        model = tiny_model.write(folder / "model")
+        model = with_text(tiny_model.write(folder / "model"))
         prompts = prepare(folder, given.calls, given.tokens)
         load = Load(given.calls, given.callers, given.tokens, prompts, model)
         if given.only in (None, "simulator"):

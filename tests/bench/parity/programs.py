@@ -58,6 +58,7 @@ def ours(url: str, load: Load) -> Told:
         output_tokens=said["completion_tokens"],
         seconds=said["window_seconds"],
         times=times,
+        pieces=said["pieces"],
         cpu_seconds=said["cpu_seconds"],
     )
 

@@ -16,6 +16,8 @@ class Told:
     output_tokens: int
     seconds: float
     times: Mapping[str, float]
+    pieces: int = 0
+    """Events with something in them, where it is told."""
     cpu_seconds: float = 0.0
     engine: Mapping[str, float] = field(default_factory=dict)
     """How much the engine's own counters grew."""
@@ -46,13 +48,13 @@ COUNTS = ("calls", "prompt tokens", "output tokens", "calls/s", "output tokens/s
 def by_definition(mine: Told) -> dict[str, dict[str, float]]:
     """What ours comes to where another program means something else by a word: figure -> program -> our value.
 
-    vLLM's closing event, which holds no token, is one more piece to `vllm bench`, at once after the last. guidellm's
-    time per output token runs from the sending.
+    To `vllm bench` a piece is a token, however many it holds, and the role alone, which comes with the first token, is
+    a piece as well. guidellm's time per output token runs from the sending.
     """
-    tokens = mine.output_tokens / mine.calls
+    gaps = (mine.output_tokens - mine.calls) / mine.pieces
     return {
-        "itl mean": {VLLM: mine.times["itl mean"] * (tokens - 1) / tokens},
-        "per token mean": {GUIDELLM: mine.times["e2e mean"] / tokens},
+        "itl mean": {VLLM: mine.times["itl mean"] * gaps},
+        "per token mean": {GUIDELLM: mine.times["e2e mean"] * mine.calls / mine.output_tokens},
     }
 
 
@@ -88,7 +90,12 @@ def _beside_engine(rounds: Mapping[str, Sequence[Told]]) -> list[str]:
             ratios = [one.times[name] / one.engine_times[name] for one in told]
             cells += f"{statistics.median(ratios):14.3f}" + ("" if program == OURS else f"{'':9}")
         lines.append(f"{name:28}{cells}")
-    return lines if len(lines) > 1 else []
+    if len(lines) == 1:
+        return []
+    mine = [by_definition(one)["itl mean"][VLLM] / one.engine_times["itl mean"] for one in rounds[OURS]]
+    pieces = sum(one.pieces for one in rounds[OURS]) / sum(one.output_tokens for one in rounds[OURS])
+    meant = f"ours {statistics.median(mine):.3f}; {pieces:.3f} pieces a token"
+    return [*lines, f"itl mean as {VLLM} means it: {meant}"]
 
 
 def _cells(rounds: Mapping[str, Sequence[Told]], name: str, mine: float) -> str:
