@@ -6,6 +6,7 @@ A message is a poke that carries no facts; losing one costs a tick, running one 
 import logging
 import os
 import threading
+import time
 from typing import Any
 
 from celery import Celery
@@ -22,6 +23,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sardeenz.settings")
 CONTROL_QUEUE = "control"
 BENCHMARKS_QUEUE = "benchmarks"
 """Whoever reads it starts a process for each benchmark: an installation that measures nothing pays for none."""
+
+RETRY_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +58,24 @@ class Beside(ConsumerMixin):
 
     def start(self) -> None:
         """Read until the worker ends."""
-        threading.Thread(target=self.run, daemon=True, name=f"queue {self._queue.name}").start()
+        threading.Thread(target=self.read, daemon=True, name=f"queue {self._queue.name}").start()
 
     def stop(self) -> None:
         """Take nothing more; what was taken is done."""
         self.should_stop = True
+
+    def read(self) -> None:
+        """Read, and begin again whatever happens: nobody else would notice that this thread is gone."""
+        while not self.should_stop:
+            try:
+                self.run()
+            except Exception:
+                logger.exception("queue not read, trying again: queue=%s", self._queue.name)
+                time.sleep(RETRY_SECONDS)
+
+    def on_connection_error(self, exc: Exception, interval: float) -> None:
+        """One line each time: the worker itself tells at length that Redis is away."""
+        logger.warning("queue not read, trying again: queue=%s seconds=%.0f error=%s", self._queue.name, interval, exc)
 
     def get_consumers(self, Consumer: Any, channel: Any) -> list[Any]:
         """What kombu asks of whoever reads."""
