@@ -1,5 +1,6 @@
 """The settings of a deployment as they act now: its own, but for those that a window or an override governs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypedDict
 
@@ -73,9 +74,13 @@ SETTINGS = FIELDS[1:]
 
 def read(own: Any, governed: Governed) -> InForce:
     """The settings of a deployment, `own` its row, with those that are governed in their place."""
+    return InForce(**some({name: getattr(own, name) for name in SETTINGS} | {"level": ""}, governed))
+
+
+def some(own: Mapping[str, Any], governed: Governed) -> dict[str, Any]:
+    """The same for some settings: what is governed of them in the place of the deployment's own."""
     given = governed.get("fields", {})
-    values = {name: getattr(own, name) for name in SETTINGS} | {"level": ""}
-    return InForce(**values | {name: source["value"] for name, source in given.items() if name in FIELDS})
+    return {name: given[name]["value"] if name in given else value for name, value in own.items()}
 
 
 def number_in_force(field: str) -> Coalesce:

@@ -8,8 +8,9 @@ from django.conf import settings
 from gpus import telemetry
 from gpus.errors import TelemetryUnavailable
 from gpus.models import Node
-from models_app.memory import host_ram
+from models_app.memory import host_ram, standing
 from models_app.memory.host_ram import Copy, Holder, Host, HostLedger
+from models_app.memory.standing import Standing
 from models_app.models import Replica
 from models_app.states import LIVE, Goal, State
 
@@ -23,8 +24,8 @@ DEMOTED = (DEEPENS, RESTS)
 def read(node: Node, *, begun: bool = False) -> Host:
     """The node's RAM. With `begun`, those on their way to sleep count only where their drain is over."""
     now = ledger(node.name)
-    rows = Replica.objects.filter(gpu__node=node, state__in=LIVE).select_related("deployment")
-    holders = [_holder(row, now) for row in rows.order_by("pk") if not begun or not _drains(row)]
+    rows = standing.read(Replica.objects.filter(gpu__node=node, state__in=LIVE))
+    holders = [_holder(row, now) for row in rows if not begun or not _drains(row)]
     if now is None:
         return Host(node.name, node.sleep_budget_bytes, holders=tuple(holders))
     return Host(node.name, node.sleep_budget_bytes, now["available_bytes"], now["margin_bytes"], holders=tuple(holders))
@@ -39,7 +40,7 @@ def ledger(node: str) -> HostLedger | None:
     return next((frame.get("host_ram") for frame in frames if frame["node"] == node), None)
 
 
-def copy_of(row: Replica) -> Copy:
+def copy_of(row: Replica | Standing) -> Copy:
     """What its sleep at level 1 takes."""
     weights = row.weights_bytes * max(len(row.gpu_uuids), 1)
     fresh, asleep = row.profile.get("host_bytes"), row.profile.get("host_asleep_bytes")
@@ -48,14 +49,14 @@ def copy_of(row: Replica) -> Copy:
     return host_ram.copy_of(weights, fresh_bytes=fresh, asleep_bytes=asleep)
 
 
-def held(row: Replica, now: HostLedger | None) -> int | None:
+def held(row: Replica | Standing, now: HostLedger | None) -> int | None:
     """What its engine was measured to hold since it is in its state; None where nobody has measured that."""
     if now is None or now["measured_at"] <= row.state_at.timestamp():
         return None
     return next((one["held_bytes"] for one in now["holdings"] if one["marker"] == row.marker), None)
 
 
-def kept_bytes(row: Replica, now: HostLedger | None) -> int:
+def kept_bytes(row: Replica | Standing, now: HostLedger | None) -> int:
     """Of copies of weights: what is measured beyond a fresh engine's bytes, else the expected copy of a sleeper.
 
     An awake engine keeps one only where it slept before, and only what it is seen to keep.
@@ -70,14 +71,14 @@ def kept_bytes(row: Replica, now: HostLedger | None) -> int:
     return min(max(measured - fresh, 0), copy_of(row).lasting_bytes)
 
 
-def _drains(row: Replica) -> bool:
+def _drains(row: Standing) -> bool:
     """Whether it is on its way to sleep and its engine was not told yet."""
     told = row.deadline_at and row.deadline_at - row.state_at != timedelta(seconds=settings.DRAIN_SECONDS)
     return row.goal == Goal.SLEEPING and row.state in (State.READY, State.DRAINING) and not told
 
 
-def _holder(row: Replica, now: HostLedger | None) -> Holder:
-    name, kept = row.deployment.name, kept_bytes(row, now)
+def _holder(row: Standing, now: HostLedger | None) -> Holder:
+    name, kept = row.name, kept_bytes(row, now)
     if row.state == State.SLEEPING and row.goal == Goal.SLEEPING and row.reason in DEMOTED:
         return Holder(row.pk, name, leaving_bytes=kept)
     if row.goal == Goal.SLEEPING and row.sleep_level == 1 and row.state in (State.READY, State.DRAINING):

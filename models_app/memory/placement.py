@@ -18,6 +18,7 @@ from models_app.catalogue import sources
 from models_app.errors import GPUCordoned, HostMemoryShort, NeverFits, NoCapacity
 from models_app.memory import cordoned, estimate, flags, host_ram, host_rows, profiles
 from models_app.memory.host_ram import Host, Shortage
+from models_app.memory.standing import Standing
 from models_app.models import Deployment, Replica, Reservation
 from models_app.spec import BY_STOP
 from models_app.states import Goal, State
@@ -66,7 +67,7 @@ class Need:
         return self.overhead_bytes
 
 
-def waits_for_room(replica: Replica) -> bool:
+def waits_for_room(replica: Replica | Standing) -> bool:
     """Whether it has no engine for want of room alone, and is tried again when there is some."""
     return replica.down and replica.goal == Goal.READY and replica.reason in FOR_WANT_OF_ROOM
 

@@ -98,7 +98,7 @@ class _Arrival:
                 return place(deployment, actor=actor, gpu=gpu, replaces=replaces, anew=anew)
         except NoCapacity:
             waiting = self.traffic.waiting.get(deployment.pk)
-            best, _ = ways.search(deployment, self.traffic, gpu=gpu, replaces=replaces, anew=anew, waiting=waiting)
+            best = ways.search(deployment, self.traffic, gpu=gpu, replaces=replaces, anew=anew, waiting=waiting)
             if best is None:
                 raise
         if best.decision.verdict not in self.accepted:

@@ -4,7 +4,6 @@ The rules are those of models that take turns. What they do not allow yet is wai
 would wait, and decided anew at every tick. Whatever was shown before, only what the rules allow under the locks goes.
 """
 
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,13 +16,14 @@ from models_app.lifecycle import fleet, verbs, waits
 from models_app.lifecycle.placing import place, place_in_two_phases, place_to_wait, two_phases_help
 from models_app.memory import host_rows, placement
 from models_app.memory.fit import Evictable, Fit
-from models_app.memory.host_ram import Host
 from models_app.models import Deployment, Replica
 from models_app.policy import eviction, verdicts, ways
-from models_app.policy.eviction import Decision, Scene, Verdict
+from models_app.policy.eviction import Decision, Resident, Scene, Verdict
 from models_app.policy.scene import LockedGPUs, Traffic, consented, read_traffic
 from models_app.policy.ways import Way
 from models_app.states import Goal, State
+
+_Look = tuple[Scene, Decision]
 
 
 def deploy(deployment: Deployment, *, actor: str, gpu: GPU | None = None, evict: bool = False) -> None:
@@ -144,9 +144,9 @@ class _Room:
         *,
         anew: bool,
     ) -> Replica:
-        best, rows = ways.search(deployment, self.traffic, gpu=gpu, replaces=replaces, anew=anew)
+        best = ways.search(deployment, self.traffic, gpu=gpu, replaces=replaces, anew=anew)
         if not self.evict:
-            raise _with_offer(short, best, rows) from short
+            raise _with_offer(short, best) from short
         if best is None:
             raise short
         if best.decision.verdict is Verdict.REFUSE:
@@ -163,8 +163,8 @@ class _Room:
             return self.agree_if_it_waits(verbs.start(replica, actor=actor), actor)
         except NoCapacity as error:
             if not self.evict:
-                seen, rows = _seen(replica, self.traffic)
-                raise _with_offer(error, Way([], seen, eviction.decide(seen)), rows) from error
+                seen = _seen(replica, self.traffic)
+                raise _with_offer(error, Way([], seen, eviction.decide(seen))) from error
         replica.refresh_from_db()
         if replica.goal != Goal.SLEEPING:
             raise ReplicaMoved(f"{replica} was changed meanwhile; look again", replica=replica.pk)
@@ -230,38 +230,42 @@ def _withdraw(replica: Replica, error: NoCapacity) -> None:
     verbs.set_goal(replica, Goal(replica.goal), reason=error.code, actor="rule:evict", message=message)
 
 
-def _seen(replica: Replica, traffic: Traffic) -> tuple[Scene, list[Replica]]:
+def _seen(replica: Replica, traffic: Traffic) -> Scene:
     """What a decision for this replica would be made of, only to tell."""
-    here = LockedGPUs(list(GPU.objects.filter(reservations__replica=replica)), traffic)
-    row = Replica.objects.select_related("deployment").prefetch_related("reservations__gpu").get(pk=replica.pk)
-    return here.scene(row), here.rows
+    here = LockedGPUs(list(GPU.objects.filter(reservations__replica=replica)), traffic, [replica])
+    [row] = here.of([replica])
+    return here.scene(row)
 
 
-def _offer(seen: Scene, decision: Decision, rows: Iterable[Replica], hosts: dict[int, Host]) -> list[Evictable]:
-    """Those whom a decision would evict, now or once the rules let them go; `hosts` are the nodes read so far."""
-    if decision.verdict not in (Verdict.EVICT, Verdict.WAIT):
-        return []
-    concerned = {one.id for one in decision.residents}
-    by_id = {row.pk: row for row in rows if row.pk in concerned}
-    offered: list[Evictable] = []
-    for one in decision.residents:
-        row = by_id[one.id]
-        if row.gpu.node_id not in hosts:
-            hosts[row.gpu.node_id] = host_rows.read(row.gpu.node)
-        means = verdicts.means(row, hosts[row.gpu.node_id]).code
-        moment = eviction.free_at(seen, one)
-        offered.append(
-            {
-                "replica": one.id,
-                "name": one.name,
-                "freed_bytes": sum(one.frees.values()),
-                "means": means,
-                "seconds": one.sleep_seconds,
-                "free_at": datetime.fromtimestamp(moment, UTC).isoformat() if moment is not None else None,
-                "why": eviction.why_it_may_go(seen, one),
-            }
-        )
-    return offered
+def _offers(looks: list[_Look]) -> list[list[Evictable]]:
+    """For each decision those whom it would evict, now or once the rules let them go."""
+    concerned = [_concerned(decision) for _, decision in looks]
+    ids = {one.id for residents in concerned for one in residents}
+    rows = Replica.objects.select_related("deployment__model", "gpu__node").in_bulk(ids)
+    nodes = {row.gpu.node_id: row.gpu.node for row in rows.values()}
+    hosts = {number: host_rows.read(node) for number, node in nodes.items()}
+    means = {row.pk: verdicts.means(row, hosts[row.gpu.node_id]).code for row in rows.values()}
+    return [
+        [_evictable(seen, one, means[one.id]) for one in residents if one.id in means]
+        for (seen, _), residents in zip(looks, concerned, strict=True)
+    ]
+
+
+def _concerned(decision: Decision) -> tuple[Resident, ...]:
+    return decision.residents if decision.verdict in (Verdict.EVICT, Verdict.WAIT) else ()
+
+
+def _evictable(seen: Scene, one: Resident, means: str) -> Evictable:
+    moment = eviction.free_at(seen, one)
+    return {
+        "replica": one.id,
+        "name": one.name,
+        "freed_bytes": sum(one.frees.values()),
+        "means": means,
+        "seconds": one.sleep_seconds,
+        "free_at": datetime.fromtimestamp(moment, UTC).isoformat() if moment is not None else None,
+        "why": eviction.why_it_may_go(seen, one),
+    }
 
 
 def _with_two_phases(error: NoCapacity) -> NoCapacity:
@@ -270,9 +274,9 @@ def _with_two_phases(error: NoCapacity) -> NoCapacity:
     return NoCapacity(f"{error.message}; {more}", **error.fields | {"two_phase": True})
 
 
-def _with_offer(error: NoCapacity, way: Way | None, rows: Iterable[Replica]) -> NoCapacity:
+def _with_offer(error: NoCapacity, way: Way | None) -> NoCapacity:
     """The refusal, with who would have to go and may, or why nobody may."""
-    offered = _offer(way.seen, way.decision, rows, {}) if way is not None else []
+    offered = _offers([(way.seen, way.decision)])[0] if way is not None else []
     names = " and ".join(f"`{one['name']}`" for one in offered)
     if names:
         more = f"{names} can make room: ask again with evict"
@@ -290,15 +294,12 @@ def _with_offers(fit: Fit, deployment: Deployment, leads: list[GPU] | None) -> F
         return fit
     open_gpus = list(GPU.objects.filter(enabled=True, present=True).select_related("node").order_by("uuid"))
     here = LockedGPUs(open_gpus, read_traffic())
-    best: list[Way] = []
-    hosts: dict[int, Host] = {}
+    found = ways.of_each(here, open_gpus, deployment, fit["needed_bytes"], short)
+    offers = dict(zip(found, _offers([(way.seen, way.decision) for way in found.values()]), strict=True))
     for one in fit["gpus"]:
-        lead = next((gpu for gpu in open_gpus if gpu.pk == one["gpu"] and one["gpu"] in short), None)
-        way = ways.best(here, open_gpus, deployment, fit["needed_bytes"], lead=lead) if lead is not None else None
-        if way is not None:
-            one["evictable"] = _offer(way.seen, way.decision, here.rows, hosts)
-            best += [way] if one["evictable"] and (leads is None or lead in leads) else []
+        one["evictable"] = offers.get(one["gpu"], [])
+    asked_for = None if leads is None else {gpu.pk for gpu in leads}
+    best = [lead for lead in found if offers[lead] and (asked_for is None or lead in asked_for)]
     if not fit["fits"] and best:
-        first = min(best, key=lambda way: way.rank)
-        fit["evictable"] = _offer(first.seen, first.decision, here.rows, hosts)
+        fit["evictable"] = offers[min(best, key=lambda lead: found[lead].rank)]
     return fit

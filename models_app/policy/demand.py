@@ -16,6 +16,7 @@ from models_app.errors import (
     NoCapacity,
 )
 from models_app.memory import cordoned, placement
+from models_app.memory.standing import Standing
 from models_app.models import Deployment, Replica
 from models_app.policy import arrivals, eviction
 from models_app.policy.eviction import Decision, Verdict
@@ -88,18 +89,19 @@ def _seek_room(placed: list[Replica], actor: str) -> None:
         if headed_for_ready(placed):
             return  # another gateway was faster
         here = LockedGPUs(gpus, traffic, placed)
-        asleep = here.of(row for row in sleepers(placed) if row.pk in before)
-        choices = [(eviction.decide(seen), row, seen) for row, seen in ((row, here.scene(row)) for row in asleep)]
+        asleep = [row for row in sleepers(placed) if row.pk in before]
+        scenes = [(row, here.scene(row)) for row in here.of(asleep)]
+        choices = [(eviction.decide(seen), row, seen) for row, seen in scenes]
         if not choices:
             return
         decision, row, seen = min(choices, key=lambda choice: _rank(choice[0], choice[1]))
         if decision.verdict is not Verdict.REFUSE:
             carry_out(decision, row, seen, here.rows, actor)
-    if decision.verdict in (Verdict.WAKE, Verdict.EVICT) or _elsewhere(asleep, row, traffic, actor):
+    if decision.verdict in (Verdict.WAKE, Verdict.EVICT) or _elsewhere(asleep, row.pk, traffic, actor):
         return
     if decision.verdict is Verdict.REFUSE:
         # Out of the transaction: an error would undo what is kept.
-        refuse(no_capacity(seen, eviction.words(seen, decision)), row.deployment.name, seen, decision, actor)
+        refuse(no_capacity(seen, eviction.words(seen, decision)), row.name, seen, decision, actor)
 
 
 def _leave_cordoned(asleep: list[Replica], closed: Mapping[int, GPU], traffic: Traffic, actor: str) -> None:
@@ -108,9 +110,10 @@ def _leave_cordoned(asleep: list[Replica], closed: Mapping[int, GPU], traffic: T
         raise cordoned.refusal(closed[asleep[0].pk])
 
 
-def _elsewhere(asleep: list[Replica], row: Replica, traffic: Traffic, actor: str) -> bool:
-    """Whether it comes to be on other GPUs instead; not where one of its deployment only has to wake."""
-    return all(arrivals.rests(one) for one in asleep) and arrivals.elsewhere(row, traffic, actor)
+def _elsewhere(asleep: list[Replica], best: int, traffic: Traffic, actor: str) -> bool:
+    """Whether the best one comes to be on other GPUs instead; not where one of its deployment only has to wake."""
+    rows = [one for one in asleep if one.pk == best]
+    return all(arrivals.rests(one) for one in asleep) and any(arrivals.elsewhere(row, traffic, actor) for row in rows)
 
 
 def _seek_memory(placed: list[Replica], actor: str) -> None:
@@ -135,7 +138,7 @@ def _seek_memory(placed: list[Replica], actor: str) -> None:
     if decision.verdict is Verdict.REFUSE and late:
         words = f"{row.message}; to stay: {eviction.kept(decision.residents)}"
         error = NoCapacity(words, retry_after_seconds=REFUSED_SECONDS)
-        refuse(error, row.deployment.name, seen, decision, actor)
+        refuse(error, row.name, seen, decision, actor)
 
 
 def _waits_for(row: Replica) -> float:
@@ -144,6 +147,6 @@ def _waits_for(row: Replica) -> float:
     return (timezone.now() - began).total_seconds() if began is not None else 0.0
 
 
-def _rank(decision: Decision, row: Replica) -> tuple[int, bool, float]:
+def _rank(decision: Decision, row: Standing) -> tuple[int, bool, float]:
     until = math.inf if decision.until is None else decision.until
     return list(Verdict).index(decision.verdict), row.down, until

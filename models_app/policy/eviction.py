@@ -241,9 +241,9 @@ def _cheapest(candidates: list[Resident], lacking: Mapping[str, int], now: float
     """The sufficient set of the lowest deployment priority and then the lowest cost."""
     if len(candidates) > EXACT:
         return _without_the_dearest(candidates, lacking, now)
-    sizes = range(1, len(candidates) + 1)
+    sizes, costs = range(1, len(candidates) + 1), {one.id: _cost(one, now) for one in candidates}
     sets = (chosen for size in sizes for chosen in combinations(candidates, size) if _cover(chosen, lacking))
-    return min(sets, key=lambda chosen: (max(one.priority for one in chosen), sum(_cost(one, now) for one in chosen)))
+    return min(sets, key=lambda chosen: (max(one.priority for one in chosen), sum(costs[one.id] for one in chosen)))
 
 
 def _without_the_dearest(candidates: list[Resident], lacking: Mapping[str, int], now: float) -> tuple[Resident, ...]:

@@ -4,14 +4,16 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from redis import RedisError
 
 from gpus.models import GPU
-from models_app.memory import placement
+from models_app.memory import placement, standing
+from models_app.memory.standing import Standing
 from models_app.models import Deployment, Replica, Reservation, Transition
 from models_app.policy import eviction
 from models_app.policy.eviction import Resident, Scene, Sleeper
@@ -23,6 +25,8 @@ from models_app.traffic.callers import Waiting
 
 _WAKES = (State.SLEEPING, State.WAKING, State.DRAINING)
 """The states of a replica headed for ready that is, or soon will be, without a load."""
+
+Row = TypeVar("Row", Replica, Standing)
 
 logger = logging.getLogger(__name__)
 
@@ -45,23 +49,23 @@ def read_traffic() -> Traffic:
         return Traffic(None, {}, {})
 
 
-def headed_for_ready(placed: Iterable[Replica]) -> bool:
+def headed_for_ready(placed: Iterable[Replica | Standing]) -> bool:
     return any(_claims(row) or row.restarting for row in placed)
 
 
-def _claims(row: Replica) -> bool:
+def _claims(row: Replica | Standing) -> bool:
     """Whether it serves, or its place is sought already; one without an engine claims nothing until it is asked for."""
     down = row.state == State.FAILED or placement.waits_for_room(row)
     return row.goal == Goal.READY and (not down or row.reason == placement.CLAIMED)
 
 
-def sleepers(placed: list[Replica]) -> list[Replica]:
+def sleepers(placed: list[Row]) -> list[Row]:
     """Those of one deployment that may be woken, or started because their engine is gone; of a move, its source."""
     sources = {row.pk for row in placed}
     return [row for row in placed if row.replaces_id not in sources and _may_serve(row)]
 
 
-def _may_serve(row: Replica) -> bool:
+def _may_serve(row: Replica | Standing) -> bool:
     if row.state == State.FAILED or placement.waits_for_room(row):
         return row.goal != Goal.STOPPED and row.restart_at is not None and not _claims(row)
     return row.goal == Goal.SLEEPING
@@ -70,8 +74,8 @@ def _may_serve(row: Replica) -> bool:
 class LockedGPUs:
     """Everything on these GPUs, as rows and traffic tell it while their rows are locked.
 
-    Rows are read of those that are awake or on their way, that are asked for, and of the one that is `wanted`: of a
-    thousand sleepers only the bytes matter.
+    Read are those that are awake or on their way, that are asked for, and those that are `wanted`: of a thousand
+    sleepers only the bytes matter.
     """
 
     def __init__(self, gpus: list[GPU], traffic: Traffic, wanted: Iterable[Replica] = ()) -> None:
@@ -85,12 +89,11 @@ class LockedGPUs:
         asked_for = (
             Q(deployment__in=traffic.waiting) | Q(reason=placement.CONSENTED) | Q(pk__in=[row.pk for row in wanted])
         )
-        rows = Replica.objects.filter(here | asked_for).select_related("deployment").order_by("pk")
-        self.rows = list(rows.prefetch_related("reservations"))
-        _share_gpus(self.rows, gpus)
-        replaced = Replica.objects.filter(replaces__in=[row.pk for row in self.rows])
-        self._replaced = set(replaced.values_list("replaces", flat=True))
-        by_deployment: dict[int, list[Replica]] = defaultdict(list)
+        concerned = Replica.objects.filter(here | asked_for)
+        self.rows = standing.read(concerned)
+        self._frees = _frees(self.rows, concerned)
+        self._replaced = set(Replica.objects.filter(replaces__isnull=False).values_list("replaces", flat=True))
+        by_deployment: dict[int, list[Standing]] = defaultdict(list)
         for row in self.rows:
             if not row.disposable:
                 by_deployment[row.deployment_id].append(row)
@@ -99,17 +102,17 @@ class LockedGPUs:
         self.agreed = _agreed([row for row in self.rows if consented(row)])
         asked = {row.pk for row in self.asleep}
         self.asleep += [row for row in self.rows if row.pk in self.agreed and row.pk not in asked]
-        self.by_gpu: dict[str, list[Replica]] = defaultdict(list)
+        self.by_gpu: dict[str, list[Standing]] = defaultdict(list)
         for row in self.rows:
-            for reservation in row.reservations.all():
-                self.by_gpu[reservation.gpu.uuid].append(row)
+            for uuid in self._frees[row.pk]:
+                self.by_gpu[uuid].append(row)
 
-    def of(self, replicas: Iterable[Replica]) -> list[Replica]:
-        """These as they were read with all that a scene is made of."""
+    def of(self, replicas: Iterable[Replica]) -> list[Standing]:
+        """How these stand, where they are among those that were read."""
         wanted = {row.pk for row in replicas}
         return [row for row in self.rows if row.pk in wanted]
 
-    def scene(self, row: Replica) -> Scene:
+    def scene(self, row: Standing) -> Scene:
         """What a decision for this sleeper is made of."""
         wanted = self._sleeper(row)
         others = [self._sleeper(other) for other in self.asleep if other.deployment_id != row.deployment_id]
@@ -128,7 +131,7 @@ class LockedGPUs:
         free = {uuid: self.free[uuid] for uuid in wanted.needs}
         return Scene(self.now, self.rules, free, wanted, tuple(self._residents(wanted, deployment_id)))
 
-    def short_of_memory(self, row: Replica) -> Scene:
+    def short_of_memory(self, row: Standing) -> Scene:
         """The same where the rows have room: of the bytes that lack, and who holds more than is reserved for him."""
         waits_for = row.profile.get("waits_for")
         wanted = replace(self._sleeper(row), needs=waits_for["short"] if waits_for else {})
@@ -154,32 +157,32 @@ class LockedGPUs:
         wanted = replace(wanted, needs={uuid: enough})
         return Scene(self.now, self.rules, {uuid: 0}, wanted, idle)
 
-    def _sleeper(self, row: Replica) -> Sleeper:
+    def _sleeper(self, row: Standing) -> Sleeper:
         unheard = Waiting(1, self.now, 0)  # its gateway's first call may come before its first report
         calls, agreed = self.traffic.waiting.get(row.deployment_id), self.agreed.get(row.pk)
         waiting = calls + agreed if calls and agreed else calls or agreed or unheard
         seconds = row.profile.get("load_seconds") if row.down else wake_seconds(row.profile, row.sleep_level)
-        return Sleeper(row.pk, row.deployment.name, _difference(row), waiting, seconds, row.down)
+        return Sleeper(row.pk, row.name, self._frees[row.pk], waiting, seconds, row.down)
 
     def _residents(self, wanted: Sleeper, deployment_id: int) -> Iterable[Resident]:
         here = {row.pk: row for uuid in wanted.needs for row in self.by_gpu[uuid]}
         for pk, row in sorted(here.items()):
             if pk != wanted.id and (_claims(row) or row.restarting):
-                frees = {uuid: size for uuid, size in _difference(row).items() if uuid in wanted.needs}
-                yield replace(self._resident(row, frees), copy=row.deployment_id == deployment_id)
+                frees = {uuid: size for uuid, size in self._frees[pk].items() if uuid in wanted.needs}
+                yield self._resident(row, frees, copy=row.deployment_id == deployment_id)
 
-    def _resident(self, row: Replica, frees: dict[str, int]) -> Resident:
+    def _resident(self, row: Standing, frees: dict[str, int], *, copy: bool) -> Resident:
         moves = row.replaces_id is not None or row.pk in self._replaced
         serves = row.state == State.READY and not row.restarting and not moves
         reports, waiting = self.traffic.reports, self.traffic.waiting.get(row.deployment_id)
-        in_force = row.deployment.in_force
         return Resident(
             id=row.pk,
-            name=row.deployment.name,
+            name=row.name,
             frees=frees,
-            priority=in_force.priority,
-            pinned=in_force.stays,
+            priority=row.priority,
+            pinned=row.stays,
             sleep_enabled=row.sleep_enabled,
+            copy=copy,
             ready_at=row.state_at.timestamp() if serves else None,
             wakes=row.state in _WAKES and not row.restarting,
             in_flight=None if reports is None else activity.in_flight(row.marker, reports),
@@ -190,34 +193,26 @@ class LockedGPUs:
         )
 
 
-def _share_gpus(rows: list[Replica], gpus: list[GPU]) -> None:
-    """Every row knows its GPUs: each is read once, however many are there."""
-    known = {gpu.pk: gpu for gpu in gpus}
-    holders: list[Replica | Reservation] = [*rows, *(one for row in rows for one in row.reservations.all())]
-    known |= GPU.objects.in_bulk({holder.gpu_id for holder in holders} - known.keys())
-    for holder in holders:
-        holder.gpu = known[holder.gpu_id]
+def _frees(rows: list[Standing], same: QuerySet[Replica]) -> dict[int, dict[str, int]]:
+    """Of each by GPU uuid, bytes between awake and asleep; one without an engine, or that cannot sleep, holds none."""
+    ends = {row.pk: row.down or not row.sleep_enabled for row in rows}
+    found: dict[int, dict[str, int]] = {pk: {} for pk in ends}
+    reserved = Reservation.objects.filter(replica__in=same.order_by().values("pk")).order_by("pk")
+    for pk, uuid, awake, asleep in reserved.values_list("replica", "gpu__uuid", "awake_bytes", "asleep_bytes"):
+        if pk in found:  # else it came to be between the two queries
+            found[pk][uuid] = awake if ends[pk] else awake - asleep
+    return found
 
 
-def consented(row: Replica) -> bool:
+def consented(row: Replica | Standing) -> bool:
     """Whether an operator agreed that others go for it, and it waits until the rules allow it."""
     return row.reason == placement.CONSENTED and row.goal != Goal.STOPPED and not row.disposable
 
 
-def _agreed(rows: list[Replica]) -> dict[int, Waiting]:
+def _agreed(rows: list[Standing]) -> dict[int, Waiting]:
     """Since when each waits on its operator's word, as one request of common priority would."""
     if not rows:
         return {}
-    told = Transition.objects.filter(replica__in=rows, reason=placement.CONSENTED).order_by("id")
+    told = Transition.objects.filter(replica__in=[row.pk for row in rows], reason=placement.CONSENTED).order_by("id")
     since = {pk: at.timestamp() for pk, at in told.values_list("replica", "at")}  # the latest stays
     return {row.pk: Waiting(1, since.get(row.pk, row.state_at.timestamp()), 0) for row in rows}
-
-
-def _difference(row: Replica) -> dict[str, int]:
-    """Bytes by GPU uuid between awake and asleep; one without an engine, or that cannot sleep, holds nothing then."""
-    ends = row.down or not row.sleep_enabled
-    kept = {reservation.gpu.uuid: 0 if ends else reservation.asleep_bytes for reservation in row.reservations.all()}
-    return {
-        reservation.gpu.uuid: reservation.awake_bytes - kept[reservation.gpu.uuid]
-        for reservation in row.reservations.all()
-    }

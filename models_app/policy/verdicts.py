@@ -15,6 +15,7 @@ from models_app.errors import HostMemoryShort, NoCapacity, ReplicaMoved
 from models_app.lifecycle import verbs
 from models_app.memory import placement
 from models_app.memory.host_ram import Host
+from models_app.memory.standing import Standing
 from models_app.models import Replica
 from models_app.policy import eviction
 from models_app.policy.eviction import Decision, Scene, Verdict
@@ -24,7 +25,7 @@ from models_app.traffic.callers import WAITS_FOR_ROOM
 EVICTED = "evicted"
 
 
-def carry_out(decision: Decision, row: Replica, seen: Scene, rows: list[Replica], actor: str) -> None:
+def carry_out(decision: Decision, row: Standing, seen: Scene, rows: list[Standing], actor: str) -> None:
     """Change what the decision names, and tell why."""
     message = eviction.words(seen, decision)
     if decision.verdict is Verdict.REFUSE:
@@ -40,34 +41,33 @@ def carry_out(decision: Decision, row: Replica, seen: Scene, rows: list[Replica]
     if decision.verdict is Verdict.WAIT:
         _wait(row, changes, eviction.explain(seen, decision), actor)
         return
-    _lock([row])
+    [wanted] = _lock([row])
     fields = eviction.explain(seen, decision)
     evict(decision, seen, rows, actor)  # a wake concerns nobody else
     if without_room:
         changes["restart_at"] = timezone.now()
-    verbs.head_for_ready(row, actor=actor, fields=fields, **changes)
+    verbs.head_for_ready(wanted, actor=actor, fields=fields, **changes)
 
 
-def evict(decision: Decision, seen: Scene, rows: list[Replica], actor: str, cause: str = "") -> None:
+def evict(decision: Decision, seen: Scene, rows: list[Standing], actor: str, cause: str = "") -> None:
     """Have those make room whom the decision names; each history keeps why, with all inputs, and on whose word."""
     more = f"; {cause}" if cause else ""
     reasons = {one.id: f"{eviction.why_evicted(seen, one)}{more}" for one in decision.residents}
-    evicted = [other for other in rows if other.pk in reasons]
-    _lock(evicted)
+    evicted = _lock([other for other in rows if other.pk in reasons])
     fields = eviction.explain(seen, decision)
     for resident in evicted:
         _make_room(resident, reasons[resident.pk], fields, actor)
 
 
-def _wait(row: Replica, changes: dict[str, Any], fields: dict[str, Any], actor: str) -> None:
+def _wait(row: Standing, changes: dict[str, Any], fields: dict[str, Any], actor: str) -> None:
     """One entry in the history per wait; afterwards the row alone says how it stands."""
     reason = placement.CONSENTED if row.reason == placement.CONSENTED else WAITS_FOR_ROOM
     if row.reason != reason or (reason == placement.CONSENTED and not row.message):
-        _lock([row])
-        verbs.set_goal(row, Goal(row.goal), reason=reason, actor=actor, fields=fields, **changes)
+        [locked] = _lock([row])
+        verbs.set_goal(locked, Goal(row.goal), reason=reason, actor=actor, fields=fields, **changes)
     elif row.message != changes["message"]:
-        _lock([row])
-        verbs.note(row, **changes)
+        [locked] = _lock([row])
+        verbs.note(locked, **changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +111,17 @@ def _make_room(resident: Replica, message: str, fields: dict[str, Any], actor: s
     verbs.set_goal(resident, Goal.SLEEPING, reason=EVICTED, actor=actor, message=message, fields=fields, **changes)
 
 
-def _lock(rows: list[Replica]) -> None:
-    """Lock the rows that are about to change. Raises ReplicaMoved rather than wait for somebody who may wait for us."""
-    unlocked = Replica.objects.select_for_update(skip_locked=True).filter(pk__in=[row.pk for row in rows])
-    if len(unlocked.values_list("pk", flat=True)) != len(rows):
-        raise ReplicaMoved("somebody else changes these replicas right now; look again", replica=rows[0].pk)
+def _lock(seen: list[Standing]) -> list[Replica]:
+    """The rows that are about to change, locked and as they were seen, in the order of their ids.
+
+    Raises ReplicaMoved rather than wait for somebody who may wait for us, and where one was changed meanwhile.
+    """
+    expected = {row.pk: row.seq for row in seen}
+    unlocked = Replica.objects.select_for_update(skip_locked=True, of=("self",)).filter(pk__in=list(expected))
+    rows = list(unlocked.select_related("deployment", "gpu").order_by("pk"))
+    if {row.pk: row.seq for row in rows} != expected:
+        raise ReplicaMoved("somebody else changes these replicas right now; look again", replica=seen[0].pk)
+    return rows
 
 
 def refuse(error: NoCapacity, name: str, seen: Scene, decision: Decision, actor: str) -> NoReturn:

@@ -1,13 +1,15 @@
 """The GPUs on which a replica could come to be, and what the rules of eviction say about each."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import combinations, groupby, islice
 
 from gpus.models import GPU
 from models_app.lifecycle.placing import needed
 from models_app.memory import placement
+from models_app.memory.standing import Standing
 from models_app.models import Deployment, Replica
 from models_app.policy import eviction, verdicts
 from models_app.policy.eviction import Decision, Scene, Verdict
@@ -41,14 +43,14 @@ def search(
     replaces: Replica | None,
     anew: bool,
     waiting: Waiting | None = None,
-) -> tuple[Way | None, list[Replica]]:
-    """The best way for a replica that found no room, and whom it concerns. Every open GPU is locked from now on."""
+) -> Way | None:
+    """The best way for a replica that found no room. Every open GPU is locked from now on."""
     gpus, size = placement.lock_open(), needed(deployment, replaces, anew=anew).awake_bytes
     here = LockedGPUs(gpus, traffic)
-    return best(here, gpus, deployment, size, lead=gpu, waiting=waiting), here.rows
+    return best(here, gpus, deployment, size, lead=gpu, waiting=waiting)
 
 
-def take_turn(replica: Replica, traffic: Traffic, actor: str, still: Callable[[Replica], bool] | None = None) -> None:
+def take_turn(replica: Replica, traffic: Traffic, actor: str, still: Callable[[Standing], bool] | None = None) -> None:
     """Decide for one that has its row, and so its turn among all who wait, and do it.
 
     Nothing where it is gone, or not `still` as it has to be. Raises NoCapacity where the rules never let enough go.
@@ -73,6 +75,21 @@ def best(
     """The best of all ways; `waiting` says who waits for the replica, else it counts as one request that comes now."""
     ways = (_way(here, chosen, deployment, needed_bytes, waiting) for chosen in _sets(here, gpus, deployment, lead))
     return min(ways, key=lambda way: way.rank, default=None)
+
+
+def of_each(
+    here: LockedGPUs, gpus: list[GPU], deployment: Deployment, needed_bytes: int, leads: Collection[int]
+) -> dict[int, Way]:
+    """The best of the ways that begin on each of these GPUs, by the GPU's id; nothing where there is none."""
+    nodes: dict[int, list[GPU]] = defaultdict(list)
+    for gpu in gpus:
+        nodes[gpu.node_id].append(gpu)
+    found = {}
+    for gpu in gpus:
+        way = best(here, nodes[gpu.node_id], deployment, needed_bytes, lead=gpu) if gpu.pk in leads else None
+        if way is not None:
+            found[gpu.pk] = way
+    return found
 
 
 def _way(

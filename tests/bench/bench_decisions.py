@@ -1,7 +1,7 @@
 """What decisions take in a large fleet: who is placed where, who makes room, and the governor's second of one node.
 
 `make bench` runs this. Every decision is taken for real, in a transaction that is rolled back. Nothing is asserted of
-the seconds; that a fleet of twice the size takes about twice as long is to be read from the two columns.
+the seconds; that a fleet of twice the size takes about twice as long is to be read from the tables.
 """
 
 import statistics
@@ -33,7 +33,7 @@ from tests.models_app.policy.test_demand import say
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(600)]
 
 ROUNDS = 10
-SIZES = ((32, 500), (64, 1000))
+SIZES = ((16, 250), (32, 500), (64, 1000))
 AWAKE_PER_GPU = 4
 GPUS_PER_NODE = 8
 ENGINES_PER_GPU = 16

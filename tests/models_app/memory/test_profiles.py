@@ -108,7 +108,8 @@ def test_an_eviction_counts_the_first_sleep_of_an_engine_that_never_slept() -> N
     verbs.deploy(factories.deployment(model=first.deployment.model, weights_bytes=16 * GIB), actor="test")
     Replica.objects.exclude(pk=first.pk).update(state=State.READY, deadline_at=None)
     wanted = factories.replica(State.SLEEPING)
-    seen = LockedGPUs([first.gpu], Traffic(None, {}, {})).scene(wanted)
+    here = LockedGPUs([first.gpu], Traffic(None, {}, {}), [wanted])
+    [seen] = [here.scene(row) for row in here.of([wanted])]
     assert sorted(one.sleep_seconds or 0 for one in seen.residents) == [0.4, 18.0]
 
 
