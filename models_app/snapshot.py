@@ -1,5 +1,6 @@
 """Everything a page needs to begin with, in a constant number of queries."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypedDict
@@ -72,12 +73,19 @@ def _lasting(row: dict[str, Any]) -> dict[str, Any]:
 
 def publish_deployment(deployment_id: int, seq: int) -> None:
     """Show the deployment to open pages as it is once the transaction commits, or that it is gone."""
-    transaction.on_commit(partial(_publish_deployment, deployment_id, seq))
+    publish_deployments({deployment_id: seq})
 
 
-def _publish_deployment(deployment_id: int, seq: int) -> None:
-    deployment = rows.deployments().filter(pk=deployment_id).first()
-    row = None if deployment is None else rows.deployment_row(deployment, waiting.by_deployment())
-    newest = seq if row is None else row["seq"]
-    events.publish(events.LIFECYCLE, {"kind": "deployment", "id": deployment_id, "seq": newest, "row": row})
+def publish_deployments(seqs: Mapping[int, int]) -> None:
+    """The same for several, each with its `seq`, and an event for each."""
+    transaction.on_commit(partial(_publish_deployments, seqs))
+
+
+def _publish_deployments(seqs: Mapping[int, int]) -> None:
+    there = {one.pk: one for one in rows.deployments().filter(pk__in=seqs)}
+    waits = waiting.by_deployment() if there else {}
+    for number, seq in seqs.items():
+        row = rows.deployment_row(there[number], waits) if number in there else None
+        newest = seq if row is None else row["seq"]
+        events.publish(events.LIFECYCLE, {"kind": "deployment", "id": number, "seq": newest, "row": row})
     events.routes_changed()

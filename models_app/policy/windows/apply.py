@@ -4,30 +4,15 @@ Nothing is remembered but what saves work: a beat that is missed, a restart or a
 look. The verbs that operators use do the work, so every step has its entry in the history.
 """
 
-import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db import DatabaseError, transaction
-from django.db.models import F
-
-from models_app import snapshot
-from models_app.errors import DeploymentDeleting
-from models_app.in_force import Governed, Source
-from models_app.lifecycle import queues, verbs
-from models_app.memory import placement
-from models_app.models import Deployment, Transition
-from models_app.policy.windows import leads, levels, reading
+from models_app.policy.windows import leads, reading
 from models_app.policy.windows.floors import Floors
 from models_app.policy.windows.levels import Levels
 from models_app.policy.windows.plan import LONGEST_LEAD, NOTHING, Clock, Plan, Schedule, Subject, Word, decide, named
-from models_app.policy.windows.sentences import changed
-from sardeenz.errors import InvalidSpec
-
-REASON = "policy"
-
-logger = logging.getLogger(__name__)
+from models_app.policy.windows.writing import Change, write
 
 
 @dataclass(slots=True)
@@ -48,10 +33,14 @@ class Applier:
         plans = self._decide(rows, schedules, replicas, now)  # overrides are read after what operators did with them
         self.clock.forget_all_but(schedules)
         ceilings = _ceilings(rows, schedules)
+        differ = {
+            row.id: Change(row.name, plan, ceilings.get(row.id))
+            for row in rows
+            if _differs(row, plan := plans.get(row.id, NOTHING), ceilings.get(row.id))
+        }
+        written = write(differ) if differ else {}
         for row in rows:
-            plan = plans.get(row.id, NOTHING)
-            if _differs(row, plan, ceilings.get(row.id)):
-                row.governed = _write(row, plan, ceilings.get(row.id)) or row.governed
+            row.governed = written.get(row.id, row.governed)
         self.floors.bring_about(rows, replicas, now)
         self.levels.bring_about(rows, plans, replicas, now)
 
@@ -119,61 +108,4 @@ def _differs(row: reading.Row, plan: Plan, ceiling: int | None) -> bool:
         governed.get("fields", {}) != plan.fields
         or governed.get("changes_at", "") != edge
         or governed.get("ceiling_bytes") != ceiling
-    )
-
-
-def _write(row: reading.Row, plan: Plan, ceiling: int | None) -> Governed | None:
-    """Write down what is in force from now on, and say so in the history; None where the row is on its way out."""
-    try:
-        with transaction.atomic():
-            deployment = verbs.lock_deployment(row.id)
-            before = deployment.governed.get("fields", {})
-            governed = _governed(deployment, plan, ceiling)
-            Deployment.objects.filter(pk=row.id).update(governed=governed, seq=F("seq") + 1)
-            if before != plan.fields:
-                _tell(deployment, before, plan.fields)
-            snapshot.publish_deployment(row.id, deployment.seq + 1)
-            transaction.on_commit(queues.poke_control)
-    except (DeploymentDeleting, DatabaseError) as error:
-        logger.info("policy not written: deployment=%s error=%s", row.name, error)
-        return None
-    return governed
-
-
-def _governed(deployment: Deployment, plan: Plan, ceiling: int | None) -> Governed:
-    old = deployment.governed
-    governed: Governed = {"fields": {**plan.fields}}
-    if "level" in plan.fields or ("goal_before" in old and "level" in old.get("fields", {})):
-        governed["goal_before"] = old.get("goal_before", deployment.goal)
-    if deployment.kv_floor_bytes is None and ("kv_floor_bytes" in plan.fields or "own_floor_bytes" in old):
-        own = old.get("own_floor_bytes") or _own_floor(deployment)
-        if own is not None:
-            governed["own_floor_bytes"] = own
-    if ceiling is not None:
-        governed["ceiling_bytes"] = ceiling
-    if plan.changes_at is not None:
-        governed["changes_at"] = plan.changes_at.isoformat()
-    return governed
-
-
-def _own_floor(deployment: Deployment) -> int | None:
-    """What is estimated where no window says a KV floor; None where the model's files tell nothing."""
-    deployment.governed = {}
-    try:
-        return placement.need(deployment).kv_floor_bytes
-    except InvalidSpec:
-        return None
-
-
-def _tell(deployment: Deployment, before: Mapping[str, Source], now: Mapping[str, Source]) -> None:
-    """One entry in the history, by whoever decides what changed."""
-    differing = {name for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
-    deciding = [source for name in sorted(differing) if (source := now.get(name) or before.get(name)) is not None]
-    Transition.objects.create(
-        deployment_name=deployment.name,
-        generation=0,
-        reason=REASON,
-        message=changed(deployment, before, now),
-        fields={"before": {**before}, "now": {**now}},
-        actor=levels.actor(deciding[0]) if deciding else "policy",
     )
