@@ -12,6 +12,7 @@ ADDRESSES = (
     "deployments",
     "models",
     "playground",
+    "nodes",
     "evictions",
     "decisions",
     "policies",

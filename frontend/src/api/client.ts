@@ -13,6 +13,7 @@ import type {
   DeploymentRow,
   ErrorCode,
   Fit,
+  GPURow,
   History,
   HoursPage,
   HoursRow,
@@ -168,6 +169,16 @@ export const act = (replica: number, verb: Verb, given: object = {}) =>
 
 export const adoptOrphan = (marker: string) => call<ReplicaRow>("POST", `orphans/${marker}/adopt`);
 export const endOrphan = (marker: string) => call<undefined>("POST", `orphans/${marker}/end`);
+
+/** A GPU by its UUID, or all GPUs of a node by its name. */
+export type Machine = { readonly gpu: string } | { readonly node: string };
+/** Cordon, drain or uncordon. */
+export const maintain = (machine: Machine, verb: "cordon" | "drain" | "uncordon", given: object = {}) =>
+  call<GPURow[]>(
+    "POST",
+    `${"gpu" in machine ? `gpus/${machine.gpu}` : `nodes/${encodeURIComponent(machine.node)}`}/${verb}`,
+    given,
+  );
 
 export const teams = () => all<Team>("teams");
 export const createTeam = (given: TeamRequest) => call<Team>("POST", "teams", given);

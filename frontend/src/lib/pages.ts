@@ -14,6 +14,7 @@ export const PAGES = [
   { page: "deployments", href: "/deployments", word: "Deployments", things: true },
   { page: "models", href: "/models", word: "Models" },
   { page: "playground", href: "/playground", word: "Playground" },
+  { page: "nodes", href: "/nodes", word: "Nodes & GPUs" },
   { page: "evictions", href: "/evictions", word: "Evictions" },
   { page: "decisions", href: "/decisions", word: "Decisions" },
   { page: "policies", href: "/policies", word: "Policies" },

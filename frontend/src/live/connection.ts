@@ -4,6 +4,8 @@ import type { LinkState } from "./socket";
 export type Connection = "connecting" | "live" | "stale" | "reconnecting";
 
 export const STALE_SECONDS = 5;
+/** So long nothing may be heard before the shell says since when what is shown is old. */
+export const OLD_SECONDS = 3;
 
 /** Live needs both sockets and a frame that came recently; `frameAge` is counted by this browser's own clock. */
 export function connection(

@@ -7,6 +7,7 @@ export const LOAD: Readonly<Record<Page, () => Promise<{ default: Component }>>>
   deployments: () => import("./deployments/Deployments.svelte"),
   models: () => import("./models/Models.svelte"),
   playground: () => import("./playground/Playground.svelte"),
+  nodes: () => import("./nodes/Nodes.svelte"),
   evictions: () => import("./evictions/Evictions.svelte"),
   decisions: () => import("./decisions/Decisions.svelte"),
   policies: () => import("./policies/Policies.svelte"),

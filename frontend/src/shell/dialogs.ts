@@ -18,5 +18,6 @@ export const LOAD: { readonly [K in Open["kind"]]: () => Promise<{ default: Comp
   token: () => import("../pages/settings/TokenDialog.svelte"),
   benchmark: () => import("../pages/benchmarks/form/RunDialog.svelte"),
   why: () => import("../pages/why/WhyDialog.svelte"),
+  maintenance: () => import("../pages/nodes/MaintenanceDialog.svelte"),
   history: () => import("../pages/history/HistoryDialog.svelte"),
 };

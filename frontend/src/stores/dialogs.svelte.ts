@@ -12,6 +12,7 @@ import type {
   Team,
   WindowRow,
 } from "../api/types";
+import type { Machine } from "../api/client";
 import type { WhySubject } from "../lib/why";
 
 export interface Question {
@@ -34,6 +35,7 @@ export type Open =
   | { kind: "team"; team: Team | undefined }
   | { kind: "why"; subject: WhySubject }
   | { kind: "history"; gpu: GPURow }
+  | { kind: "maintenance"; verb: "cordon" | "drain"; name: string; subject: Machine }
   | { kind: "window"; window: WindowRow | undefined }
   | { kind: "timers"; deployment: DeploymentRow }
   | { kind: "runtime"; runtime: Runtime | undefined }
@@ -105,6 +107,11 @@ class Dialogs {
   /** What a GPU did until now. */
   history(gpu: GPURow): void {
     this.open = { kind: "history", gpu };
+  }
+
+  /** Cordon or drain a GPU or a node, once somebody has seen what that would do. */
+  maintenance(verb: "cordon" | "drain", name: string, subject: Machine): void {
+    this.open = { kind: "maintenance", verb, name, subject };
   }
 
   /** Say why something is where it is, or where a call's time went. */

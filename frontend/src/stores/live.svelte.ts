@@ -20,6 +20,8 @@ class Live {
   private framesLink = $state<LinkState>("connecting");
   private everOpen = $state(false);
   private frameAt = $state<number>();
+  /** When a row or a reading last came. */
+  heardAt = $state<number>();
   private links: Link[] = [];
   private clock: ReturnType<typeof setInterval> | undefined;
 
@@ -54,6 +56,7 @@ class Live {
     this.telemetry = NO_TELEMETRY;
     this.everOpen = false;
     this.frameAt = undefined;
+    this.heardAt = undefined;
   }
 
   /** A row that a verb answered with: it need not wait for its event. */
@@ -62,6 +65,7 @@ class Live {
   }
 
   private hear(frame: LifecycleFrame | BenchmarkFrame): void {
+    this.heardAt = Date.now();
     if (frame.type === "event" && frame.kind === "benchmark") this.benchmarks = heard(this.benchmarks, frame);
     else this.rows(frame);
   }
@@ -78,7 +82,7 @@ class Live {
   private frames(message: TelemetryFrame): void {
     const before = this.telemetry;
     this.telemetry = applyTelemetry(before, message);
-    if (this.telemetry !== before && this.telemetry.frames.size > 0) this.frameAt = Date.now();
+    if (this.telemetry !== before && this.telemetry.frames.size > 0) this.frameAt = this.heardAt = Date.now();
   }
 
   /** A socket also closes when the session has ended; only the API can tell. */

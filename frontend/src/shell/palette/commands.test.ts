@@ -5,6 +5,7 @@ import { commands, matching } from "./commands";
 const done: string[] = [];
 const can = {
   go: (href: string) => void done.push(href),
+  operations: () => void done.push("operations"),
   why: () => void done.push("why"),
   edit: () => void done.push("edit"),
   ask: (_: unknown, verb: string) => void done.push(verb),
@@ -32,8 +33,8 @@ it("finds by every word, what can be done first", () => {
 });
 
 it("does what it says", () => {
-  for (const typed of ["usage", "sleep chat", "why chat", "try chat"]) matching(typed, all())[0]?.run();
-  expect(done).toEqual(["/usage", "sleep", "why", "/playground?model=org%2Fchat"]);
+  for (const typed of ["usage", "sleep chat", "why chat", "try chat", "under way"]) matching(typed, all())[0]?.run();
+  expect(done).toEqual(["/usage", "sleep", "why", "/playground?model=org%2Fchat", "operations"]);
 });
 
 it("says to a viewer why nothing can be changed", () =>

@@ -6,7 +6,7 @@ export interface Command {
   readonly id: string;
   readonly label: string;
   /** What kind of thing it is. */
-  readonly group: "Page" | "Deployment" | "Verb";
+  readonly group: "Page" | "View" | "Deployment" | "Verb";
   /** Why it cannot be done now. */
   readonly refused?: string | undefined;
   readonly run: () => void;
@@ -14,6 +14,8 @@ export interface Command {
 
 interface Can {
   go(href: string): void;
+  /** Show what is under way. */
+  operations(): void;
   why(deployment: DeploymentRow): void;
   edit(deployment: DeploymentRow): void;
   ask(replica: ReplicaRow, verb: Verb): void;
@@ -39,6 +41,7 @@ export function commands({ pages, deployments, replicas, operator }: Known, can:
       group: "Page",
       run: () => can.go(href),
     })),
+    { id: "operations", label: "Operations under way", group: "View", run: () => can.operations() },
     ...deployments.flatMap((one): Command[] => [
       { id: `why ${one.id}`, label: `Why ${one.name} is where it is`, group: "Deployment", run: () => can.why(one) },
       {
