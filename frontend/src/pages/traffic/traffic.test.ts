@@ -55,6 +55,15 @@ it.each([
   [3_900, 6],
 ])("what came at %s of ten seconds is stale for %s", (at, age) => expect(traffic.staleSeconds(at, 10_000)).toBe(age));
 
+it.each([
+  [0, "0"],
+  [0.004, "<0.01"],
+  [0.014, "0.01"],
+  [0.5, "0.50"],
+  [3.21, "3.2"],
+  [1234.5, "1,235"],
+])("%s per second is %s", (value, words) => expect(traffic.perSecond(value)).toBe(words));
+
 it("without a call nothing failed or not", () => {
   expect(traffic.failedRatio({ calls: 0, failed: 0 } as CallFigures)).toBeNull();
   expect(traffic.failedRatio({ calls: 4, failed: 1 } as CallFigures)).toBe(0.25);
@@ -67,6 +76,13 @@ describe("charts", () => {
     until: "2030-01-31T12:15:00Z",
     at: ["2030-01-31T12:00:00Z", "2030-01-31T12:00:10Z"],
     values,
+  });
+
+  it("know the last minute apart, a step without a call in it as none", () => {
+    const two = speed({ calls_per_second: [1, 2] });
+    expect(traffic.lastMinute(two, "calls_per_second")).toBe(0);
+    expect(traffic.lastMinute({ ...two, until: "2030-01-31T12:01:05Z" }, "calls_per_second")).toBeCloseTo(20 / 60);
+    expect(traffic.lastMinute({ ...two, step_seconds: 300 }, "calls_per_second")).toBeUndefined();
   });
 
   it("begin with how much is asked, and what nothing is known of is left out", () => {

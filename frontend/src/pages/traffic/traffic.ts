@@ -91,6 +91,21 @@ export function inFlightWords({ count: all, states }: Pick<RunningCalls, "count"
   return parts.length ? `${plural(all, "call")}: ${parts.join(", ")}` : "no call";
 }
 
+/** A number per second; rare calls have one, too: 0.014 -> "0.01". */
+export function perSecond(value: number): string {
+  if (value > 0 && value < 0.01) return "<0.01";
+  return value > 0 && value < 0.95 ? value.toFixed(2) : rate(value);
+}
+
+/** What the last minute came to per second; undefined where steps are longer, so that nobody knows. */
+export function lastMinute(speed: Speed, field: string): number | undefined {
+  const { step_seconds: step, at, values } = speed;
+  if (step > 60) return undefined;
+  const since = Date.parse(speed.until) - 60_000;
+  const each = at.map((moment, index) => (Date.parse(moment) >= since ? (values[field]?.[index] ?? 0) : 0));
+  return each.reduce((sum, value) => sum + value * step, 0) / 60;
+}
+
 /** Which part of the calls failed; null without any. */
 export const failedRatio = (figures: CallFigures) => (figures.calls ? figures.failed / figures.calls : null);
 
