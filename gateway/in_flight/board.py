@@ -28,7 +28,7 @@ class Board:
     def __init__(
         self,
         gateway_id: str,
-        running: Mapping[Call, None],
+        running: dict[Call, None],
         admission: Admission,
         questions: Questions,
         send: SendAnswer,
@@ -66,17 +66,22 @@ class Board:
         return len(calls)
 
     def _listing(self, question: Question) -> Answer:
-        calls = [call for call in reversed(tuple(self._running)) if _wanted(call, question)]
+        calls = list(reversed(self._running))
+        if question.narrows:
+            calls = [call for call in calls if _wanted(call, question)]
         waiting = self._admission.standing()
         now = time.time() - time.monotonic()
-        states = Counter(_state(call, waiting)[0] for call in calls)
+        states = Counter([_state(call, waiting) for call in calls])
         shown = [_shown(call, waiting, now) for call in islice(calls, question.limit)]
         return Answer(self._gateway_id, states=dict(states), calls=shown)
 
 
 def _wanted(call: Call, question: Question) -> bool:
-    asked = ((question.deployment, _deployment(call)), (question.key, call.key.id), (question.team, _team(call)))
-    return all(wanted is None or wanted == value for wanted, value in asked)
+    return (
+        question.deployment in (None, _deployment(call))
+        and question.key in (None, call.key.id)
+        and question.team in (None, _team(call))
+    )
 
 
 def _team(call: Call) -> int | None:
@@ -88,21 +93,28 @@ def _deployment(call: Call) -> int | None:
     return None if route is None else route.deployment_id
 
 
-def _state(call: Call, waiting: Mapping[int, tuple[str, float]]) -> tuple[str, float]:
-    """What the call is doing, and since when by the monotonic clock."""
-    destination, tap = call.destination, call.account.tap
+def _state(call: Call, waiting: Mapping[int, tuple[str, float]]) -> str:
+    """What the call is doing. Asked of every call at each look, so it makes nothing new."""
+    if waiting and (wait := waiting.get(id(call))) is not None:
+        return wait[0]
+    if not call.destination.leased:
+        return messages.ROUTING
+    return messages.STREAMING if call.reply.relayed else messages.ASKED
+
+
+def _since(call: Call, state: str, waiting: Mapping[int, tuple[str, float]]) -> float:
+    """When that began, by the monotonic clock."""
     if (wait := waiting.get(id(call))) is not None:
-        return wait
-    if not destination.leased:
-        return messages.ROUTING, call.clock.began
-    if call.reply.relayed:
-        return messages.STREAMING, tap.content_at or destination.asked_at
-    return messages.ASKED, destination.asked_at
+        return wait[1]
+    if state == messages.ROUTING:
+        return call.clock.began
+    content_at = call.account.tap.content_at if state == messages.STREAMING else None
+    return content_at or call.destination.asked_at
 
 
 def _shown(call: Call, waiting: Mapping[int, tuple[str, float]], epoch: float) -> RunningCall:
     """`epoch` is what the monotonic clock lacks to Unix time."""
-    state, since = _state(call, waiting)
+    state = _state(call, waiting)
     replica = call.destination.replica if call.destination.leased and id(call) not in waiting else None
     return RunningCall(
         request_id=call.reply.request_id.decode("latin-1"),
@@ -114,7 +126,7 @@ def _shown(call: Call, waiting: Mapping[int, tuple[str, float]], epoch: float) -
         stream=call.request.stream,
         state=state,
         began_at=epoch + call.clock.began,
-        since=epoch + since,
+        since=epoch + _since(call, state, waiting),
         pieces=call.account.tap.pieces,
         replica=replica.replica_id if replica is not None else None,
     )

@@ -46,6 +46,11 @@ class Question(msgspec.Struct, frozen=True, omit_defaults=True):
     cancel: str = ""
     actor: str = ""
 
+    @property
+    def narrows(self) -> bool:
+        """Whether not all calls are asked for."""
+        return not (self.deployment is None and self.key is None and self.team is None)
+
 
 class Answer(msgspec.Struct, frozen=True):
     """Of one gateway."""
