@@ -85,6 +85,22 @@ describe("charts", () => {
     expect(traffic.lastMinute({ ...two, step_seconds: 300 }, "calls_per_second")).toBeUndefined();
   });
 
+  it("show a step without a call as none, with no times", () => {
+    const shown = traffic.dense({
+      ...speed({ calls_per_second: [1, 2], ttft_p50_seconds: [0.1, 0.2] }),
+      since: "2030-01-31T11:59:45Z",
+      until: "2030-01-31T12:00:25Z",
+    });
+    expect(shown.rates("calls_per_second")).toEqual([0, 0, 1, 2, 0]);
+    expect(shown.times("ttft_p50_seconds")).toEqual([null, null, 0.1, 0.2, null]);
+  });
+
+  it("begin at the first call where single calls may be kept no more", () => {
+    const month = { ...speed({ calls_per_second: [1, 2] }), since: "2030-01-01T00:00:00Z", step_seconds: 7200 };
+    const at = ["2030-01-31T06:00:00Z", "2030-01-31T10:00:00Z"];
+    expect(traffic.dense({ ...month, at }).rates("calls_per_second")).toEqual([1, 0, 2, 0]);
+  });
+
   it("begin with how much is asked, and what nothing is known of is left out", () => {
     const shown = traffic.drawings(
       speed({

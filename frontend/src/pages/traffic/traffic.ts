@@ -1,17 +1,19 @@
 /** What the traffic page shows: the span, the grouping, the filters, as its address has them and as the server is asked. Pure. */
 import type { CallFigures, RunningCall, RunningCalls, Speed } from "../../api/types";
-import type { Drawing } from "../../charts/drawing";
+import type { Drawing, Layer } from "../../charts/drawing";
 import { count, plural, rate, span } from "../../lib/format";
-import { known, lines, ofCalls, seconds } from "../deployments/detail/charts";
+import { known, lines, seconds } from "../deployments/detail/charts";
 
 export const SPANS = { live: "15 min", hour: "1 h", day: "24 h", week: "7 d", month: "30 d" } as const;
 export type Span = keyof typeof SPANS;
 export const HOURS: Readonly<Record<Span, number>> = { live: 0.25, hour: 1, day: 24, week: 168, month: 720 };
 /** The longer the span, the longer its sums take and the less they change. */
-export const REFRESH_SECONDS: Readonly<Record<Span, number>> = { live: 2, hour: 5, day: 15, week: 60, month: 60 };
+export const REFRESH_SECONDS: Readonly<Record<Span, number>> = { live: 5, hour: 5, day: 15, week: 60, month: 60 };
 
 export const GROUPS = { model: "Deployment", key: "Key", team: "Team" } as const;
 export type Group = keyof typeof GROUPS;
+
+type Values = Layer["values"];
 
 export interface View {
   span: Span;
@@ -109,28 +111,51 @@ export function lastMinute(speed: Speed, field: string): number | undefined {
 /** Which part of the calls failed; null without any. */
 export const failedRatio = (figures: CallFigures) => (figures.calls ? figures.failed / figures.calls : null);
 
-/** Of calls that ended, step by step. */
-export function drawings(speed: Speed): Drawing[] {
-  const at = seconds(speed.at);
-  const told = (field: string) => speed.values[field] ?? at.map(() => null);
-  const more = known(speed.step_seconds, [
-    lines("Completion tokens per second", at, rate, [
-      { name: "generated", colour: "--accent", values: told("tokens_per_second") },
-    ]),
-    lines("Time between pieces of a stream", at, span, [
-      { name: "of half", colour: "--accent", values: told("gap_p50_seconds") },
-      { name: "of 95 %", colour: "--brass", values: told("gap_p95_seconds") },
-    ]),
-  ]);
-  const [ttft = [], waited = [], calls = []] = partition(ofCalls(speed));
-  return [...calls, ...more.slice(0, 1), ...ttft, ...more.slice(1), ...waited];
+const DAY_MS = 86_400_000;
+
+/** With the steps in which no call ended: nothing per second then, and no times. Of long spans what is before the first call may be kept no more. */
+export function dense(speed: Speed): {
+  at: number[];
+  rates: (field: string) => number[];
+  times: (field: string) => Values;
+} {
+  const { step_seconds: step, values } = speed;
+  const [since, until] = [Date.parse(speed.since), Date.parse(speed.until)];
+  const told = seconds(speed.at);
+  const whole = Math.floor(since / 1000 / step) * step;
+  const first = until - since <= DAY_MS ? whole : (told[0] ?? whole);
+  const places = new Map(told.map((at, index) => [at, index]));
+  const at = Array.from({ length: Math.max(0, Math.ceil((until / 1000 - first) / step)) }, (_, n) => first + n * step);
+  const of = (field: string, moment: number) => values[field]?.[places.get(moment) ?? -1] ?? null;
+  return {
+    at,
+    rates: (field) => at.map((moment) => of(field, moment) ?? 0),
+    times: (field) => at.map((moment) => of(field, moment)),
+  };
 }
 
-/** By what each is of, so that they stand in the order in which they are asked about. */
-function partition(of: readonly Drawing[]): Drawing[][] {
-  return ["Time to first token", "Waited, 95 %", "Calls per second"].map((title) =>
-    of.filter((one) => one.title === title),
-  );
+/** Of calls that ended, step by step. */
+export function drawings(speed: Speed): Drawing[] {
+  const { at, rates, times } = dense(speed);
+  const halves = (field: string) => [
+    { name: "of half", colour: "--accent", values: times(`${field}_p50_seconds`) },
+    { name: "of 95 %", colour: "--brass", values: times(`${field}_p95_seconds`) },
+  ];
+  return known(speed.step_seconds, [
+    lines("Calls per second", at, perSecond, [
+      { name: "all", colour: "--accent", values: rates("calls_per_second") },
+      { name: "failed", colour: "--bad", values: rates("failed_per_second") },
+    ]),
+    lines("Completion tokens per second", at, perSecond, [
+      { name: "generated", colour: "--accent", values: rates("tokens_per_second") },
+    ]),
+    lines("Time to first token", at, span, halves("ttft")),
+    lines("Time between pieces of a stream", at, span, halves("gap")),
+    lines("Waited, 95 %", at, span, [
+      { name: "for a seat", colour: "--accent", values: times("queue_p95_seconds") },
+      { name: "for the model", colour: "--brass", values: times("wake_p95_seconds") },
+    ]),
+  ]);
 }
 
 /** What is shown may be old: nothing came for so long. */
