@@ -149,8 +149,9 @@ class Shortage:
         return f"{sizes.needed(self.needed_bytes)} of host RAM are needed on {node}, and {where}"
 
 
-def shortage(host: Host, wanted: Copy) -> Shortage | None:
-    """What lacks for one more sleeper; None where it may sleep at level 1."""
+def shortage(host: Host, wanted: Copy, *, of: int | None = None) -> Shortage | None:
+    """What lacks for one more sleeper, the engine `of` this id if it is there; None where it may sleep at level 1."""
+    host = host if of is None else host.besides(of)
     if wanted.lasting_bytes > host.budget_left_bytes:
         return Shortage(wanted.lasting_bytes, host.budget_left_bytes, of_budget=True)
     return ram_shortage(host, wanted.moment_bytes)

@@ -317,7 +317,7 @@ def hold_awake(replica: Replica) -> None:
 def check_room(replica: Replica) -> None:
     """Lock its GPUs. Raises NoCapacity unless every reservation of the replica can grow to its awake bytes."""
     free = free_bytes(lock([replica]), besides=replica)
-    if (closed := cordoned.kept_off(replica)) is not None:
+    if replica.down and (closed := cordoned.kept_off(replica)) is not None:
         raise cordoned.refusal(closed)
     for reservation in replica.reservations.select_related("gpu__node"):
         more = reservation.awake_bytes - reservation.held_bytes
@@ -377,7 +377,7 @@ def check_host_memory(replica: Replica, *, level: int, begun: bool = False, host
     if host is None:
         node = Node.objects.select_for_update().get(pk=replica.gpu.node_id)
         host = host_rows.read(node, begun=begun)
-    short = host_ram.shortage(host.besides(replica.pk), host_rows.copy_of(replica))
+    short = host_ram.shortage(host, host_rows.copy_of(replica), of=replica.pk)
     if short is not None:
         raise _host_memory_short(short, host.name)
 

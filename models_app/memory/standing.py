@@ -5,7 +5,6 @@ rows of the model when they are locked; `seq` tells whether they are still as th
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -72,9 +71,9 @@ class Standing:
     gpus_text: str | None
     """As its specification keeps them; few decisions ask for them."""
     sleep_enabled: bool
-    priority: int
-    """As it acts now, and so is `stays`."""
-    stays: bool
+    own_priority: int
+    own_pinned: bool
+    governed: Governed
 
     @property
     def marker(self) -> str:
@@ -85,6 +84,17 @@ class Standing:
     def gpu_uuids(self) -> list[str]:
         """The GPUs of its engine."""
         return json.loads(self.gpus_text) if self.gpus_text else []
+
+    @property
+    def priority(self) -> int:
+        """Its deployment's, as it acts now."""
+        return int(in_force.some({"priority": self.own_priority}, self.governed)["priority"])
+
+    @property
+    def stays(self) -> bool:
+        """Whether it is never put to sleep or stopped to make room for others, as that acts now."""
+        acting = in_force.some({"pinned": self.own_pinned, "level": ""}, self.governed)
+        return bool(acting["pinned"] or acting["level"] == Level.AWAKE)
 
     @property
     def down(self) -> bool:
@@ -99,10 +109,4 @@ def read(rows: QuerySet[Replica]) -> list[Standing]:
 
 def _standing(*columns: Any) -> Standing:
     *same, weights, uuids, sleeps, priority, pinned, governed = columns
-    rest = int(weights or 0), uuids, sleeps == "true", *_in_force(priority, pinned, governed)
-    return Standing(*(*same, *rest))
-
-
-def _in_force(priority: int, pinned: bool, governed: Governed) -> tuple[int, bool]:
-    acting: Mapping[str, Any] = in_force.some({"priority": priority, "pinned": pinned, "level": ""}, governed)
-    return acting["priority"], acting["pinned"] or acting["level"] == Level.AWAKE
+    return Standing(*(*same, int(weights or 0), uuids, sleeps == "true", priority, pinned, governed))
