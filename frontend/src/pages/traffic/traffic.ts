@@ -113,12 +113,8 @@ export const failedRatio = (figures: CallFigures) => (figures.calls ? figures.fa
 
 const DAY_MS = 86_400_000;
 
-/** With the steps in which no call ended: nothing per second then, and no times. Of long spans what is before the first call may be kept no more. */
-export function dense(speed: Speed): {
-  at: number[];
-  rates: (field: string) => number[];
-  times: (field: string) => Values;
-} {
+/** What is counted per second, with the steps in which no call ended as none. Of long spans what is before the first call may be kept no more. */
+export function dense(speed: Speed): { at: number[]; rates: (field: string) => number[] } {
   const { step_seconds: step, values } = speed;
   const [since, until] = [Date.parse(speed.since), Date.parse(speed.until)];
   const told = seconds(speed.at);
@@ -126,17 +122,14 @@ export function dense(speed: Speed): {
   const first = until - since <= DAY_MS ? whole : (told[0] ?? whole);
   const places = new Map(told.map((at, index) => [at, index]));
   const at = Array.from({ length: Math.max(0, Math.ceil((until / 1000 - first) / step)) }, (_, n) => first + n * step);
-  const of = (field: string, moment: number) => values[field]?.[places.get(moment) ?? -1] ?? null;
-  return {
-    at,
-    rates: (field) => at.map((moment) => of(field, moment) ?? 0),
-    times: (field) => at.map((moment) => of(field, moment)),
-  };
+  return { at, rates: (field) => at.map((moment) => values[field]?.[places.get(moment) ?? -1] ?? 0) };
 }
 
-/** Of calls that ended, step by step. */
+/** Of calls that ended, step by step. Times are of steps with calls only, so that a lone one is still drawn as a point. */
 export function drawings(speed: Speed): Drawing[] {
-  const { at, rates, times } = dense(speed);
+  const { at, rates } = dense(speed);
+  const told = seconds(speed.at);
+  const times = (field: string): Values => speed.values[field] ?? told.map(() => null);
   const halves = (field: string) => [
     { name: "of half", colour: "--accent", values: times(`${field}_p50_seconds`) },
     { name: "of 95 %", colour: "--brass", values: times(`${field}_p95_seconds`) },
@@ -149,9 +142,9 @@ export function drawings(speed: Speed): Drawing[] {
     lines("Completion tokens per second", at, perSecond, [
       { name: "generated", colour: "--accent", values: rates("tokens_per_second") },
     ]),
-    lines("Time to first token", at, span, halves("ttft")),
-    lines("Time between pieces of a stream", at, span, halves("gap")),
-    lines("Waited, 95 %", at, span, [
+    lines("Time to first token", told, span, halves("ttft")),
+    lines("Time between pieces of a stream", told, span, halves("gap")),
+    lines("Waited, 95 %", told, span, [
       { name: "for a seat", colour: "--accent", values: times("queue_p95_seconds") },
       { name: "for the model", colour: "--brass", values: times("wake_p95_seconds") },
     ]),
