@@ -1,8 +1,9 @@
 /** The fleet as it is now: two sockets folded into two values that components read. */
+import { untrack } from "svelte";
 import type { DeploymentRow, Frame, GPURow, NodeRow, ReplicaRow } from "../api/types";
 import { announcement } from "../lib/words";
 import { heard, type BenchmarkFrame, type Benchmarks } from "../live/benchmarks";
-import { connection, type Connection } from "../live/connection";
+import { connection, oldSince, type Connection } from "../live/connection";
 import { NO_FLEET, applyLifecycle, type Fleet, type LifecycleFrame } from "../live/lifecycle";
 import { link, type Link, type LinkState } from "../live/socket";
 import { NO_TELEMETRY, applyTelemetry, type Telemetry, type TelemetryFrame } from "../live/telemetry";
@@ -20,8 +21,7 @@ class Live {
   private framesLink = $state<LinkState>("connecting");
   private everOpen = $state(false);
   private frameAt = $state<number>();
-  /** When a row or a reading last came. */
-  heardAt = $state<number>();
+  private lostAt = $state<number>();
   private links: Link[] = [];
   private clock: ReturnType<typeof setInterval> | undefined;
 
@@ -30,18 +30,23 @@ class Live {
     return connection([this.rowsLink, this.framesLink], this.everOpen, age);
   }
 
+  /** Since when what is shown is old; undefined while it is not. */
+  get oldSince(): number | undefined {
+    return this.fleet.known ? oldSince(this.connection, this.lostAt, this.frameAt) : undefined;
+  }
+
   /** Open both sockets. */
   begin(): void {
     this.clock = setInterval(() => (this.now = Date.now()), 1000);
     this.links = [
       link("/ws/lifecycle", {
         message: (frame) => this.hear(frame as LifecycleFrame | BenchmarkFrame),
-        state: (state) => (this.rowsLink = state),
+        state: (state) => this.linked("rowsLink", state),
         ended: () => this.lost(),
       }),
       link("/ws/telemetry", {
         message: (frame) => this.frames(frame as TelemetryFrame),
-        state: (state) => (this.framesLink = state),
+        state: (state) => this.linked("framesLink", state),
       }),
     ];
   }
@@ -56,7 +61,7 @@ class Live {
     this.telemetry = NO_TELEMETRY;
     this.everOpen = false;
     this.frameAt = undefined;
-    this.heardAt = undefined;
+    this.lostAt = undefined;
   }
 
   /** A row that a verb answered with: it need not wait for its event. */
@@ -64,8 +69,16 @@ class Live {
     this.rows({ type: "event", kind: "replica", id: row.id, seq: row.seq, row });
   }
 
+  /** Whoever opens the sockets within an effect does not depend on how they stand. */
+  private linked(which: "rowsLink" | "framesLink", state: LinkState): void {
+    untrack(() => {
+      this[which] = state;
+      const lost = this.rowsLink !== "open" || this.framesLink !== "open";
+      this.lostAt = lost ? (this.lostAt ?? Date.now()) : undefined;
+    });
+  }
+
   private hear(frame: LifecycleFrame | BenchmarkFrame): void {
-    this.heardAt = Date.now();
     if (frame.type === "event" && frame.kind === "benchmark") this.benchmarks = heard(this.benchmarks, frame);
     else this.rows(frame);
   }
@@ -82,7 +95,7 @@ class Live {
   private frames(message: TelemetryFrame): void {
     const before = this.telemetry;
     this.telemetry = applyTelemetry(before, message);
-    if (this.telemetry !== before && this.telemetry.frames.size > 0) this.frameAt = this.heardAt = Date.now();
+    if (this.telemetry !== before && this.telemetry.frames.size > 0) this.frameAt = Date.now();
   }
 
   /** A socket also closes when the session has ended; only the API can tell. */
