@@ -53,11 +53,12 @@ class Reconciler:
             until = time.monotonic() + BUDGET_SECONDS
             around = observe.world(self.remembered)
             moved = self.pass_once(around)
-            if not self.setbacks.waits("cleaning"):  # second, for nobody waits for it
-                self.setbacks.attempt("cleaning", partial(self.clean, around))
             while moved is not None and time.monotonic() < until:
                 self._pause(moved)
-                moved = self.pass_once()
+                around = observe.world(self.remembered)
+                moved = self.pass_once(around)
+            if not self.setbacks.waits("cleaning"):  # last, for nobody waits for it
+                self.setbacks.attempt("cleaning", partial(self.clean, around))
         if moved is not None:
             queues.poke(self.uuid)
 

@@ -304,8 +304,8 @@ def reserve(replica: Replica, gpus: Iterable[GPU], wanted: Need, *, held: bool =
 
 def lock(replicas: Iterable[Replica]) -> list[GPU]:
     """The GPUs of these replicas, ours until the transaction ends."""
-    ids = Reservation.objects.filter(replica__in=replicas).values_list("gpu", flat=True)
-    return list(GPU.objects.select_for_update().filter(pk__in=set(ids)).order_by("uuid"))
+    ids = Reservation.objects.filter(replica__in=list(replicas)).values("gpu")
+    return list(GPU.objects.select_for_update().filter(pk__in=ids).order_by("uuid"))
 
 
 def hold_awake(replica: Replica) -> None:
@@ -319,7 +319,7 @@ def check_room(replica: Replica) -> None:
     free = free_bytes(lock([replica]), besides=replica)
     if replica.down and (closed := cordoned.kept_off(replica)) is not None:
         raise cordoned.refusal(closed)
-    for reservation in replica.reservations.select_related("gpu__node"):
+    for reservation in replica.reservations.all():  # of its GPU no more is read than a refusal has to name
         more = reservation.awake_bytes - reservation.held_bytes
         if more > free[reservation.gpu_id]:
             room = f"{_named(reservation.gpu)} has {sizes.free(free[reservation.gpu_id])} free"

@@ -85,19 +85,19 @@ def _seek_room(placed: list[Replica], actor: str) -> None:
         return
     with transaction.atomic():
         gpus = placement.lock([row for row in placed if row.pk in before])
-        placed = _placed(placed[0].deployment_id)
-        if headed_for_ready(placed):
-            return  # another gateway was faster
         here = LockedGPUs(gpus, traffic, placed)
-        asleep = [row for row in sleepers(placed) if row.pk in before]
-        scenes = [(row, here.scene(row)) for row in here.of(asleep)]
+        now = here.of_deployment(placed[0].deployment_id)
+        if headed_for_ready(now):
+            return  # another gateway was faster
+        scenes = [(row, here.scene(row)) for row in sleepers(now) if row.pk in before]
         choices = [(eviction.decide(seen), row, seen) for row, seen in scenes]
         if not choices:
             return
         decision, row, seen = min(choices, key=lambda choice: _rank(choice[0], choice[1]))
         if decision.verdict is not Verdict.REFUSE:
             carry_out(decision, row, seen, here.rows, actor)
-    if decision.verdict in (Verdict.WAKE, Verdict.EVICT) or _elsewhere(asleep, row.pk, traffic, actor):
+        tried = [row for row, _ in scenes]
+    if decision.verdict in (Verdict.WAKE, Verdict.EVICT) or _elsewhere(tried, row.pk, traffic, actor):
         return
     if decision.verdict is Verdict.REFUSE:
         # Out of the transaction: an error would undo what is kept.
@@ -110,10 +110,12 @@ def _leave_cordoned(asleep: list[Replica], closed: Mapping[int, GPU], traffic: T
         raise cordoned.refusal(closed[asleep[0].pk])
 
 
-def _elsewhere(asleep: list[Replica], best: int, traffic: Traffic, actor: str) -> bool:
+def _elsewhere(tried: list[Standing], best: int, traffic: Traffic, actor: str) -> bool:
     """Whether the best one comes to be on other GPUs instead; not where one of its deployment only has to wake."""
-    rows = [one for one in asleep if one.pk == best]
-    return all(arrivals.rests(one) for one in asleep) and any(arrivals.elsewhere(row, traffic, actor) for row in rows)
+    if any(row.state != State.STOPPED for row in tried):
+        return False
+    rows = {row.pk: row for row in Replica.objects.filter(pk__in=[row.pk for row in tried])}
+    return best in rows and all(map(arrivals.rests, rows.values())) and arrivals.elsewhere(rows[best], traffic, actor)
 
 
 def _seek_memory(placed: list[Replica], actor: str) -> None:

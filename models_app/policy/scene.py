@@ -4,6 +4,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar
 
 from django.conf import settings
@@ -74,8 +75,8 @@ def _may_serve(row: Replica | Standing) -> bool:
 class LockedGPUs:
     """Everything on these GPUs, as rows and traffic tell it while their rows are locked.
 
-    Read are those that are awake or on their way, that are asked for, and those that are `wanted`: of a thousand
-    sleepers only the bytes matter.
+    Read are those that are awake or on their way, that are asked for, and those of the deployments that are `wanted`:
+    of a thousand sleepers only the bytes matter.
     """
 
     def __init__(self, gpus: list[GPU], traffic: Traffic, wanted: Iterable[Replica] = ()) -> None:
@@ -86,13 +87,11 @@ class LockedGPUs:
         self.free = {gpu.uuid: free[gpu.pk] for gpu in gpus}
         awake = Q(goal=Goal.READY) | Q(restarting=True)
         here = awake & Q(pk__in=Reservation.objects.filter(gpu__in=gpus).values("replica"))
-        asked_for = (
-            Q(deployment__in=traffic.waiting) | Q(reason=placement.CONSENTED) | Q(pk__in=[row.pk for row in wanted])
-        )
+        of = {*traffic.waiting, *(row.deployment_id for row in wanted)}
+        asked_for = Q(deployment__in=of) | Q(reason=placement.CONSENTED)
         concerned = Replica.objects.filter(here | asked_for)
         self.rows = standing.read(concerned)
         self._frees = _frees(self.rows, concerned)
-        self._replaced = set(Replica.objects.filter(replaces__isnull=False).values_list("replaces", flat=True))
         by_deployment: dict[int, list[Standing]] = defaultdict(list)
         for row in self.rows:
             if not row.disposable:
@@ -111,6 +110,16 @@ class LockedGPUs:
         """How these stand, where they are among those that were read."""
         wanted = {row.pk for row in replicas}
         return [row for row in self.rows if row.pk in wanted]
+
+    def of_deployment(self, deployment_id: int) -> list[Standing]:
+        """How all stand that count for one that is wanted."""
+        return [row for row in self.rows if row.deployment_id == deployment_id and not row.disposable]
+
+    @cached_property
+    def _replaced(self) -> set[int]:
+        """Who is being moved; asked for only where somebody is in the way."""
+        sources = Replica.objects.filter(replaces__isnull=False).values_list("replaces", flat=True)
+        return {pk for pk in sources if pk is not None}
 
     def scene(self, row: Standing) -> Scene:
         """What a decision for this sleeper is made of."""
