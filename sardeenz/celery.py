@@ -14,7 +14,9 @@ from celery.signals import celeryd_after_setup, setup_logging, worker_ready, wor
 from django.conf import settings
 from django.utils.log import configure_logging
 from kombu import Message
+from kombu.exceptions import KombuError
 from kombu.mixins import ConsumerMixin
+from redis import RedisError
 
 from sardeenz.heartbeats import Heartbeat, service_name
 
@@ -65,11 +67,11 @@ class Beside(ConsumerMixin):
         self.should_stop = True
 
     def read(self) -> None:
-        """Read, and begin again whatever happens: nobody else would notice that this thread is gone."""
+        """Read, and begin again when Redis is back: nobody else would notice that this thread is gone."""
         while not self.should_stop:
             try:
                 self.run()
-            except Exception:
+            except (KombuError, RedisError, OSError):
                 logger.exception("queue not read, trying again: queue=%s", self._queue.name)
                 time.sleep(RETRY_SECONDS)
 
@@ -82,12 +84,15 @@ class Beside(ConsumerMixin):
         return [Consumer(queues=[self._queue], callbacks=[self._take], accept=["json"])]
 
     def _take(self, body: Any, message: Message) -> None:
+        """Run it here and now; what fails is logged by Celery as everywhere, and the next one is taken."""
         message.ack()
+        task = app.tasks.get(str(message.headers.get("task")))
+        if task is None:
+            logger.error("unknown task dropped: task=%s queue=%s", message.headers.get("task"), self._queue.name)
+            return
         args, kwargs, _ = body
-        try:
-            app.tasks[message.headers["task"]](*args, **kwargs)
-        except Exception:
-            logger.exception("task failed: task=%s args=%s", message.headers.get("task"), args)
+        if task.apply(args, kwargs).failed():
+            logger.error("task failed: task=%s args=%s", task.name, args)
 
 
 @celeryd_after_setup.connect
