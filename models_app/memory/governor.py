@@ -136,6 +136,7 @@ class Wants:
     def bytes(self, one: Neighbour, *, running: int | None, waiting: int | None, now: float) -> int:
         """One that has requests waiting, or fills its limit, wants all it can address; one that idles, nothing.
 
+        What it was short of is forgotten once it idles: others may have it at once, and it asks again when it works.
         One that does not answer (a long prefill keeps it busy) wants what it last wanted, until it does.
         """
         if running is None or waiting is None:
@@ -146,6 +147,8 @@ class Wants:
             self.worked_at[one.id] = now
             if waiting or one.mapped_bytes >= PRESSED_RATIO * one.limit_bytes:
                 self.pressed_at[one.id] = now
+        else:
+            self.pressed_at.pop(one.id, None)
         if now - self.pressed_at.get(one.id, now - BUSY_SECONDS) < BUSY_SECONDS:
             return one.first_limit_bytes
         if now - self.worked_at.get(one.id, now - BUSY_SECONDS) < BUSY_SECONDS:

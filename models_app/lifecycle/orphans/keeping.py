@@ -70,7 +70,10 @@ def _short_of_memory(rows: Iterable[Replica]) -> set[str]:
 
 
 def _end(engine: EngineProcess, orphan: Orphan, why: str) -> None:
+    """Tell it once: while it dies, this worker or another may see it again, and then it tells nothing of itself."""
+    processes.kill(engine)
+    if Decision.objects.filter(code=ENDED, replica=orphan.number, inputs__marker=orphan.marker).exists():
+        return
     logger.warning("orphan ended: marker=%s pid=%s why=%s", engine.marker, engine.pid, why)
     words = f"the engine {orphan.marker}, which no replica owned, was ended: {why}"
     adoption.keep(orphan, ENDED, words, WORKER)
-    processes.kill(engine)

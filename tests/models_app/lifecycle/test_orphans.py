@@ -14,6 +14,7 @@ from gpus.installation import engine_key, installation_id
 from gpus.models import GPU
 from models_app.engines.client import EngineClient
 from models_app.lifecycle import verbs
+from models_app.lifecycle.orphans import keeping
 from models_app.lifecycle.reconcile import Reconciler
 from models_app.models import Decision, Deployment, Replica, Reservation, Transition
 from models_app.node import frame
@@ -165,6 +166,21 @@ def test_what_nobody_can_use_is_ended_by_itself(workers: list[Reconciler], setti
         "late": "nobody adopted it within 0 s",
     }
     assert words[why] in told.sentence
+
+
+def test_the_end_of_one_that_takes_its_time_is_told_once(
+    workers: list[Reconciler], settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen again while it dies, it may be ended for another reason."""
+    orphaned(workers)
+    with monkeypatch.context() as patch:
+        patch.setattr(keeping.processes, "kill", lambda engine: None)
+        Deployment.objects.update(deleting=True)
+        look(workers)
+        settings.ORPHAN_SECONDS = 0
+        look(workers)
+    look(workers)
+    assert [told.times for told in Decision.objects.filter(code="orphan_ended")] == [1]
 
 
 def test_an_orphan_whose_memory_is_needed_is_ended(workers: list[Reconciler]) -> None:

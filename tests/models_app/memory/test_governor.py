@@ -193,3 +193,11 @@ def test_an_engine_that_does_not_answer_wants_what_it_last_wanted() -> None:
     for second in range(2, 60):
         assert wants.bytes(one, running=None, waiting=None, now=float(second)) == one.first_limit_bytes
     assert wants.bytes(one, running=0, waiting=0, now=69.5) == 0
+
+
+def test_one_that_idles_after_it_was_short_of_memory_leaves_the_rest_to_others_at_once() -> None:
+    wants, one = Wants(), neighbour(7, mapped=10)
+    assert wants.bytes(one, running=3, waiting=2, now=0.0) == one.first_limit_bytes
+    idle = wants.bytes(one, running=0, waiting=0, now=1.0)
+    assert one.mapped_bytes < idle < one.first_limit_bytes
+    assert wants.bytes(one, running=1, waiting=1, now=2.0) == one.first_limit_bytes
