@@ -26,6 +26,7 @@ def told(config: Any, specs: list[dict[str, Any]], available: list[int]) -> None
         "block": config.cache_config.block_size,
         "in_flight": config.max_in_flight_tokens,
         "mode": config.cache_config.mamba_cache_mode,
+        "state": config.cache_config.mamba_ssm_cache_dtype,
         "groups": [
             [
                 len(group.layer_names),
