@@ -168,12 +168,19 @@ class WeekView(APIView):
 class WhatIfView(APIView):
     """What windows would do: at another instant, or after a change of one of them. Nothing is done.
 
-    The answer to a change is a plan, which can be applied.
+    The answer to a change is a plan, which can be applied. Who may only look asks about an instant.
     """
+
+    @extend_schema(parameters=[OpenApiParameter("at", str)], responses=AheadRowSerializer)
+    def get(self, request: Request) -> Response:
+        """What would act and what would move at an instant, else now, if the fleet stood as it does now."""
+        given = InstantSerializer(data=request.query_params)
+        given.is_valid(raise_exception=True)
+        return Response(ahead.at(given.validated_data.get("at") or timezone.now()))
 
     @extend_schema(request=QuestionSerializer, responses=AheadRowSerializer)
     def post(self, request: Request) -> Response:
-        """What would act and what would move then, if the fleet stood as it does now."""
+        """The same of a window that is changed, or of one that is new."""
         given = QuestionSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         asked = given.validated_data

@@ -215,7 +215,7 @@ export const endOverride = (id: number) => call<undefined>("DELETE", `overrides/
 export const inForce = (at?: string) =>
   call<InForce>("GET", `policies/in-force${at === undefined ? "" : `?${new URLSearchParams({ at })}`}`);
 /** What windows would move at another instant, if the fleet stood as it does now. */
-export const ahead = (at: string) => call<Ahead>("POST", "policies/what-if", { at });
+export const ahead = (at: string) => call<Ahead>("GET", `policies/what-if?${new URLSearchParams({ at })}`);
 /** What a change of a window would do, or a new one: `{window: "night", change: {paused: true}}`. Its plan can be applied. */
 export const aheadOf = (question: object) => call<Ahead>("POST", "policies/what-if", question);
 /** Windows and overrides of the week that has this day, else of this one. */

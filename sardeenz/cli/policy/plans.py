@@ -30,8 +30,11 @@ def ask(verb: str, **action: Any) -> None:
 
 
 def foresee(**question: Any) -> None:
-    """Say what windows would have the fleet do, and do nothing."""
-    row = call("POST", "policies/what-if", json=question)
+    """Say what windows would have the fleet do after a change, and do nothing."""
+    _tell_ahead(call("POST", "policies/what-if", json=question))
+
+
+def _tell_ahead(row: dict[str, Any]) -> None:
     moment = times.instant(row["at"]).astimezone(UTC)
     say(f"At {moment:%Y-%m-%d %H:%M:%S} UTC, if the fleet stood as it does now:")
     for line in row["lines"]:
@@ -75,8 +78,8 @@ def _row(plan: dict[str, Any]) -> list[str]:
 @app.command(epilog=examples("sardeenz plans at '2030-01-31 22:00'", "sardeenz plans at 8h"))
 def at(moment: Moment, json: AsJson = False) -> None:
     """What windows would have in force at another time, and what would move then; no clock is set."""
-    question = {"at": times.ahead(moment).isoformat()}
-    emit(call("POST", "policies/what-if", json=question)) if json else foresee(**question)
+    row = call("GET", "policies/what-if", params={"at": times.ahead(moment).isoformat()})
+    emit(row) if json else _tell_ahead(row)
 
 
 @app.command(epilog=examples("sardeenz plans show 12"))

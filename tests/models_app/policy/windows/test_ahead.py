@@ -74,6 +74,19 @@ def test_another_instant_says_what_acts_and_who_moves_then_and_nothing_is_done(o
     assert seen() == before
 
 
+def test_who_may_only_look_asks_about_an_instant_and_changes_nothing(client: Client) -> None:
+    client.force_login(factories.user("vera"))
+    chat, _ = fleet()
+    asks(window(), chat, level="asleep_1")
+    before = seen()
+    told = client.get("/api/policies/what-if", {"at": OPEN.isoformat()}).json()
+    assert does(told) == [("a", "sleeps")]
+    assert client.get("/api/policies/what-if", {"at": "soon"}).json()["fields"].keys() == {"at"}
+    assert client.get("/api/policies/what-if").status_code == 200
+    assert post(client, "policies/what-if", at=OPEN.isoformat())[0] == 403
+    assert seen() == before
+
+
 def test_a_new_window_is_asked_about_at_its_next_opening(operator: Client) -> None:
     fleet()
     before = seen()

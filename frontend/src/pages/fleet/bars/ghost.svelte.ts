@@ -1,8 +1,8 @@
 /** What the next change by the clock would leave reserved on each GPU, if the fleet stood as it does now. */
-import { ahead } from "../../api/client";
-import type { Ahead } from "../../api/types";
-import { whileVisible } from "../../live/visible";
-import { Answer } from "../../stores/answer.svelte";
+import { ahead } from "../../../api/client";
+import type { Ahead } from "../../../api/types";
+import { whileVisible } from "../../../live/visible";
+import { Answer } from "../../../stores/answer.svelte";
 import { shadesOf, type Shade } from "./shades";
 
 const REFRESH_SECONDS = 120;

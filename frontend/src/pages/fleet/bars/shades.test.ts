@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { Ahead } from "../../api/types";
+import type { Ahead } from "../../../api/types";
 import { shadesOf } from "./shades";
 
 const GIB = 1024 ** 3;

@@ -1,6 +1,6 @@
 /** Where the next change by the clock would reserve another sum. Pure. */
-import type { Ahead } from "../../api/types";
-import { bytes, clock, zone } from "../../lib/format";
+import type { Ahead } from "../../../api/types";
+import { bytes, clock, zone } from "../../../lib/format";
 
 export interface Shade {
   readonly bytes: number;
