@@ -28,6 +28,11 @@ def read(uuid: str) -> DeviceReading:
     raise DeviceLost(uuid)
 
 
+def driver_version() -> str:
+    """The version of this node's driver; empty on a simulated one. Raises NvmlUnavailable."""
+    return "" if is_simulated() else nvml.driver_version()
+
+
 def host_memory() -> HostMemory:
     """RAM of this node, which a simulated one pretends to have."""
     spec = simulation(settings.GPUS)

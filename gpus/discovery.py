@@ -43,6 +43,7 @@ def _node(name: str, found: list[DeviceReading]) -> Node:
         "address": settings.NODE_ADDRESS,
         "boot_id": processes.boot_id(),
         "simulated": devices.is_simulated(),
+        "driver_version": devices.driver_version()[:64],
         "memory_bytes": memory_bytes,
         "sleep_budget_bytes": settings.SLEEP_RAM_BYTES or _sleep_budget(memory_bytes, found),
     }

@@ -15,6 +15,7 @@ class Node(models.Model):
     address = models.CharField(max_length=253, default="127.0.0.1", help_text="where gateways reach its engines")
     boot_id = models.CharField(max_length=64, blank=True)
     simulated = models.BooleanField(default=False)
+    driver_version = models.CharField(max_length=64, blank=True, help_text="of the GPUs' driver")
     memory_bytes = models.BigIntegerField(default=0, help_text="host RAM")
     sleep_budget_bytes = models.BigIntegerField(default=0, help_text="host RAM that level-1 sleepers may hold")
     seen_at = models.DateTimeField(null=True)

@@ -74,6 +74,13 @@ def read(uuid: str) -> DeviceReading:
         return _read(handle, _parent(handle))
 
 
+def driver_version() -> str:
+    """The driver's version, such as 580.126.09; empty where it does not tell. Raises NvmlUnavailable."""
+    with _border():
+        told = _known(pynvml.nvmlSystemGetDriverVersion)
+    return "" if told is None else _text(told)
+
+
 def _units(device: Handle) -> Iterator[tuple[Handle, Handle | None]]:
     """The slices of a device with MIG enabled, else the device; each with the device it is a slice of."""
     mode = _known(pynvml.nvmlDeviceGetMigMode, device)

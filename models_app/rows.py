@@ -34,6 +34,7 @@ class NodeRow(TypedDict):
     name: str
     address: str
     simulated: bool
+    driver_version: str
     memory_bytes: int | None
     sleep_budget_bytes: int
     seen_at: str | None
@@ -225,6 +226,7 @@ def node_row(node: Node) -> NodeRow:
         "name": node.name,
         "address": node.address,
         "simulated": node.simulated,
+        "driver_version": node.driver_version,
         "memory_bytes": node.memory_bytes or None,
         "sleep_budget_bytes": node.sleep_budget_bytes,
         "seen_at": _instant(node.seen_at),

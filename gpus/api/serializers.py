@@ -46,6 +46,7 @@ class NodeSerializer(serializers.ModelSerializer[Node]):
             "name",
             "address",
             "simulated",
+            "driver_version",
             "memory_bytes",
             "sleep_budget_bytes",
             "seen_at",

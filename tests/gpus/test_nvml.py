@@ -48,6 +48,7 @@ class Library:
         self.init = init
         self.starts = 0
         self.started = False
+        self.driver: str | bytes | Exception = "580.126.09"
 
     def __getattr__(self, name: str) -> Any:
         return self._question(name) if name in GIVEN else getattr(pynvml, name)
@@ -66,6 +67,11 @@ class Library:
         if self.init:
             raise pynvml.NVMLError(self.init)
         self.started = True
+
+    def nvmlSystemGetDriverVersion(self) -> str | bytes:
+        if isinstance(self.driver, Exception):
+            raise self.driver
+        return self.driver
 
     def nvmlShutdown(self) -> None:
         self.started = False
@@ -273,3 +279,12 @@ def test_a_forked_child_starts_the_library_for_itself(
     monkeypatch.setattr(os, "getpid", lambda: -1)
     nvml.read_all()
     assert library.starts == 2
+
+
+def test_the_driver_tells_its_version_or_not(install: Callable[..., Library]) -> None:
+    library = install(Chip("GPU-a"))
+    assert nvml.driver_version() == "580.126.09"
+    library.driver = b"535.104.05"  # as older bindings answer
+    assert nvml.driver_version() == "535.104.05"
+    library.driver = error(pynvml.NVML_ERROR_NOT_SUPPORTED)
+    assert nvml.driver_version() == ""

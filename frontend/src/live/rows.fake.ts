@@ -31,6 +31,7 @@ export function node(given: Partial<NodeRow> = {}): NodeRow {
     name: "n",
     address: "127.0.0.1",
     simulated: true,
+    driver_version: "580.126.09",
     memory_bytes: 256 * GIB,
     sleep_budget_bytes: 128 * GIB,
     seen_at: "2026-01-01T00:00:00+00:00",
