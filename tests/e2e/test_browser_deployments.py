@@ -84,7 +84,9 @@ def confirm(page: Page, action: str) -> None:
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("heading", name="What would happen")).to_be_visible()
     expect(dialog.get_by_role("listitem").first).to_be_visible()
-    dialog.get_by_role("button", name=action, exact=True).press("Enter")
+    button = dialog.get_by_role("button", name=action, exact=True)
+    expect(button).to_be_enabled()  # Enter would go to another one
+    button.press("Enter")
     expect(dialog).to_have_count(0)
 
 

@@ -101,7 +101,7 @@ def cordon(page: Page, up: Up, empty: int) -> None:
     expect(panel(page, empty)).to_contain_text("cordoned: new fan")
     gpus = up.get("gpus")["results"]
     closed = next(row["uuid"] for row in gpus if row["index"] == empty)
-    up.cli("deploy", "tuna", "--model", "org/tuna", "--weights", "4GiB")
+    up.cli("deploy", "tuna", "--model", "org/tuna", "--runtime", "simulator", "--weights", "4GiB")
     assert home_of(up, "tuna") != closed
     page.get_by_role("link", name="Nodes & GPUs").click()
     panel(page, empty).get_by_role("button", name=re.compile("^Uncordon")).press("Enter")
@@ -132,7 +132,18 @@ def drain(page: Page, up: Up, busy: int, name: str) -> None:
 
 def cancel_a_load(page: Page, up: Up) -> None:
     """What is under way is counted at the top, listed in a drawer, and can be called off there."""
-    up.cli("deploy", "slow", "--model", "org/slow", "--weights", "4GiB", "--arg=--load-seconds", "--arg=120")
+    up.cli(
+        "deploy",
+        "slow",
+        "--model",
+        "org/slow",
+        "--runtime",
+        "simulator",
+        "--weights",
+        "4GiB",
+        "--arg=--load-seconds",
+        "--arg=120",
+    )
     opener = page.get_by_role("button", name=re.compile("^Operations under way: [1-9]"))
     expect(opener).to_be_visible()
     page.keyboard.press("Control+k")
