@@ -213,10 +213,8 @@ def deployments() -> QuerySet[Deployment]:
 
 def replicas() -> QuerySet[Replica]:
     """Replicas with their deployment, its model and runtime, and reservations."""
-    rows = Replica.objects.select_related("deployment__model", "deployment__runtime").prefetch_related(
-        "reservations", "replacements"
-    )
-    return rows.order_by("id")
+    rows = Replica.objects.select_related("deployment__model", "deployment__runtime")
+    return rows.prefetch_related("reservations", "replacements").order_by("id")
 
 
 def node_row(node: Node) -> NodeRow:

@@ -57,8 +57,9 @@ def answering(gateway_id: str, *calls: RunningCall) -> Iterator[list[Question]]:
     try:
         yield asked
     finally:
-        loop.call_soon_threadsafe(task.cancel)
-        thread.join()
+        while thread.is_alive():  # one cancel was seen to be lost between two reads of a channel
+            loop.call_soon_threadsafe(task.cancel)
+            thread.join(1)
         loop.close()
         async_client.cache_clear()
 

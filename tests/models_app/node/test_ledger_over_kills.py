@@ -157,6 +157,7 @@ def _settled(looks: Looks) -> bool:
     Replica.objects.filter(state=State.FAILED, restart_at__isnull=False).update(restart_at=timezone.now())
     ledgers = frame.collect(None, looks.owners)["ledgers"].values()
     live = {row.marker for row in Replica.objects.exclude(state=State.STOPPED)}
-    headed = all(row.goal == Goal.STOPPED or row.state == row.goal for row in Replica.objects.all())
+    rests = {Goal.STOPPED: {*State}, Goal.SLEEPING: {State.SLEEPING, State.STOPPED}, Goal.READY: {State.READY}}
+    headed = all(row.state in rests[Goal(row.goal)] for row in Replica.objects.all())
     time.sleep(0.05)
     return headed and not any(one["orphans"] for one in ledgers) and set(processes.find_all(installation_id())) == live
