@@ -31,8 +31,10 @@ class Loops:
         task.add_done_callback(ended)
 
     async def end(self) -> None:
-        """All tasks are cancelled and awaited, and none of these tasks is begun again."""
+        """All tasks are cancelled and awaited, and none is begun again; a cancel that a library loses is repeated."""
         tasks, self._tasks = self._tasks, set()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks:
+            for task in tasks:
+                task.cancel()
+            ended, tasks = await asyncio.wait(tasks, timeout=AGAIN_SECONDS)
+            await asyncio.gather(*ended, return_exceptions=True)
