@@ -86,13 +86,16 @@ def test_a_busy_model_makes_room_when_a_request_has_waited_long_enough_and_no_st
     clients = Clients(stack.url, stack.key)
 
     async def run() -> None:
-        stampede = Stampede(clients, busy.spec["served_name"], width=6, tokens=60)
-        streams = asyncio.create_task(stampede.run())
-        await stampede.all_flowing()
+        # Of two lengths, or all could end at once, and it would go in a moment without any.
+        crowds = [Stampede(clients, busy.spec["served_name"], width=3, tokens=tokens) for tokens in (60, 43)]
+        streams = asyncio.gather(*(crowd.run() for crowd in crowds))
+        for crowd in crowds:
+            await crowd.all_flowing()
         async with clients.session() as session:
             answer = await clients.stream(session, asked_for.spec["served_name"], 4)
         assert answer.whole
-        stampede.stop.set()
+        for crowd in crowds:
+            crowd.stop.set()
         await streams
 
     asyncio.run(run())
