@@ -13,7 +13,8 @@ NPM = cd frontend && PATH="$(NODE):$$PATH" node "$(NODE)/../lib/node_modules/npm
 PYTEST_ARGS ?= -n $(shell echo $$(( $$(nproc) + 1 ))) --dist worksteal
 API_SOURCES = $(shell find gpus models_app gateway sardeenz -name '*.py' -not -path '*/simulator/*' -not -path '*/migrations/*')
 PAGE_SOURCES = $(shell find frontend -type f -not -path '*/node_modules/*' -not -path 'frontend/dist/*' \
-	-not -name openapi.json -not -name schema.d.ts 2>/dev/null)
+	-not -name openapi.json -not -name schema.d.ts -not -path '*/locales/.wuchale/*' \
+	-not -name data.js -not -name en.po 2>/dev/null)
 
 .PHONY: help up demo install frontend test test-vllm test-clients lint format bench bench-gateway bench-footprint bench-contention bench-estimator bench-parity lock clean
 .DELETE_ON_ERROR:

@@ -1,9 +1,11 @@
 import { svelte } from "@sveltejs/vite-plugin-svelte";
+import { wuchale } from "wuchale/vite";
 import { defineConfig } from "vitest/config";
 
-export default defineConfig({
+export default defineConfig(({ mode }) => ({
   base: "/static/",
-  plugins: [svelte()],
+  // Tests read the sources, which are English.
+  plugins: [svelte(), mode !== "test" && wuchale()],
   build: { outDir: "dist", emptyOutDir: true, manifest: true, assetsInlineLimit: 0, target: "es2022" },
   server: {
     proxy: {
@@ -13,4 +15,4 @@ export default defineConfig({
     },
   },
   test: { include: ["src/**/*.test.ts"], environment: "node" },
-});
+}));

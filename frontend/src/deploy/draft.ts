@@ -1,6 +1,6 @@
 /** What the deploy form holds, as text, and the request it becomes. Pure. */
 import type { DeploymentRequest, DeploymentRow } from "../api/types";
-import { bytes, parseBytes, splitWords } from "../lib/format";
+import { bytes, parseBytes, parseNumber, splitWords } from "../lib/format";
 
 const SIZES = ["weights_bytes", "overhead_bytes", "kv_floor_bytes", "kv_cap_bytes"] as const;
 /** Sizes that decide where a replica fits. */
@@ -110,9 +110,10 @@ export function request(
   }
   for (const field of NUMBERS) {
     const text = given[field].trim();
-    if (text && !(Number(text) > 0)) wrong[field] = "write a number above zero";
-    else if (field === "max_concurrency" && !Number.isInteger(Number(text))) wrong[field] = "write a whole number";
-    made[field] = text ? Number(text) : null;
+    const value = parseNumber(text);
+    if (text && !(value > 0)) wrong[field] = "write a number above zero";
+    else if (text && field === "max_concurrency" && !Number.isInteger(value)) wrong[field] = "write a whole number";
+    made[field] = text ? value : null;
   }
   Object.assign(made, queue(given, wrong));
   if (!made.name) wrong["name"] = "give it a name";

@@ -23,7 +23,9 @@ export function kvWords({ kv }: Fit): string {
   const open = kv.fixed_bytes === null ? `; what a sequence holds besides is unknown, because ${kv.unknown}` : "";
   const length = count(kv.length);
   const many =
-    kv.concurrency === null ? "" : ` At ${length} tokens each, ${plural(kv.concurrency, "sequence")} fit at once.`;
+    kv.concurrency === null
+      ? ""
+      : ` At ${length} tokens each, ${plural(kv.concurrency, ["# sequence", "# sequences"])} fit at once.`;
   return `KV memory: ${grows}${held}${open}.${many}`;
 }
 
@@ -41,7 +43,7 @@ export function fitWords(fit: Fit, nameOf: (gpu: number) => string): string | un
   if (fit.replicas === 0) return undefined;
   if (fit.code === NEVER_FITS) return `${fit.why.charAt(0).toUpperCase()}${fit.why.slice(1)}.`;
   if (!fit.fits) return `It does not fit now: ${fit.why}.`;
-  if (fit.replicas > 1) return `All ${plural(fit.replicas, "replica")} fit now.`;
+  if (fit.replicas > 1) return `All ${plural(fit.replicas, ["# replica", "# replicas"])} fit now.`;
   const names = fit.gpus.filter((one) => one.fits).map((one) => nameOf(one.gpu));
   return `It fits now on ${names.length > 1 ? `${names.slice(0, -1).join(", ")} or ${names.at(-1)}` : names.join("")}.`;
 }

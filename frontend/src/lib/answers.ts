@@ -1,6 +1,7 @@
 /** What a verb's answer means: the row says where the replica stands, people want to know what happens now. Pure. */
 import type { DeploymentRow, ReplicaRow, Verb } from "../api/types";
-import { plural } from "./format";
+import { inside, plural } from "./format";
+import { STATES } from "./words";
 
 /** The verb in a sentence: "Could not put chat to sleep". */
 export function doing(verb: Verb, name: string): string {
@@ -30,7 +31,7 @@ const VERBS: Record<Verb, (row: ReplicaRow) => string> = {
 
 /** On the way to ready, from wherever it is. */
 function heads({ state, goal, message }: ReplicaRow): string {
-  if (goal !== "ready") return `is ${state}`;
+  if (goal !== "ready") return `is ${inside(STATES[state])}`;
   if (state === "ready") return "is ready already";
   if (state === "sleeping")
     return message ? `wakes as soon as it can: ${message.replace(/\.$/, "")}` : "wakes as soon as there is room";
@@ -42,6 +43,6 @@ function heads({ state, goal, message }: ReplicaRow): string {
 /** What deploying did, by the deployment's row. */
 export function placedWords(row: DeploymentRow): string {
   if (row.placed < row.replicas)
-    return `${row.name}: ${row.placed} of ${plural(row.replicas, "replica")} placed; the rest is placed as soon as there is room.`;
+    return `${row.name}: ${row.placed} of ${plural(row.replicas, ["# replica", "# replicas"])} placed; the rest is placed as soon as there is room.`;
   return `${row.name}: ${row.replicas === 1 ? "its replica is" : `all ${row.replicas} replicas are`} placed, and started where not running yet.`;
 }

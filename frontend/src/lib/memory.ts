@@ -130,7 +130,11 @@ function notesOf(ledger: Ledger): string[] {
     ...ledger.orphans.map((process) => `Orphan, an engine that no replica owns: ${processWords(process)}`),
     ...ledger.foreign.map((process) => `Not of Sardeenz: ${processWords(process)}`),
     ...(counts(ledger)
-      ? [`Unexplained: processes hold ${bytes(Math.abs(size))} ${size > 0 ? "less" : "more"} than the device says`]
+      ? [
+          size > 0
+            ? `Unexplained: processes hold ${bytes(size)} less than the device says`
+            : `Unexplained: processes hold ${bytes(-size)} more than the device says`,
+        ]
       : []),
   ];
 }

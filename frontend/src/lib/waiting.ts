@@ -10,7 +10,7 @@ export function waited(deployments: readonly DeploymentRow[]): (DeploymentRow & 
 
 /** "3 calls for 12 s". */
 export function whoWaits({ count, since }: Waiting, now: number): string {
-  return `${plural(count, "call")} for ${duration((now - Date.parse(since)) / 1000)}`;
+  return `${plural(count, ["# call", "# calls"])} for ${duration((now - Date.parse(since)) / 1000)}`;
 }
 
 /** When the wait should be over. */

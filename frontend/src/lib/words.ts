@@ -1,7 +1,7 @@
 /** What the page calls things. */
 import type { ReplicaRow, State, Verb } from "../api/types";
 import type { Connection } from "../live/connection";
-import { plural } from "./format";
+import { inside, plural } from "./format";
 import type { PartKind } from "./memory";
 
 export const STATES: Record<State, string> = {
@@ -17,6 +17,7 @@ export const STATES: Record<State, string> = {
 };
 
 /** What a memory bar is made of. */
+// @wc-include
 export const PARTS: Record<PartKind, string> = {
   weights: "weights",
   overhead: "overhead",
@@ -56,7 +57,9 @@ export function reasonWords(code: string): string {
 /** How often it failed of late; one that was never ready was not restarted. */
 export function failures(replica: Pick<ReplicaRow, "restarts" | "ready_at">): string | undefined {
   if (replica.restarts === 0) return undefined;
-  return plural(replica.restarts, replica.ready_at === null ? "failed start" : "restart");
+  return replica.ready_at === null
+    ? plural(replica.restarts, ["# failed start", "# failed starts"])
+    : plural(replica.restarts, ["# restart", "# restarts"]);
 }
 
 /** Which settings it was not started with, though its deployment has them now. */
@@ -71,7 +74,7 @@ export function replicaNotes(replica: ReplicaRow): string[] {
   return [
     replica.served_name === replica.deployment_name ? undefined : `served as ${replica.served_name}`,
     replica.replaces === null ? undefined : `takes over from replica ${replica.replaces}`,
-    others > 0 ? `with ${plural(others, "more GPU")}` : undefined,
+    others > 0 ? `with ${plural(others, ["# more GPU", "# more GPUs"])}` : undefined,
     failures(replica),
     outdated(replica),
   ].filter((note) => note !== undefined);
@@ -95,5 +98,5 @@ export function heading(replica: ReplicaRow): string | undefined {
 export function announcement(before: ReplicaRow | undefined, after: ReplicaRow): string | undefined {
   if (before === undefined || before.state === after.state) return undefined;
   const reason = after.state === "failed" && after.message ? `: ${after.message}` : "";
-  return `${after.deployment_name} is ${after.state}${reason}`;
+  return `${after.deployment_name} is ${inside(STATES[after.state])}${reason}`;
 }

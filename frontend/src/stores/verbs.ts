@@ -1,7 +1,7 @@
 /** Asking for things. What happens then shows in rows; only refusals need words of their own. */
 import { ApiError, act, applyPlan, deleteDeployment, deploy, whatIf } from "../api/client";
 import type { DeploymentRow, ReplicaRow, Verb } from "../api/types";
-import { plural } from "../lib/format";
+import { inside, plural } from "../lib/format";
 import { doing, placedWords, whatHappens } from "../lib/answers";
 import { dialogs } from "./dialogs.svelte";
 import { live } from "./live.svelte";
@@ -69,7 +69,7 @@ export function confirmSleep(replica: ReplicaRow, level: 1 | 2): void {
   const deeply = "Its weights are given up, not copied to host RAM: waking takes longer, and holds nothing meanwhile.";
   const lightly = "Its weights go to host RAM, and its GPU memory is free for others.";
   dialogs.confirm({
-    title: `Put ${replica.deployment_name} to sleep${level === 2 ? " deeply" : ""}?`,
+    title: level === 2 ? `Put ${replica.deployment_name} to sleep deeply?` : `Put ${replica.deployment_name} to sleep?`,
     text: `Calls that run may finish. ${level === 2 ? deeply : lightly} The next call wakes it.`,
     action: "Sleep",
     calm: true,
@@ -101,7 +101,7 @@ export type SeveralVerb = keyof typeof SEVERAL;
 /** Do one thing to several deployments, all of them or none, once somebody has seen what that would do. */
 export function confirmSeveral(verb: SeveralVerb, deployments: readonly DeploymentRow[]): void {
   const { title, text, calm } = SEVERAL[verb];
-  const many = plural(deployments.length, "deployment");
+  const many = plural(deployments.length, ["# deployment", "# deployments"]);
   const wish = { verb: "all", actions: deployments.map(({ id }) => ({ verb, deployment: id })) };
   dialogs.confirm({
     title: `${title} ${many}?`,
@@ -110,7 +110,7 @@ export function confirmSeveral(verb: SeveralVerb, deployments: readonly Deployme
     calm,
     wish,
     run: async () =>
-      void (await attempt(`${title.toLowerCase()} ${many}`, async () => {
+      void (await attempt(`${inside(title)} ${many}`, async () => {
         await applyPlan((await whatIf(wish)).id);
         return `${title}, ${many}: under way.`;
       })),

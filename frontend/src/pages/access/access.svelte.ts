@@ -54,7 +54,7 @@ class Access {
   /** Delete an alias once somebody said yes. */
   confirmDeleteAlias(alias: Alias): void {
     const told = (this.keys ?? []).filter((key) => !key.revoked_at && key.allowed_models?.includes(alias.name)).length;
-    const held = told ? ` ${plural(told, "key")} may ask for it by name and cannot any more.` : "";
+    const held = told ? ` ${plural(told, ["# key may", "# keys may"])} ask for it by name and cannot any more.` : "";
     dialogs.confirm({
       title: `Delete ${alias.name}?`,
       text: `From now on requests for the model "${alias.name}" get a 404.${held} The deployments behind it stay, under their own names.`,

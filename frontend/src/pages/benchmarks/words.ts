@@ -1,6 +1,6 @@
 /** What a benchmark is called, and how it stands. Pure. */
 import type { BenchmarkRow, DrillKind } from "../../api/types";
-import { duration } from "../../lib/format";
+import { duration, inside } from "../../lib/format";
 import { DRILLS } from "./form/draft";
 
 export const STATUS: Readonly<Record<string, readonly [word: string, badge: string]>> = {
@@ -26,11 +26,11 @@ export function shownAt(thing: string): number | "compare" | undefined {
 export function about(row: Pick<BenchmarkRow, "kind" | "options" | "deployments">): string {
   const whom = row.deployments.join(", ");
   if (row.kind === "search")
-    return `highest ${row.options["over"] === "rate" ? "rate" : "number of callers"} of ${whom}`;
+    return row.options["over"] === "rate" ? `highest rate of ${whom}` : `highest number of callers of ${whom}`;
   if (row.kind === "drill") {
     const kind = row.options["kind"] as DrillKind;
     const name = kind in DRILLS ? DRILLS[kind][0] : String(kind);
-    return `${name[0]?.toLowerCase()}${name.slice(1)}, ${whom}`;
+    return `${inside(name)}, ${whom}`;
   }
   return `load on ${whom}`;
 }

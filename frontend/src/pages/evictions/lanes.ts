@@ -1,6 +1,6 @@
 /** Spans of a timeline as parts of its width, and in words. Pure. */
 import type { HolderLane } from "../../api/types";
-import { duration } from "../../lib/format";
+import { duration, inside } from "../../lib/format";
 import { STATES } from "../../lib/words";
 
 export const RANGES = { "1": "1 hour", "6": "6 hours", "24": "1 day", "168": "7 days" } as const;
@@ -49,4 +49,4 @@ export function inWords(lane: HolderLane, since: string, until: string): string 
   return `${lane.deployment}/${lane.replica}: ${parts.join(", ")}${lane.gone ? ", gone now" : ""}`;
 }
 
-export const wordOf = (state: string): string => (STATES[state as keyof typeof STATES] ?? state).toLowerCase();
+export const wordOf = (state: string): string => inside(STATES[state as keyof typeof STATES] ?? state);

@@ -10,7 +10,10 @@ export function measured(one: Profile, what: "weights" | "overhead"): string {
   if (!expected) return bytes(found);
   const more = found - expected;
   if (more === 0) return `${bytes(found)}, as expected`;
-  return `${bytes(found)}, ${bytes(Math.abs(more))} (${finePercent(Math.abs(more) / expected)}) ${more > 0 ? "more" : "less"} than expected`;
+  const [by, part] = [bytes(Math.abs(more)), finePercent(Math.abs(more) / expected)];
+  return more > 0
+    ? `${bytes(found)}, ${by} (${part}) more than expected`
+    : `${bytes(found)}, ${by} (${part}) less than expected`;
 }
 
 /** What tells it from others of the same model. */

@@ -1,5 +1,5 @@
 /** What is asked of models: settings as a form has them, as an address tells them, and as a request sends them. Pure. */
-import { count } from "../../lib/format";
+import { count, parseNumber } from "../../lib/format";
 import { isOpen, type Reply } from "./answer";
 
 export const PANES = 4;
@@ -67,8 +67,10 @@ export function wrong(settings: Settings, field: keyof typeof NUMBERS | "tools")
   if (text === "") return undefined;
   if (field === "tools") return toolsOf(text) === undefined ? "write a JSON list of tools" : undefined;
   const { least, most, whole, word } = LIMITS[field];
-  const value = Number(text);
-  if (Number.isNaN(value) || (whole && !Number.isInteger(value))) return `${word} is a ${whole ? "whole " : ""}number`;
+  const value = parseNumber(text);
+  if (Number.isNaN(value) || (whole && !Number.isInteger(value))) {
+    return whole ? `${word} is a whole number` : `${word} is a number`;
+  }
   if (value < least || value > most) return `${word} is from ${least} to ${count(most)}`;
   return undefined;
 }
@@ -89,7 +91,7 @@ function toolsOf(text: string): unknown[] | undefined {
 export function body(model: string, settings: Settings, before: readonly Turn[], images: readonly string[]): object {
   const numbers = Object.entries(NUMBERS).flatMap(([field, name]) => {
     const text = settings[field as keyof typeof NUMBERS].trim();
-    return text === "" ? [] : [[name, Number(text)]];
+    return text === "" ? [] : [[name, parseNumber(text)]];
   });
   const tools = toolsOf(settings.tools.trim());
   const system = settings.system.trim() ? [{ role: "system", content: settings.system }] : [];

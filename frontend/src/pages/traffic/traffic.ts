@@ -1,7 +1,7 @@
 /** What the traffic page shows: the span, the grouping, the filters, as its address has them and as the server is asked. Pure. */
 import type { CallFigures, RunningCall, RunningCalls, Speed } from "../../api/types";
 import type { Drawing, Layer } from "../../charts/drawing";
-import { count, plural, rate, span } from "../../lib/format";
+import { count, hundredths, inside, plural, rate, span } from "../../lib/format";
 import { known, lines, seconds } from "../deployments/detail/charts";
 
 export const SPANS = { live: "15 min", hour: "1 h", day: "24 h", week: "7 d", month: "30 d" } as const;
@@ -89,14 +89,14 @@ export const STATES: Readonly<Record<RunningCall["state"], { word: string; about
 export function inFlightWords({ count: all, states }: Pick<RunningCalls, "count" | "states">): string {
   const parts = Object.entries(STATES)
     .filter(([state]) => states[state])
-    .map(([state, { word }]) => `${count(states[state])} ${word.toLowerCase()}`);
-  return parts.length ? `${plural(all, "call")}: ${parts.join(", ")}` : "no call";
+    .map(([state, { word }]) => `${count(states[state])} ${inside(word)}`);
+  return parts.length ? `${plural(all, ["# call", "# calls"])}: ${parts.join(", ")}` : "no call";
 }
 
 /** A number per second; rare calls have one, too: 0.014 -> "0.01". */
 export function perSecond(value: number): string {
   if (value > 0 && value < 0.01) return "<0.01";
-  return value > 0 && value < 0.95 ? value.toFixed(2) : rate(value);
+  return value > 0 && value < 0.95 ? hundredths(value) : rate(value);
 }
 
 /** What the last minute came to per second; undefined where steps are longer, so that nobody knows. */

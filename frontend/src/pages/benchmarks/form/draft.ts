@@ -1,6 +1,6 @@
 /** What the form of a benchmark holds, as text, and the request it becomes. Pure. */
 import type { BenchmarkRequest, DrillKind, LengthsRequest, StreamRequest } from "../../../api/types";
-import { parseBytes, parseDuration, parseSeconds } from "../../../lib/format";
+import { parseBytes, parseDuration, parseSeconds, pointed } from "../../../lib/format";
 
 export const SORTS = { load: "A load", trace: "A trace", search: "Highest load", drill: "A drill" } as const;
 export type Sort = keyof typeof SORTS;
@@ -337,7 +337,7 @@ export function lengths(text: string, field: string, wrong: Wrong): LengthsReque
 function number(text: string, field: string, wrong: Wrong, whole = false): number | undefined {
   const form = whole ? /^\d+$/ : /^\d*\.?\d+$/;
   if (!text.trim()) return undefined;
-  if (form.test(text.trim())) return Number(text);
+  if (form.test(pointed(text.trim()))) return Number(pointed(text));
   wrong[field] = whole ? "write a whole number" : "write a number";
   return undefined;
 }
@@ -358,7 +358,7 @@ function seconds(text: string, field: string, wrong: Wrong): number | undefined 
 
 /** Seconds of "200 ms" or "1.5 s". */
 function milliseconds(text: string, field: string, wrong: Wrong): number | undefined {
-  const form = /^\s*(\d*\.?\d+)\s*ms\s*$/.exec(text);
+  const form = /^\s*(\d*\.?\d+)\s*ms\s*$/.exec(pointed(text));
   return form ? Number(form[1]) / 1000 : seconds(text, field, wrong);
 }
 

@@ -2,7 +2,7 @@
 import type { Benchmark, BenchmarkResult, Figures, StreamResult, Times } from "../../../api/types";
 import type { Look } from "../../../live/benchmarks";
 import type { Drawing, Layer, Values } from "../../../charts/drawing";
-import { bytes, change, count, duration, latency, rate, UNKNOWN } from "../../../lib/format";
+import { bytes, change, count, duration, finePercent, latency, rate, UNKNOWN } from "../../../lib/format";
 
 export const STATISTICS = ["p50", "p90", "p95", "p99", "max", "mean"] as const;
 export type Statistic = (typeof STATISTICS)[number];
@@ -200,7 +200,7 @@ export interface Compared {
 const RATES = [
   ["Answered a second", "requests_per_second", rate],
   ["Tokens a second", "output_tokens_per_second", rate],
-  ["Kept the SLO", "goodput_ratio", (value: number) => `${(value * 100).toFixed(1)} %`],
+  ["Kept the SLO", "goodput_ratio", (value: number) => finePercent(value)],
 ] as const;
 const COMPARED_TIMES = ["ttft", "answer", "tpot", "itl", "e2e"] as const;
 const COMPARED_STATISTICS = ["p50", "p95", "p99"] as const;

@@ -22,6 +22,7 @@ export function savePicture(panel: HTMLElement, title: string, file: string): vo
   pen.fillRect(0, 0, picture.width, picture.height);
   pen.fillStyle = colours.color;
   const write = (text: string, size: number, bold: boolean, y: number) => {
+    // @wc-ignore
     pen.font = `${bold ? "600 " : ""}${size * scale}px ${colours.fontFamily}`;
     pen.fillText(text, SPACE * scale, y, width - 2 * SPACE * scale);
   };

@@ -12,6 +12,7 @@ export function snippets(model: string, gateway: string): Snippet[] {
   return [
     {
       title: "curl",
+      // @wc-ignore
       text: [
         `curl ${base}/chat/completions \\`,
         `  -H "Authorization: Bearer $SARDEENZ_API_KEY" -H 'Content-Type: application/json' \\`,
@@ -20,6 +21,7 @@ export function snippets(model: string, gateway: string): Snippet[] {
     },
     {
       title: "Python",
+      // @wc-ignore
       text: [
         "import os",
         "from openai import OpenAI",
@@ -34,6 +36,7 @@ export function snippets(model: string, gateway: string): Snippet[] {
     },
     {
       title: "JavaScript",
+      // @wc-ignore
       text: [
         'import OpenAI from "openai";',
         "",
@@ -46,6 +49,7 @@ export function snippets(model: string, gateway: string): Snippet[] {
     },
     {
       title: "Coding agents",
+      // @wc-ignore
       text: [
         "# any that speaks OpenAI's API",
         `export OPENAI_BASE_URL=${base} OPENAI_API_KEY=$SARDEENZ_API_KEY`,
