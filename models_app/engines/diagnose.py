@@ -315,5 +315,5 @@ def _killed(number: int) -> Diagnosis:
 def _silent(lines: Sequence[str], exit_code: int | None) -> Diagnosis:
     last = next((line for line in reversed(lines) if line), "")[:300]
     how = "for a reason unknown" if exit_code is None else f"with exit code {exit_code}"
-    said = f"; its last line: {last}" if last else " and wrote nothing"
+    said = f"; its last line: {last}" if last else "; it wrote nothing"
     return Diagnosis("engine_exited", f"The engine ended {how}{said}", "The engine's log may tell more.")

@@ -184,8 +184,8 @@ def _why_not_all(among: Choice, wanted: Need, width: int, replicas: int, gpu: GP
         try:
             chosen = placement.pick(Choice(among.gpus, free, copies, among.cordoned), wanted, width, gpu=gpu)
         except (NoCapacity, NeverFits) as error:
-            placed = f"{number} of {replicas} replicas fit; for the next " if number else ""
-            return type(error)(placed + error.message, **error.fields)
+            some = f"{number} of {replicas} replicas fit; for the next {error.message}"
+            return type(error)(some if number else error.message, **error.fields)
         for one in chosen:
             free[one.pk] -= wanted.awake_bytes
             copies[one.pk] = copies.get(one.pk, 0) + 1

@@ -1,4 +1,6 @@
 /** The REST API: one function per thing the page does, and one error. */
+import { retold, retoldFields } from "../language/retold";
+import { told } from "../language/told";
 import type {
   Ahead,
   Alias,
@@ -61,11 +63,11 @@ export class ApiError extends Error {
 
   /** The message for one field of a form, if it is this field's fault; "states.1.priority" is one in a list. */
   at(field: string): string | undefined {
-    const told = within(this.fields, field.split("."));
-    if (told === undefined || this.code !== "invalid_spec") {
+    const said = within(this.fields, field.split("."));
+    if (said === undefined || this.code !== "invalid_spec") {
       return this.fields["field"] === field ? this.message : undefined;
     }
-    return texts(told).join(" ");
+    return texts(said).join(" ");
   }
 }
 
@@ -103,13 +105,14 @@ async function call<T>(method: string, path: string, body?: unknown): Promise<T>
   }
   const text = await answer.text();
   if (!answer.ok) throw failure(answer.status, text);
-  return (text ? JSON.parse(text) : undefined) as T;
+  return (text ? retold(JSON.parse(text)) : undefined) as T;
 }
 
 function failure(status: number, text: string): ApiError {
   try {
-    const told = JSON.parse(text) as { code?: ErrorCode; message?: string; fields?: Record<string, unknown> };
-    return new ApiError(status, told.code ?? "error", told.message ?? `error ${status}`, told.fields ?? {});
+    const said = JSON.parse(text) as { code?: ErrorCode; message?: string; fields?: Record<string, unknown> };
+    const { code = "error", message = `error ${status}`, fields = {} } = said;
+    return new ApiError(status, code, told(message), code === "invalid_spec" ? retoldFields(fields) : fields);
   } catch {
     return new ApiError(status, "error", `The server answered with error ${status}.`);
   }

@@ -1,4 +1,5 @@
 /** A websocket that comes back. Whoever reads it gets a snapshot first after every reconnect, so nothing is replayed here. */
+import { retold } from "../language/retold";
 import { backoffSeconds } from "./backoff";
 
 export type LinkState = "connecting" | "open" | "waiting";
@@ -13,6 +14,9 @@ export interface Reader {
   /** The server refused or ended it: true keeps trying. */
   ended?(code: number): boolean;
 }
+
+/** Rows and events hold sentences; readings come every second and hold none, and logs are what engines wrote. */
+const TOLD = "/ws/lifecycle";
 
 type Open = (url: string) => WebSocket;
 
@@ -30,7 +34,8 @@ export function link(path: string, reader: Reader, open: Open = webSocket, rando
     socket = open(address(path));
     socket.onmessage = (event: MessageEvent<string>) => {
       attempt = 0; // it spoke, so a later loss begins with a short wait
-      reader.message(JSON.parse(event.data));
+      const frame: unknown = JSON.parse(event.data);
+      reader.message(path === TOLD ? retold(frame) : frame);
     };
     socket.onopen = () => reader.state?.("open");
     socket.onclose = (event) => lost(event.code);

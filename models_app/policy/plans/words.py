@@ -34,12 +34,17 @@ def _lines(outcome: "Outcome") -> Iterator[str]:
 def _step(step: "PlanStep") -> str:
     name, number = step["deployment"], step["replica"]
     who = f"{name}/{number}" if number is not None else f"A new replica of {name}"
-    does = f"sleeps at level {step['level']}" if step["does"] == "sleeps" else step["does"]
-    if step["does"] == "waits":
-        does = "waits for room"
+    on = " and ".join(step["gpus"])
+    does = {
+        "sleeps": f"sleeps at level {step['level']} on {on}",
+        "waits": f"waits for room on {on}",
+        "loads": f"loads on {on}",
+        "wakes": f"wakes on {on}",
+        "stops": f"stops on {on}",
+    }
     gone = ", and is gone then" if step["gone"] else ""
     why = f": {step['why']}" if step["why"] else ""
-    return f"{who} {does} on {' and '.join(step['gpus'])}{_when(step)}{gone}{why}."
+    return f"{who} {does[step['does']]}{_when(step)}{gone}{why}."
 
 
 def _when(step: "PlanStep") -> str:

@@ -1,4 +1,5 @@
 /** One answer as it comes: what has been said, when, and how it ended. Pure; instants are milliseconds. */
+import { told as inWords } from "../../language/told";
 import type { Told } from "./stream";
 
 export type Phase = "asked" | "answering" | "done" | "stopped" | "failed";
@@ -58,7 +59,7 @@ interface Piece {
 
 /** The reply after one more event. */
 export function after(reply: Reply, told: Told, now: number): Reply {
-  if (told.comment && !told.data) return { ...reply, waiting: told.comment };
+  if (told.comment && !told.data) return { ...reply, waiting: inWords(told.comment) };
   if (told.data === "[DONE]") return reply.phase === "failed" ? reply : { ...reply, phase: "done", lastAt: now };
   let piece: Piece;
   try {
@@ -67,7 +68,8 @@ export function after(reply: Reply, told: Told, now: number): Reply {
     return failed(reply, "The answer could not be read.", now);
   }
   if (piece.error || told.event === "refused") {
-    return failed(reply, piece.error?.message ?? "It was refused, and no reason was given.", now);
+    const said = piece.error?.message;
+    return failed(reply, said ? inWords(said) : "It was refused, and no reason was given.", now);
   }
   return withPiece(reply, piece, now);
 }

@@ -1,0 +1,72 @@
+/** One sentence that the server can say, with holes, as a pattern. */
+export interface Template {
+  readonly pattern: RegExp;
+  /** The names of the pattern's groups, in their order. */
+  readonly holes: readonly string[];
+  /** Of these the ones after a backtick or a quote: names, never sentences. */
+  readonly names: ReadonlySet<string>;
+  /** Those with a unit behind them: figures. */
+  readonly figures: ReadonlySet<string>;
+  /** The longest literal piece: where it is missing, the pattern need not be tried. */
+  readonly piece: string;
+  /** How much of it is literal; its first word counts for more, for it says best which sentence it is. */
+  readonly weight: number;
+  readonly translation: string;
+}
+
+/** What the code puts in; holes that touch are one, for nothing says where the first ends. */
+const HOLE = /\{([\w!:.]*(?:\}\{[\w!:.]*)*)\}/g;
+/** A part that may be absent, `[: {size} more]`. */
+const PART = /\[([^[\]]*\{[^[\]]*)\]/g;
+
+const BEGINNING = 1000;
+
+const escaped = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+/** `{given!r}` and `{span:.1f}` are put in as `{given}` and `{span}`. */
+const named = (hole: string) => hole.replace(/[!:][^{}]*/g, "");
+const pieces = (text: string) => text.split(HOLE).filter((_, index) => index % 2 === 0);
+
+export const hasHoles = (text: string): boolean => text.search(HOLE) !== -1;
+
+/** The first word; none where it begins with something put in, or with a part that may be absent. */
+export const firstWord = (text: string): string => /^[^\s{[]+(?=\s|$)/.exec(text)?.[0] ?? "";
+
+export function template(english: string, translation: string): Template {
+  const holes: string[] = [];
+  const names = new Set<string>();
+  const figures = new Set<string>();
+  const filled = (text: string): string =>
+    pieces(text)
+      .map(escaped)
+      .reduce((pattern, next, index) => {
+        const name = named([...text.matchAll(HOLE)][index - 1]?.[1] ?? "");
+        if (/^ (?:s|ms|min|h|[KMGT]iB)\b/.test(next)) figures.add(name);
+        if (/[`'"“„]$/.test(pattern)) names.add(name);
+        holes.push(name);
+        return `${pattern}([\\s\\S]*?)${next}`;
+      });
+  let pattern = "";
+  let end = 0;
+  for (const part of english.matchAll(PART)) {
+    pattern += `${filled(english.slice(end, part.index))}(?:${filled(part[1] ?? "")})?`;
+    end = part.index + part[0].length;
+  }
+  pattern += filled(english.slice(end));
+  const literals = pieces(english.replace(PART, "{}"));
+  return {
+    pattern: new RegExp(`^${pattern}$`),
+    holes,
+    names,
+    figures,
+    piece: literals.reduce((longest, each) => (each.length > longest.length ? each : longest)),
+    weight: literals.join("").length + (firstWord(english) ? BEGINNING : 0),
+    translation,
+  };
+}
+
+/** The translation with what was put in; a part whose holes are empty is left out. */
+export function put(translation: string, values: ReadonlyMap<string, string>): string {
+  const fill = (text: string) => text.replace(HOLE, (_, name: string) => values.get(named(name)) ?? "");
+  const whole = (part: string) => [...part.matchAll(HOLE)].every(([, name = ""]) => values.has(named(name)));
+  return fill(translation.replace(PART, (_, part: string) => (whole(part) ? part : "")));
+}
