@@ -256,7 +256,8 @@ class Router:
     async def _refresh(self) -> None:
         rows = self._rows
         with self.loading.watch():
-            rows = (tuple(await self._load_routes()), tuple(await self._load_aliases()))
+            routes, aliases = await asyncio.gather(self._load_routes(), self._load_aliases())
+            rows = (tuple(routes), tuple(aliases))
         if rows is not None and rows != self._rows:
             await self._adopt(rows)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from gpus import kvcached
 from gpus.readings import DeviceReading
@@ -24,6 +24,7 @@ AGAIN_SECONDS = 5.0
 """So long at most the rows that the node's loop goes by may differ from those that nobody has counted a write of."""
 
 _TAKES = (State.STARTING, State.WAKING)
+_HAVE_KV = (State.READY, State.DRAINING)
 
 
 def require(replica: Replica, around: World) -> None:
@@ -54,8 +55,9 @@ def look(uuids: Iterable[str], around: World, *, besides: Replica | None = None)
 
 
 def read(uuids: Iterable[str]) -> list[Replica]:
-    """The rows of all that have a place on these GPUs."""
-    return list(_placed(uuids).select_related("deployment").order_by("pk"))
+    """The rows of all on these GPUs that have KV memory, take memory or wait for it; a sleeper in peace does not."""
+    matters = Q(state__in=(*_TAKES, *_HAVE_KV)) | Q(reason=MemoryHeld.code)
+    return list(_placed(uuids).filter(matters).select_related("deployment").order_by("pk"))
 
 
 def _placed(uuids: Iterable[str]) -> QuerySet[Replica]:
@@ -64,13 +66,13 @@ def _placed(uuids: Iterable[str]) -> QuerySet[Replica]:
 
 @dataclass(slots=True)
 class Rows:
-    """The same, second after second: a row is read again once it or its deployment was written, or it was long ago."""
+    """All there, second after second: a row is read again once it or its deployment was written, or it was long ago."""
 
     known: dict[int, tuple[tuple[int, int], Replica]] = field(default_factory=dict)
     read_at: float = float("-inf")
 
     def read(self, uuids: Iterable[str]) -> list[Replica]:
-        """As `read` answers."""
+        """The rows of all that have a place on these GPUs."""
         if time.monotonic() - self.read_at >= AGAIN_SECONDS:
             self.known, self.read_at = {}, time.monotonic()
         marks = {pk: (own, of) for pk, own, of in _placed(uuids).values_list("pk", "seq", "deployment__seq")}
@@ -88,7 +90,7 @@ def scene(
     claims = [*(row for row in here if row.state in _TAKES), *(row for row in here if _waits(row))]
     if besides is not None and besides not in claims:
         claims.append(besides)
-    neighbours = (_neighbour(row) for row in here if row.state in (State.READY, State.DRAINING))
+    neighbours = (_neighbour(row) for row in here if row.state in _HAVE_KV)
     return Scene(
         {uuid: _device(reading) for uuid, reading in readings.items()},
         tuple(_claimant(row, around, readings) for row in claims),

@@ -71,13 +71,20 @@ class Remembered:
         return what if now - since >= STEADY_SECONDS[what] else ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class World:
-    """The processes and gateway reports at one instant; `reports` is None while Redis is away."""
+    """The processes at one instant, and what gateways report since."""
 
     engines: dict[str, EngineProcess]
-    reports: list[GatewayReport] | None
     now: datetime
+
+    @cached_property
+    def reports(self) -> list[GatewayReport] | None:
+        """Asked for where a drain or a move waits for it; None while Redis is away."""
+        try:
+            return activity.read_reports()
+        except (RedisError, OSError):
+            return None
 
 
 @dataclass
@@ -120,11 +127,7 @@ def world(remembered: Remembered) -> World:
     engines = processes.find_all(installation_id())
     remembered.exit_codes |= processes.reap()  # after the look: whatever it found dead can be asked for its exit code
     remembered.pids |= {marker: engine.pids for marker, engine in engines.items()}
-    try:
-        reports = activity.read_reports()
-    except (RedisError, OSError):
-        reports = None
-    return World(engines, reports, timezone.now())
+    return World(engines, timezone.now())
 
 
 def client(replica: Replica) -> EngineClient:
@@ -182,13 +185,15 @@ def _ask(sight: Sight) -> _Answers:
     """Health and sleep; the canary only where a load or a wake waits for it."""
     replica, remembered, marker = sight.replica, sight.remembered, sight.marker
     state = State(replica.state)
-    if state == State.READY and not _worth_a_probe(marker, remembered):
-        return _Answers()
     if state not in (State.STARTING, State.READY, State.DRAINING, State.SLEEPING, State.WAKING):
+        return _Answers()
+    settled = state == State.READY or (state == State.SLEEPING and replica.goal == Goal.READY)
+    if settled and not _worth_a_probe(marker, remembered):
         return _Answers()
     began = time.monotonic()
     if began < remembered.quiet_until.get(marker, 0.0):
         return _Answers()
+    remembered.probed_at[marker] = began
     engine = sight.engine
     try:
         healthy = engine.health(timeout_seconds=PROBE_SECONDS)
@@ -210,15 +215,12 @@ def _ask(sight: Sight) -> _Answers:
 
 
 def _worth_a_probe(marker: str, remembered: Remembered) -> bool:
-    """A ready engine is asked every ten seconds, one in doubt always: its process table entry is checked each time."""
-    now = time.monotonic()
-    if (
-        marker not in remembered.doubts
-        and now - remembered.probed_at.get(marker, -DEEP_PROBE_SECONDS) < DEEP_PROBE_SECONDS
-    ):
-        return False
-    remembered.probed_at[marker] = now
-    return True
+    """A ready engine, and one that is to wake, is asked every ten seconds, one in doubt always.
+
+    Its process table entry is checked each time.
+    """
+    last = remembered.probed_at.get(marker, -DEEP_PROBE_SECONDS)
+    return marker in remembered.doubts or time.monotonic() - last >= DEEP_PROBE_SECONDS
 
 
 def _first_answer(sight: Sight) -> bool:
@@ -322,7 +324,7 @@ def held_bytes(engine: EngineProcess, seen: Mapping[str, DeviceReading]) -> dict
 
 def _superseded(replica: Replica, around: World) -> bool:
     """Its replacement serves, and every gateway has said so (a sleeping one serves by being there)."""
-    if replica.state not in _MAY_RETIRE or around.reports is None or not replica.replacements.all():
+    if replica.state not in _MAY_RETIRE or not replica.replacements.all() or around.reports is None:
         return False
     ready, asleep = Q(state=State.READY, goal=Goal.READY), Q(state=State.SLEEPING, goal=Goal.SLEEPING)
     usable = ready if replica.goal == Goal.READY else ready | asleep

@@ -1,6 +1,9 @@
 """Nudge a GPU's queue. The message carries no facts; the rows do."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from kombu.exceptions import OperationalError
 from redis import RedisError
@@ -12,8 +15,19 @@ RECONCILE = "models_app.reconcile_gpu"
 SCALE = "models_app.lifecycle.scale"
 POLICIES = "models_app.apply_policies"
 _QUEUED_SECONDS = 5
+_looked_after: ContextVar[str] = ContextVar("looked_after", default="")
 
 logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def looked_after(uuid: str) -> Iterator[None]:
+    """Within this its worker looks again after each of its own steps, and its steps poke nobody for it."""
+    token = _looked_after.set(uuid)
+    try:
+        yield
+    finally:
+        _looked_after.reset(token)
 
 
 def poke(uuid: str) -> None:
@@ -21,14 +35,24 @@ def poke(uuid: str) -> None:
 
     A broker that is away is logged, never raised: the next tick pokes again.
     """
-    mark = redis.key("poked", uuid)
+    if uuid == _looked_after.get():
+        return
     try:
-        if redis.client().ttl(mark) > _QUEUED_SECONDS:
-            redis.client().delete(mark)  # the clock was set back since, and the mark would stay that much longer
-        if redis.client().set(mark, "1", nx=True, ex=_QUEUED_SECONDS):
+        if _mark(uuid):
             app.send_task(RECONCILE, args=[uuid], queue=gpu_queue(uuid), expires=60)
     except (RedisError, OperationalError, OSError) as error:
         logger.warning("poke lost: gpu=%s error=%s", uuid, error)
+
+
+def _mark(uuid: str) -> bool:
+    """Whether no message waits in the queue yet; from now on one does."""
+    mark = redis.key("poked", uuid)
+    if redis.client().set(mark, "1", nx=True, ex=_QUEUED_SECONDS):
+        return True
+    if redis.client().ttl(mark) <= _QUEUED_SECONDS:
+        return False
+    redis.client().set(mark, "1", ex=_QUEUED_SECONDS)  # the clock was set back since: it would stay that much longer
+    return True
 
 
 def node_channel(node: str) -> str:

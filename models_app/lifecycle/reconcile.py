@@ -6,11 +6,12 @@ The queue gives order, the file lock gives safety, the compare-and-swap gives tr
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from django.conf import settings
 from django.db import DatabaseError
+from django.utils import timezone
 
 from gpus import kvcached
 from models_app.engines import logs
@@ -20,6 +21,7 @@ from models_app.lifecycle.next_step import Effect, Step, next_step
 from models_app.lifecycle.observe import Remembered, Sight, World
 from models_app.lifecycle.orphans.keeping import Keeping
 from models_app.lifecycle.setbacks import Setback, Setbacks
+from models_app.lifecycle.transition import pages_last
 from models_app.memory import placement
 from models_app.models import Replica
 from models_app.states import TRANSIENT, Goal, State
@@ -51,12 +53,13 @@ class Reconciler:
             if not ours:
                 return
             until = time.monotonic() + BUDGET_SECONDS
-            around = observe.world(self.remembered)
-            moved = self.pass_once(around)
-            while moved is not None and time.monotonic() < until:
-                self._pause(moved)
+            with queues.looked_after(self.uuid):
                 around = observe.world(self.remembered)
                 moved = self.pass_once(around)
+                while moved is not None and time.monotonic() < until:
+                    self._pause(moved)
+                    around = observe.world(self.remembered)
+                    moved = self.pass_once(around)
             if not self.setbacks.waits("cleaning"):  # last, for nobody waits for it
                 self.setbacks.attempt("cleaning", partial(self.clean, around))
         if moved is not None:
@@ -74,14 +77,16 @@ class Reconciler:
         """One step for every replica; whether anything moved, or None when all have arrived."""
         around = around or observe.world(self.remembered)
         moved = busy = False
-        for replica in self._replicas():
+        replicas = self._replicas()
+        for replica in replicas:
             whose = f"replica={replica.pk}"
             if self.setbacks.waits(whose, replica.goal):
                 continue  # the tick comes back to it
             moved |= self.setbacks.attempt(whose, partial(self.step, replica, around), replica.goal)
             self._show_setback(replica, self.setbacks.known.get(whose))
             busy |= replica.state in TRANSIENT or _under_way(replica)
-        return moved if busy or moved else None
+        rests = not busy and (not moved or all(row.state == row.goal for row in replicas))
+        return None if rests else moved
 
     @staticmethod
     def _show_setback(replica: Replica, setback: Setback | None) -> None:
@@ -94,7 +99,7 @@ class Reconciler:
             verbs.note(replica, message=words if lasts else "")
 
     def _replicas(self) -> list[Replica]:
-        replicas = Replica.objects.filter(gpu__uuid=self.uuid).select_related("gpu", "deployment", "replaces")
+        replicas = Replica.objects.filter(gpu__uuid=self.uuid).select_related("gpu", "deployment")
         return list(replicas.prefetch_related("replacements").order_by("pk"))
 
     def step(self, replica: Replica, around: World) -> bool:
@@ -106,7 +111,13 @@ class Reconciler:
         if step.to is None and step.effect is None:
             self._idle(sight)
             return False
-        return _story(State(replica.state), step)(sight, step)
+        if step.to != State.WAKING:
+            return _story(State(replica.state), step)(sight, step)
+        with pages_last():
+            moved = sleeping.wake(sight, step)
+            if replica.state == State.WAKING:  # it may be awake already, and calls wait
+                self.step(replica, replace(around, now=timezone.now()))
+        return moved
 
     @staticmethod
     def _idle(sight: Sight) -> None:
@@ -145,7 +156,6 @@ _TRANSITIONS: dict[State, Story] = {
     State.STARTING: starting.load,
     State.DRAINING: sleeping.drain,
     State.SLEEPING: sleeping.asleep,
-    State.WAKING: sleeping.wake,
     State.STOPPING: ending.stop,
     State.STOPPED: ending.release,
     State.FAILED: ending.fail,

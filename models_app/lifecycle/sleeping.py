@@ -4,7 +4,7 @@ Every step claims first and acts then. Whatever is lost in between is seen by th
 """
 
 import logging
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,13 +17,23 @@ from models_app.errors import EngineRefused, EngineTimeout, HostMemoryShort, Mem
 from models_app.lifecycle import ending, kv_limits, starting, waits
 from models_app.lifecycle.next_step import Effect, Step
 from models_app.lifecycle.observe import Sight
-from models_app.lifecycle.transition import WORKER, begin_sleep, note, set_goal, sleep_began, transition
+from models_app.lifecycle.transition import (
+    WORKER,
+    begin_sleep,
+    note,
+    set_goal,
+    sleep_began,
+    tell_pages,
+    transition,
+)
 from models_app.memory import host_rows, placement, reclaim
 from models_app.models import Replica
 from models_app.spec import Profile
 from models_app.states import Goal, State
 
 VERB_SECONDS = 10.0
+AT_ONCE_SECONDS = 0.05
+"""An engine that wakes so fast is asked whether it did before pages hear of it."""
 LEVEL_2_UNSAFE = "level_2_unsafe"
 GIVE_WAY_TIME = timedelta(seconds=10)
 """So long one that drained waits for other sleepers to give host RAM back."""
@@ -185,8 +195,11 @@ def _wait_for_room(sight: Sight, step: Step, error: NoCapacity) -> bool:
 
 
 def _hear(sight: Sight, told: Future[None]) -> None:
-    """What the engine answered."""
+    """What the engine answered; while it takes its time, pages hear that it wakes."""
     try:
+        wait([told], AT_ONCE_SECONDS)
+        if not told.done():
+            tell_pages()
         told.result()
     except EngineTimeout:
         logger.info("wake goes on: replica=%s", sight.replica.pk)

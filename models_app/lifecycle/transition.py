@@ -3,6 +3,9 @@
 A state changes by compare-and-swap alone, with a Transition row and the events in the same transaction.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -21,6 +24,8 @@ from sardeenz import events
 
 WORKER = "worker"
 """The actor of what a GPU's worker does by itself."""
+
+_untold: ContextVar[dict[int, None] | None] = ContextVar("untold", default=None)
 
 
 def deadline_seconds(state: State) -> float:
@@ -96,15 +101,41 @@ def record(
         gpus=replica.gpu_uuids or [replica.gpu.uuid],
         actor=actor,
     )
-    announce(replica, routes=True)
+    announce(replica, routes=replica.state != State.WAKING)  # whose calls wait is known since it was asked for
 
 
 def announce(replica: Replica, *, routes: bool = False) -> None:
     """Tell browsers, and on a change of routes the gateways and the GPU's worker, once the transaction commits."""
     if routes:
-        transaction.on_commit(events.routes_changed)
         transaction.on_commit(partial(queues.poke, replica.gpu.uuid))
-    transaction.on_commit(partial(_publish, replica.pk))
+        transaction.on_commit(events.routes_changed)
+    transaction.on_commit(partial(_tell_pages_of, replica.pk))
+
+
+@contextmanager
+def pages_last() -> Iterator[None]:
+    """Within this browsers hear of changed replicas at its end, of each once: calls wait, and pages can."""
+    token = _untold.set({})
+    try:
+        yield
+    finally:
+        tell_pages()
+        _untold.reset(token)
+
+
+def tell_pages() -> None:
+    """Browsers hear now of what was put off, as the rows stand by now."""
+    untold = _untold.get() or {}
+    while untold:
+        _publish(untold.popitem()[0])
+
+
+def _tell_pages_of(replica_id: int) -> None:
+    untold = _untold.get()
+    if untold is None:
+        _publish(replica_id)
+    else:
+        untold[replica_id] = None
 
 
 def _publish(replica_id: int) -> None:

@@ -83,7 +83,7 @@ class Governing:
         now = time.monotonic() if now is None else now
         uuids = list(GPU.objects.filter(node__name=settings.NODE, present=True).values_list("uuid", flat=True))
         readings, placed = observe.readings(uuids), self._rows.read(uuids)
-        around = World(processes.find_all(installation_id()), None, timezone.now())
+        around = World(processes.find_all(installation_id()), timezone.now())
         scene = kv_limits.scene(readings, placed, around)
         rows, neighbours = {row.pk: row for row in placed}, {one.id: one for one in scene.neighbours}
         wishes = {number: self._wish(rows[number], one, now) for number, one in neighbours.items()}

@@ -70,7 +70,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 def seen(replica: Replica, remembered: Remembered) -> Seen:
     engine = EngineProcess(replica.marker, os.getpid(), 0.0, (os.getpid(),), replica.url)
-    return observe.look(replica, World({replica.marker: engine}, [], timezone.now()), remembered).seen
+    return observe.look(replica, World({replica.marker: engine}, timezone.now()), remembered).seen
 
 
 @pytest.mark.parametrize("state", ASKED)

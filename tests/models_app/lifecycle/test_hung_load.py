@@ -79,9 +79,9 @@ def test_an_engine_that_lets_its_worker_wait_while_it_loads_is_asked_less_often(
     monkeypatch.setattr(observe, "client", lambda replica: Hangs())
     remembered, loading = Remembered(), factories.replica(State.STARTING)
     for _ in range(5):
-        observe._ask(Sight(loading, World({}, [], timezone.now()), remembered))
+        observe._ask(Sight(loading, World({}, timezone.now()), remembered))
     assert len(asked) == 1
     serving = factories.replica(State.WAKING)
     for _ in range(3):
-        observe._ask(Sight(serving, World({}, [], timezone.now()), remembered))
+        observe._ask(Sight(serving, World({}, timezone.now()), remembered))
     assert len(asked) == 4

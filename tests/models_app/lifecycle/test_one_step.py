@@ -28,16 +28,17 @@ from tests.models_app.workers import fresh_workers
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMITTED = ("run_and_clear_commit_hooks", "on_commit")
-"""Django's names of what calls the functions given to `transaction.on_commit`."""
+COMMITTED = ("run_and_clear_commit_hooks", "on_commit", "tell_pages")
+"""Django's names of what calls the functions given to `transaction.on_commit`, and ours of what tells pages later."""
 PRODUCT = tuple(f"{ROOT / package}/" for package in ("models_app", "gpus", "sardeenz", "gateway"))
 PROPERTIES = {f"Replica.{name}" for name, value in vars(Replica).items() if isinstance(value, property)}
 """A property of the row is read where it stands and leads nowhere."""
 
-MOST_CROSSINGS = {"start": 62, "sleep": 41, "wake": 30, "move": 106, "stop": 29}
+MOST_CROSSINGS = {"start": 62, "sleep": 43, "wake": 31, "move": 112, "stop": 31}
 """Of a start, a sleep and a move 8, 7 and 10 are the look at the node's RAM; of a start 2, whether it looks at pictures
-and what is kept of its answers, of a wake 1, what is compared with that; of a sleep 1, by what
-means it gives way. Of a start 2 more, what its engine is told of its own launch, should its row be lost."""
+and what is kept of its answers, of a wake 1, what is compared with that, and 1 that pages hear of it last; of a sleep
+1, by what means it gives way; of each drain 2, what gateways report. Of a start 2 more, what its engine is told of its
+own launch, should its row be lost."""
 
 
 @dataclass(slots=True)

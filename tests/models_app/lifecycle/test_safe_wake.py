@@ -1,13 +1,17 @@
-"""What a wake damaged is found before anything is routed: real simulated engines and a worker's loop, no gateway."""
+"""A wake, look by look: what it damaged is found before anything is routed, and calls are not kept from an engine.
+
+Real simulated engines and a worker's loop, no gateway.
+"""
 
 from collections.abc import Iterator
 
 import pytest
 
 from gpus.models import GPU
-from models_app.lifecycle import verbs
+from models_app.lifecycle import queues, verbs
 from models_app.lifecycle.reconcile import Reconciler
 from models_app.models import Replica, Transition
+from sardeenz import events, redis
 from tests import factories
 from tests.models_app.workers import fresh_workers, until
 
@@ -86,3 +90,44 @@ def test_a_model_that_takes_no_pictures_is_shown_none(worker: Reconciler) -> Non
     until(worker, lambda: is_in(replica, "ready"), "it serves")
     assert set(replica.canary) == {"answer", "token", "logprob"}
     assert replica.own_tokens[1] == 1
+
+
+def asleep(worker: Reconciler, *flags: str) -> Replica:
+    """A model that sleeps, and whose worker was poked by nobody."""
+    replica = seer(worker, *flags)
+    verbs.sleep(replica, actor="test")
+    until(worker, lambda: is_in(replica, "sleeping"), "it sleeps")
+    queues.received(worker.uuid)
+    return replica
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The states that pages hear of."""
+    states: list[str] = []
+    monkeypatch.setattr(events, "publish", lambda _, event: states.append(event["row"]["state"]))
+    return states
+
+
+def test_who_wakes_at_once_serves_after_one_look(worker: Reconciler) -> None:
+    replica = asleep(worker, "--wake-seconds", "0")
+    verbs.wake(replica, actor="test")
+    assert worker.pass_once() is None  # nothing is left to be done
+    assert is_in(replica, "ready")
+
+
+def test_pages_hear_of_a_wake_that_takes_its_time(worker: Reconciler, told: list[str]) -> None:
+    replica = asleep(worker, "--wake-seconds", "1")
+    verbs.wake(replica, actor="test")
+    told.clear()
+    worker.pass_once()
+    assert told == ["waking", "ready"]
+
+
+def test_a_worker_pokes_nobody_for_steps_that_it_looks_after_itself(worker: Reconciler) -> None:
+    replica = asleep(worker, "--wake-seconds", "0")
+    verbs.wake(replica, actor="test")
+    assert redis.client().exists(redis.key("poked", worker.uuid))
+    queues.received(worker.uuid)
+    until(worker, lambda: is_in(replica, "ready"), "it serves again")
+    assert not redis.client().exists(redis.key("poked", worker.uuid))
