@@ -29,14 +29,14 @@ const NO_WORDS = [
   /^M\d/,
 ];
 
-function isRead({ msgStr, details: { scope, element, attribute } }) {
+function isRead({ msgStr, details: { scope, element, attribute, call } }) {
   const whole = msgStr.join("\n");
   const text = whole.trim();
   if (!/\p{Ll}|\p{L} /u.test(text) || NO_WORDS.some((pattern) => pattern.test(text))) return false;
   if (["style", "path", "code", "pre"].includes(element)) return false;
   if (scope === "markup") return "message";
   if (scope === "attribute" && !READ.has(attribute)) return false;
-  if (scope === "attribute" && attribute !== "what") return "message";
+  if (call === "word" || (scope === "attribute" && attribute !== "what")) return "message";
   return whole.includes(" ") || /^\P{L}*\p{Lu}/u.test(text) ? "message" : false;
 }
 

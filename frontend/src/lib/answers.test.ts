@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import type { ReplicaRow, Verb } from "../api/types";
 import { deployment, replica } from "../live/rows.fake";
 import { doing, placedWords, whatHappens } from "./answers";
-import { failures, outdated, reasonWords } from "./words";
+import { codeWords } from "./codes";
+import { failures, outdated } from "./words";
 
 const CASES: [Verb, Partial<ReplicaRow>, string][] = [
   ["start", { state: "failed", goal: "ready" }, "chat starts again once its old engine has ended."],
@@ -65,6 +66,6 @@ describe("what went wrong", () => {
   });
 
   it("is told in words where nobody wrote a sentence", () => {
-    expect([reasonWords("engine_exited"), reasonWords("")]).toEqual(["engine exited", "the reason is not known"]);
+    expect([codeWords("engine_exited"), codeWords("")]).toEqual(["engine exited", "the reason is not known"]);
   });
 });

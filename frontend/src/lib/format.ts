@@ -1,5 +1,6 @@
 /** The only place where numbers become text. The rest of the page knows bytes, seconds and ratios. */
 
+import { word } from "../language/word";
 import { language } from "../language/language";
 
 export const UNKNOWN = "–";
@@ -142,7 +143,7 @@ export function since(at: string | null | undefined, now: number): string {
 /** How long until an instant comes, in its biggest unit: "in 3 d"; "over" when it has come. */
 export function until(at: string, now: number): string {
   const seconds = (Date.parse(at) - now) / 1000;
-  return seconds <= 0 ? "over" : `in ${since(new Date(now).toISOString(), Date.parse(at))}`;
+  return seconds <= 0 ? word("over") : `in ${since(new Date(now).toISOString(), Date.parse(at))}`;
 }
 
 /** The time zone of this browser, as "Europe/Berlin". */

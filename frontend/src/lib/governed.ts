@@ -1,4 +1,5 @@
 /** Settings that a window or an override decides, in words. Pure. */
+import { word } from "../language/word";
 import type { DeploymentRow } from "../api/types";
 import { bytes, duration } from "./format";
 
@@ -10,20 +11,21 @@ const NAMES: Readonly<Record<string, string>> = {
   max_concurrency: "requests at once",
   queue_limit: "longest queue",
   queue_seconds: "longest wait in the queue",
+  priority: word("priority"),
 };
 
 export const LEVELS = {
-  awake: "awake",
+  awake: word("awake"),
   asleep_1: "asleep at level 1",
   asleep_2: "asleep at level 2",
-  stopped: "stopped",
+  stopped: word("stopped"),
   by_hand: "as the operator set it",
 } as const;
 
 /** One setting: "awake", "priority 5", "KV floor 16 GiB", "not pinned". */
 export function settingWords(field: string, value: unknown): string {
   if (field === "level") return LEVELS[value as keyof typeof LEVELS] ?? String(value);
-  if (field === "pinned") return value ? "pinned" : "not pinned";
+  if (field === "pinned") return value ? word("pinned") : "not pinned";
   const name = NAMES[field] ?? field.replaceAll("_", " ");
   if (value === null) return `no ${name}`;
   if (field.endsWith("_bytes")) return `${name} ${bytes(Number(value))}`;

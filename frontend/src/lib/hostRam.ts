@@ -1,4 +1,5 @@
 /** What the bar of a node's RAM shows: the server's ledger, put in the order of the rows. Pure; decides nothing about bytes. */
+import { word } from "../language/word";
 import type { HostLedger, ReplicaRow } from "../api/types";
 import { bytes, share } from "./format";
 
@@ -12,7 +13,7 @@ export interface HostPart {
   readonly deployment: number | undefined;
 }
 
-const KINDS = { awake: "awake", asleep: "asleep", others: "other processes" } as const;
+const KINDS = { awake: word("awake"), asleep: word("asleep"), others: "other processes" } as const;
 
 /** What has a width in the bar, left to right: sleepers, engines that are awake, what is no engine's. */
 export function hostParts(ledger: HostLedger, replicas: ReadonlyMap<number, ReplicaRow>): HostPart[] {

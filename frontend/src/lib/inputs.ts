@@ -1,4 +1,5 @@
 /** What a decision was made from, as lines that people read: sizes in GiB, lengths in words. Pure. */
+import { word } from "../language/word";
 import { bytes, duration, span } from "./format";
 
 const INDENT = "  ";
@@ -26,8 +27,8 @@ function nameWords(name: string): string {
 }
 
 function valueWords(name: string, value: unknown): string {
-  if (value === null || value === "") return value === null ? "not known" : "none";
-  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (value === null || value === "") return value === null ? "not known" : word("none");
+  if (typeof value === "boolean") return value ? word("yes") : word("no");
   if (typeof value === "number" && name.endsWith("_bytes")) return bytes(value);
   if (typeof value === "number" && name.endsWith("_seconds")) return value < 60 ? span(value) : duration(value);
   return String(value);

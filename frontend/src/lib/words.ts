@@ -1,6 +1,7 @@
 /** What the page calls things. */
 import type { ReplicaRow, State, Verb } from "../api/types";
 import type { Connection } from "../live/connection";
+import { word } from "../language/word";
 import { inside, plural } from "./format";
 import type { PartKind } from "./memory";
 
@@ -17,16 +18,15 @@ export const STATES: Record<State, string> = {
 };
 
 /** What a memory bar is made of. */
-// @wc-include
 export const PARTS: Record<PartKind, string> = {
-  weights: "weights",
-  overhead: "overhead",
+  weights: word("weights"),
+  overhead: word("overhead"),
   used: "KV cache in use",
   kept: "KV cache kept mapped",
   asleep: "kept while asleep",
-  orphan: "orphans",
+  orphan: word("orphans"),
   foreign: "other processes",
-  unexplained: "unexplained",
+  unexplained: word("unexplained"),
   unknown: "in use, by whom is not told",
 };
 
@@ -48,11 +48,6 @@ export const VERBS: Record<Verb, string> = {
 };
 
 export const NEEDS_STAFF = "this needs a staff account";
-
-/** A stable code as words, for where there is no sentence: "engine_exited" is "engine exited". */
-export function reasonWords(code: string): string {
-  return code ? code.replaceAll("_", " ") : "the reason is not known";
-}
 
 /** How often it failed of late; one that was never ready was not restarted. */
 export function failures(replica: Pick<ReplicaRow, "restarts" | "ready_at">): string | undefined {

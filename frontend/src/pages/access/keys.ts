@@ -1,4 +1,5 @@
 /** What the forms of keys and teams hold, as text, and the requests they become. Pure. */
+import { word } from "../../language/word";
 import type { Key, KeyChange, KeyRequest, Scope, Team, TeamRequest } from "../../api/types";
 import { since } from "../../lib/format";
 import { quotaDraft, quotaRequest, type QuotaDraft } from "./quota";
@@ -136,5 +137,5 @@ export function teamRequest(given: TeamDraft): { request: TeamRequest; wrong: Re
 /** When a key was last used, as far as calls of models tell; what a key does at /api is not recorded. */
 export function lastUsed(key: Pick<Key, "last_used_at" | "scopes">, now: number): string {
   if (key.last_used_at) return `${since(key.last_used_at, now)} ago`;
-  return key.scopes.includes("inference") ? "never" : "not recorded";
+  return key.scopes.includes("inference") ? word("never") : "not recorded";
 }

@@ -1,14 +1,15 @@
 /** What a benchmark is called, and how it stands. Pure. */
+import { word } from "../../language/word";
 import type { BenchmarkRow, DrillKind } from "../../api/types";
 import { duration, inside } from "../../lib/format";
 import { DRILLS } from "./form/draft";
 
 export const STATUS: Readonly<Record<string, readonly [word: string, badge: string]>> = {
-  queued: ["waits", "badge-off"],
-  running: ["runs", "badge-warn"],
-  done: ["done", "badge-good"],
-  failed: ["failed", "badge-bad"],
-  cancelled: ["cancelled", "badge-off"],
+  queued: [word("waits"), "badge-off"],
+  running: [word("runs"), "badge-warn"],
+  done: [word("done"), "badge-good"],
+  failed: [word("failed"), "badge-bad"],
+  cancelled: [word("cancelled"), "badge-off"],
 };
 
 /** "Benchmark 7", or as it was named. */

@@ -1,4 +1,5 @@
 /** What the traffic page shows: the span, the grouping, the filters, as its address has them and as the server is asked. Pure. */
+import { word } from "../../language/word";
 import type { CallFigures, RunningCall, RunningCalls, Speed } from "../../api/types";
 import type { Drawing, Layer } from "../../charts/drawing";
 import { count, hundredths, inside, plural, rate, span } from "../../lib/format";
@@ -136,11 +137,11 @@ export function drawings(speed: Speed): Drawing[] {
   ];
   return known(speed.step_seconds, [
     lines("Calls per second", at, perSecond, [
-      { name: "all", colour: "--accent", values: rates("calls_per_second") },
-      { name: "failed", colour: "--bad", values: rates("failed_per_second") },
+      { name: word("all"), colour: "--accent", values: rates("calls_per_second") },
+      { name: word("failed"), colour: "--bad", values: rates("failed_per_second") },
     ]),
     lines("Completion tokens per second", at, perSecond, [
-      { name: "generated", colour: "--accent", values: rates("tokens_per_second") },
+      { name: word("generated"), colour: "--accent", values: rates("tokens_per_second") },
     ]),
     lines("Time to first token", told, span, halves("ttft")),
     lines("Time between pieces of a stream", told, span, halves("gap")),

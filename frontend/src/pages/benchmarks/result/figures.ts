@@ -1,4 +1,5 @@
 /** A benchmark's figures: what each means, how it is drawn, and how runs differ. Pure. */
+import { word } from "../../../language/word";
 import type { Benchmark, BenchmarkResult, Figures, StreamResult, Times } from "../../../api/types";
 import type { Look } from "../../../live/benchmarks";
 import type { Drawing, Layer, Values } from "../../../charts/drawing";
@@ -34,7 +35,7 @@ export const TIME_NAMES = Object.keys(TIMES) as TimeName[];
 /** A time as it is written; "never" where it lies among calls that were not answered. */
 export function timeText(times: Times | undefined, statistic: Statistic): string {
   const value = times?.[statistic];
-  if (value === undefined || value === null) return times?.never ? "never" : UNKNOWN;
+  if (value === undefined || value === null) return times?.never ? word("never") : UNKNOWN;
   return latency(value);
 }
 

@@ -1,4 +1,5 @@
 /** What a deployment did, as charts take it. Pure. */
+import { word } from "../../../language/word";
 import type { History, Speed } from "../../../api/types";
 import { bytes, percent, rate, span } from "../../../lib/format";
 import type { Drawing, Layer } from "../../../charts/drawing";
@@ -14,12 +15,12 @@ export function ofEngines(history: History): Drawing[] {
   return known(history.step_seconds, [
     line("Tokens per second", at, mean("tokens_per_second"), undefined, rate, most("tokens_per_second")),
     lines("Calls in engines", at, rate, [
-      { name: "running", colour: "--accent", values: mean("running") },
-      { name: "waiting", colour: "--brass", values: mean("waiting") },
+      { name: word("running"), colour: "--accent", values: mean("running") },
+      { name: word("waiting"), colour: "--brass", values: mean("waiting") },
     ]),
     lines("KV memory", at, bytes, [
       { name: "in use", colour: "--accent", values: mean("kv_mapped_bytes") },
-      { name: "limit", colour: "--brass", values: mean("kv_limit_bytes") },
+      { name: word("limit"), colour: "--brass", values: mean("kv_limit_bytes") },
     ]),
     line("KV cache filled", at, mean("kv_usage_ratio"), 1, percent, most("kv_usage_ratio")),
     line("GPU memory held", at, mean("memory_bytes"), undefined, bytes, most("memory_bytes")),
@@ -40,8 +41,8 @@ export function ofCalls(speed: Speed): Drawing[] {
       { name: "for the model", colour: "--brass", values: told("wake_p95_seconds") },
     ]),
     lines("Calls per second", at, rate, [
-      { name: "all", colour: "--accent", values: told("calls_per_second") },
-      { name: "failed", colour: "--bad", values: told("failed_per_second") },
+      { name: word("all"), colour: "--accent", values: told("calls_per_second") },
+      { name: word("failed"), colour: "--bad", values: told("failed_per_second") },
     ]),
   ]);
 }
