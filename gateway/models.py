@@ -5,7 +5,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import HashIndex
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from gateway.benchmark_rows import BenchmarkRun as BenchmarkRun
@@ -102,7 +102,7 @@ class UsageRecord(models.Model):
     """One finished call, written in batches off the request path."""
 
     key = models.ForeignKey(ApiKey, null=True, on_delete=models.SET_NULL, related_name="usage", db_index=False)
-    team = models.ForeignKey(Team, null=True, on_delete=models.SET_NULL, related_name="usage")
+    team = models.ForeignKey(Team, null=True, on_delete=models.SET_NULL, related_name="usage", db_index=False)
     served_name = models.CharField(max_length=200, help_text="of the deployment that answered, or was to answer")
     asked_name = models.CharField(max_length=200, default="", help_text="what the caller asked for: maybe an alias")
     path = models.CharField(max_length=64)
@@ -138,6 +138,10 @@ class UsageRecord(models.Model):
         indexes = (
             HashIndex(fields=["request_id"], name="usage_by_request"),
             models.Index(fields=["key", "at"], name="usage_of_key"),
+            models.Index(fields=["team", "at"], name="usage_of_team"),
+            models.Index(fields=["served_name", "at"], name="usage_of_model"),
+            models.Index(fields=["asked_name", "at"], condition=~Q(asked_name=F("served_name")), name="usage_of_alias"),
+            models.Index(fields=["outcome", "at"], condition=~Q(outcome="ok"), name="usage_not_ok"),
             models.Index(fields=["replica_id", "generation"], condition=Q(told="open"), name="usage_open"),
         )
 
@@ -205,6 +209,40 @@ class UsageHour(models.Model):
 
     def __str__(self) -> str:
         return f"{self.served_name} {self.hour:%Y-%m-%d %H}"
+
+
+class UsageSpread(models.Model):
+    """How the calls of a step of time ended and how long they took, of all together or of one model, team or key.
+
+    Ids are kept as numbers: those of keys and teams that are gone stand for nobody.
+    """
+
+    step_seconds = models.PositiveIntegerField()
+    at = models.DateTimeField(help_text="when the step begins")
+    grouped = models.PositiveSmallIntegerField(help_text="by what, as metering/spread_rows.py numbers it")
+    served_name = models.CharField(max_length=200, default="")
+    team_id = models.BigIntegerField(null=True)
+    key_id = models.BigIntegerField(null=True)
+    spread = models.JSONField(default=dict, help_text="by measure and bucket, how many: metering/spread.py")
+    seen_calls = models.PositiveBigIntegerField(null=True, help_text="of an hour of all: its sums when this was made")
+    seen_tokens = models.PositiveBigIntegerField(null=True)
+
+    class Meta:
+        ordering = ("-at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["step_seconds", "grouped", "at", "served_name", "team_id", "key_id"],
+                nulls_distinct=False,
+                name="usage_spread_once",
+            ),
+        )
+        indexes = (
+            models.Index(fields=["step_seconds", "at"], name="usage_spread_of_step"),
+            models.Index(fields=["key_id", "step_seconds", "at"], name="usage_spread_of_key"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.step_seconds} s from {self.at:%Y-%m-%d %H:%M}"
 
 
 class Alias(models.Model):

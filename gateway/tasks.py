@@ -14,11 +14,13 @@ from django.db import connection
 from django.utils import timezone
 
 from gateway.benchmark import book
+from gateway.metering import spread_rows
 from gateway.metering.settlement import Settlement
 from gateway.models import EngineAccount, UsageRecord
 
 PRUNED_AT_ONCE = 10_000
 PRUNE_SECONDS = 20.0
+ROLL_UP_SECONDS = 10.0
 
 _settlement = Settlement()
 
@@ -45,6 +47,13 @@ def prune_usage() -> None:
         if deleted < PRUNED_AT_ONCE:
             break
     EngineAccount.objects.filter(closed=True, written_at__lt=before).delete()
+    spread_rows.forget(timezone.now())
+
+
+@shared_task(name="gateway.roll_up_usage")
+def roll_up_usage() -> None:
+    """Add up how the calls of the steps that are over were spread."""
+    spread_rows.roll_up(timezone.now(), ROLL_UP_SECONDS)
 
 
 @shared_task(name=book.RUN)

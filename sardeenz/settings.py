@@ -155,6 +155,7 @@ CELERY_BEAT_SCHEDULE = {
     "apply_policies": {"task": "models_app.apply_policies", "schedule": 2.0, "options": {"expires": 2}},
     "keep_samples": {"task": "models_app.keep_samples", "schedule": 10.0, "options": {"expires": 10}},
     "settle": {"task": "gateway.settle", "schedule": 3.0, "options": {"expires": 3}},
+    "roll_up_usage": {"task": "gateway.roll_up_usage", "schedule": 60.0, "options": {"expires": 60}},
     "prune_usage": {"task": "gateway.prune_usage", "schedule": 3600.0, "options": {"expires": 600}},
     "lost_benchmarks": {"task": "gateway.lost_benchmarks", "schedule": 20.0, "options": {"expires": 20}},
     "prune_history": {"task": "models_app.prune_history", "schedule": 3600.0, "options": {"expires": 600}},

@@ -1,19 +1,21 @@
 """/api/usage/speed and /api/usage/figures: how fast calls of the last hour, day or month were answered, and how they
 ended, step by step and group by group."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Aggregate, Count, DateTimeField, F, FloatField, Func, Q, QuerySet, Sum, Value
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from gateway.models import Team, UsageRecord
-from gateway.wire.usage import CANCELLED, CHARGED
+from gateway.metering import spread_read
+from gateway.metering.spread import Spread, add, counts, quantiles
+from gateway.metering.spread_read import Sought
+from gateway.models import ApiKey, Team
 from gpus import samples
 from models_app.api.history import SpanQuery, span
 from models_app.api.serializers import NamedField
@@ -23,7 +25,7 @@ LIVE_SECONDS = 10
 LIVE_SPAN = timedelta(minutes=15)
 """A span of at most so long is shown in finer steps: whoever asks for it watches."""
 MOST_GROUPS = 100
-BY = {"model": ("served_name",), "key": ("key", "key__name"), "team": ("team", "team__name")}
+BY = ("model", "key", "team")
 TIMES = (
     "ttft_p50_seconds",
     "ttft_p95_seconds",
@@ -47,7 +49,7 @@ class SpeedQuery(SpanQuery):
 class FiguresQuery(SpeedQuery):
     """What narrows calls, and how to group them."""
 
-    by = serializers.ChoiceField(tuple(BY), default="model")
+    by = serializers.ChoiceField(BY, default="model")
 
 
 class SpeedSerializer(serializers.Serializer[Any]):
@@ -103,44 +105,29 @@ class TrafficSerializer(serializers.Serializer[Any]):
     outcomes = CallOutcomeSerializer(many=True)
 
 
-class _Percentile(Aggregate):
-    """One value below which so much of them lies; null without any."""
-
-    template = "percentile_cont(%(part)s) WITHIN GROUP (ORDER BY %(expressions)s)"
-    output_field = FloatField()
-
-
-_MEASURED: dict[str, Any] = {
-    "calls": Count("pk"),
-    "failed": Count("pk", filter=~Q(outcome__in=CHARGED)),
-    "tokens": Sum("completion_tokens", default=0),
-} | {
-    f"{name}_p{part}_seconds": _Percentile(f"{name}_seconds", part=part / 100)
+_TAKEN = {
+    f"{name}_p{part}_seconds": (name, part / 100)
     for name, part in (("ttft", 50), ("ttft", 95), ("gap", 50), ("gap", 95), ("queue", 95), ("wake", 95))
 }
-_COUNTED: dict[str, Any] = {
-    "cancelled": Count("pk", filter=Q(outcome__in=CANCELLED)),
-    "woke": Count("pk", filter=Q(wake_seconds__gt=0)),
-    "queued": Count("pk", filter=Q(queue_seconds__gt=0)),
-}
+_MEASURES = ("outcome", "tokens", "ttft", "gap", "queue", "wake")
 
 
-def _rates(row: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    """The row with what it counts by the second."""
-    return {**row, **{f"{name}_per_second": row[name] / seconds for name in ("calls", "failed", "tokens")}}
+def _figures(spread: Spread, seconds: float) -> dict[str, Any]:
+    """What some calls come to, counted and by the second."""
+    counted = counts(spread)
+    rates = {f"{name}_per_second": counted[name] / seconds for name in ("calls", "failed", "tokens")}
+    return counted | rates | quantiles(spread, _TAKEN)
 
 
-def _asked(
-    request: Request, query_type: type[SpeedQuery]
-) -> tuple[dict[str, Any], QuerySet[UsageRecord], datetime, datetime]:
-    """What is asked for, its calls by the instants at which they ended, and the span."""
+def _sought(request: Request, query_type: type[SpeedQuery], now: datetime) -> tuple[dict[str, Any], Sought]:
+    """What is asked for, and its calls by the instants at which they ended."""
     query = query_type(data=request.query_params)
     query.is_valid(raise_exception=True)
     asked = query.validated_data
-    since, until = span(request)
-    columns = {"model": "served_name", "key": "key", "team": "team"}
-    narrowed = {column: asked[field] for field, column in columns.items() if field in asked}
-    return asked, UsageRecord.objects.filter(at__gte=since, at__lt=until, **narrowed).order_by(), since, until
+    since, until = span(request, now)
+    ids = {"model": asked.get("model"), "team": asked["team"].pk if "team" in asked else None, "key": asked.get("key")}
+    narrowed = {name: value for name, value in ids.items() if value}
+    return asked, Sought(spread_read.aligned(since, until, now), until, _MEASURES, narrowed=narrowed)
 
 
 class SpeedView(APIView):
@@ -149,25 +136,23 @@ class SpeedView(APIView):
     @extend_schema(parameters=[SpeedQuery], responses=SpeedSerializer)
     def get(self, request: Request) -> Response:
         """Calls, tokens, and times until the first content, in at most 400 steps. Single calls are kept for
-        SARDEENZ_USAGE_DAYS; before that nothing is known."""
-        _, calls, since, until = _asked(request, SpeedQuery)
-        step = samples.step_of(until - since, LIVE_SECONDS if until - since <= LIVE_SPAN else FINEST_SECONDS)
-        begins = Func(
-            Value(timedelta(seconds=step)),
-            F("at"),
-            Value(samples.EPOCH),
-            function="date_bin",
-            output_field=DateTimeField(),
-        )
-        found = calls.annotate(begins=begins).order_by("begins").values("begins").annotate(**_MEASURED)
-        rows = [_rates(row, step) for row in found]
+        SARDEENZ_USAGE_DAYS; before that nothing is known. Steps of more than an hour's span are at least five minutes
+        long, and hours where the span began more than two days ago. Times are told to within 2 %."""
+        now = timezone.now()
+        _, sought = _sought(request, SpeedQuery, now)
+        length = sought.until - sought.since
+        least = LIVE_SECONDS if length <= LIVE_SPAN else FINEST_SECONDS
+        step = samples.step_of(length, max(least, spread_read.finest(sought.since, sought.until, now)))
+        found = spread_read.read(replace(sought, step_seconds=step), now)
+        rows = {group[0]: _figures(spread, step) for group, spread in sorted(found.items())}
+        rows = {begins: row for begins, row in rows.items() if row["calls"]}
         return Response(
             {
                 "step_seconds": step,
-                "since": since,
-                "until": until,
-                "at": [row["begins"] for row in rows],
-                "values": {name: [row[name] for row in rows] for name in FIELDS},
+                "since": sought.since,
+                "until": sought.until,
+                "at": list(rows),
+                "values": {name: [row[name] for row in rows.values()] for name in FIELDS},
             }
         )
 
@@ -177,17 +162,35 @@ class FiguresView(APIView):
 
     @extend_schema(parameters=[FiguresQuery], responses=TrafficSerializer)
     def get(self, request: Request) -> Response:
-        """Calls that ended in the span: of all together, of each deployment, key or team, and by how they ended."""
-        asked, calls, since, until = _asked(request, FiguresQuery)
-        seconds = (until - since).total_seconds()
-        columns = BY[asked["by"]]
-        grouped = calls.values(*columns).annotate(**_MEASURED, **_COUNTED).order_by("-calls")[:MOST_GROUPS]
-        outcomes = calls.values("outcome").annotate(calls=Count("pk")).order_by("-calls", "outcome")
+        """Calls that ended in the span: of all together, of each deployment, key or team, and by how they ended.
+
+        A span of more than an hour begins with a step of five minutes or an hour. Times are told to within 2 %.
+        """
+        now = timezone.now()
+        asked, sought = _sought(request, FiguresQuery, now)
+        seconds = (sought.until - sought.since).total_seconds()
+        groups = spread_read.read(replace(sought, by=(asked["by"],)), now)
+        total: Spread = {}
+        for spread in groups.values():
+            add(total, spread)
+        busiest = sorted(groups.items(), key=lambda group: -group[1]["outcome"].total())[:MOST_GROUPS]
+        names = _names(asked["by"], [found for (_, found), _ in busiest])
+        outcomes = sorted(total.get("outcome", {}).items(), key=lambda one: (-one[1], one[0]))
         answer = {
-            "since": since,
-            "until": until,
-            "total": _rates(calls.aggregate(**_MEASURED, **_COUNTED), seconds),
-            "groups": [_rates(row, seconds) | {"id": row[columns[0]], "name": row[columns[-1]]} for row in grouped],
-            "outcomes": outcomes,
+            "since": sought.since,
+            "until": sought.until,
+            "total": _figures(total, seconds),
+            "groups": [
+                _figures(spread, seconds) | {"id": found, "name": names.get(found)} for (_, found), spread in busiest
+            ],
+            "outcomes": [{"outcome": outcome, "calls": number} for outcome, number in outcomes],
         }
         return Response(TrafficSerializer(answer).data)
+
+
+def _names(by: str, ids: list[Any]) -> dict[Any, str]:
+    """What groups are called; a model's id is its name."""
+    if by == "model":
+        return {served_name: served_name for served_name in ids}
+    rows = ApiKey.objects if by == "key" else Team.objects
+    return dict(rows.filter(pk__in=[found for found in ids if found is not None]).values_list("pk", "name"))

@@ -1,10 +1,9 @@
 """/api/usage: single calls and their sums by the hour, in pages of JSON or whole as CSV."""
 
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from typing import Any
 
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import F, QuerySet, Sum
 from django.db.models.functions import TruncDate
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -12,6 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from gateway.api import quantiles
+from gateway.api.calls_pagination import CallsPagination
 from gateway.api.csv_download import TableViewSet
 from gateway.api.quantiles import QUANTILES
 from gateway.api.usage_serializers import (
@@ -46,6 +46,16 @@ def _narrowed(rows: QuerySet[Any], asked: dict[str, Any], moment: str) -> QueryS
     return rows.filter(**{column: asked[field] for field, column in wanted.items() if field in asked})
 
 
+def _of_model(calls: QuerySet[UsageRecord], model: str) -> QuerySet[UsageRecord]:
+    """Those it answered, and those that asked for it as an alias. Mostly there are but the one or the other, which an
+    index has in the order of time."""
+    answered = calls.filter(served_name=model)
+    asked = calls.filter(asked_name=model).exclude(asked_name=F("served_name"))
+    if not asked.exists():
+        return answered
+    return answered | asked if answered.exists() else asked
+
+
 def _asked(query: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
     given = query(data=request.query_params)
     given.is_valid(raise_exception=True)
@@ -55,19 +65,23 @@ def _asked(query: type[serializers.Serializer[Any]], request: Request) -> dict[s
 class UsageViewSet(TableViewSet):
     """Single finished calls are listed here, the newest first, as pages of JSON or whole as CSV."""
 
-    queryset = UsageRecord.objects.select_related("key", "team")
+    queryset = UsageRecord.objects.select_related("key", "team").order_by("-at", "-id")
     serializer_class = UsageSerializer
+    pagination_class = CallsPagination
 
     @extend_schema(
         parameters=[CallsQuerySerializer],
         responses={(200, "application/json"): UsageSerializer(many=True), (200, "text/csv"): CSV},
     )
     def list(self, request: Request) -> HttpResponseBase:
-        """Single calls, kept for SARDEENZ_USAGE_DAYS."""
+        """Single calls, kept for SARDEENZ_USAGE_DAYS, by when they ended.
+
+        Of those behind the page at most 10,000 are counted; where there are more, `more` is true.
+        """
         asked = _asked(CallsQuerySerializer, request)
         calls = _narrowed(self.get_queryset(), asked, "at")
         if model := asked.get("model"):
-            calls = calls.filter(Q(served_name=model) | Q(asked_name=model))
+            calls = _of_model(calls, model)
         if outcome := asked.get("outcome"):
             calls = calls.filter(outcome=outcome)
         if self.wants_csv():
@@ -94,17 +108,15 @@ class UsageHoursViewSet(TableViewSet):
         """
         asked = _asked(HoursQuerySerializer, request)
         hours = _narrowed(self.get_queryset(), asked, "hour")
-        calls = _narrowed(UsageRecord.objects.all(), _whole_hours(asked), "at")
         if model := asked.get("model"):
-            hours, calls = hours.filter(served_name=model), calls.filter(served_name=model)
+            hours = hours.filter(served_name=model)
         fields = [field for group in asked["group_by"] for field in GROUPED[group]]
-        rows = _summed(hours, fields)
-        took = quantiles.of_groups(calls, _columns(fields))
-        if self.wants_csv():
-            return self.download("usage-hours", [*fields, *SUMS, *QUANTILES], _with_quantiles(rows, took, len(fields)))
-        page = self.paginate_queryset(rows) or []
+        rows, calls = _summed(hours, fields), quantiles.sought(asked)
         names = (*fields, *SUMS, *QUANTILES)
-        shown = [dict(zip(names, row, strict=True)) for row in _with_quantiles(page, took, len(fields))]
+        if self.wants_csv():
+            return self.download("usage-hours", names, quantiles.beside(rows.iterator(), fields, calls))
+        page = self.paginate_queryset(rows) or []
+        shown = [dict(zip(names, row, strict=True)) for row in quantiles.beside(page, fields, calls)]
         answer = self.get_paginated_response(shown)
         totals = hours.aggregate(*(Sum(field, default=0) for field in SUMS))
         answer.data["totals"] = {field: totals[f"{field}__sum"] for field in SUMS} | quantiles.of_all(calls)
@@ -117,22 +129,3 @@ def _summed(hours: QuerySet[UsageHour], fields: list[str]) -> QuerySet[Any, tupl
     order = [f"-{column}" if column in ("hour", "day") else column for column in columns]
     by_day = hours.annotate(day=TruncDate("hour", tzinfo=UTC))
     return by_day.order_by(*order).values_list(*columns).annotate(*(Sum(field) for field in SUMS))
-
-
-def _whole_hours(asked: dict[str, Any]) -> dict[str, Any]:
-    """The span that holds the calls of all hours that begin in the span asked for."""
-    return asked | {end: _hour_from(asked[end]) for end in ("since", "until") if end in asked}
-
-
-def _hour_from(moment: datetime) -> datetime:
-    hour = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    return hour if hour == moment else hour + timedelta(hours=1)
-
-
-def _with_quantiles(
-    rows: Iterable[tuple[Any, ...]], took: dict[tuple[Any, ...], quantiles.Known], width: int
-) -> Iterator[tuple[Any, ...]]:
-    """Each row with the quantiles of its group, which is what its first columns say."""
-    unknown: quantiles.Known = dict.fromkeys(QUANTILES)
-    for row in rows:
-        yield (*row, *took.get(row[:width], unknown).values())

@@ -32,13 +32,22 @@ def entries(asked: Asked, offset: int, limit: int) -> tuple[int, list[Entry]]:
     """How many there are, and those of one page."""
     happened, decided = _happened(asked), _decided(asked)
     last = offset + limit
-    both = merge(
-        why.of_transitions(happened[:last]),
-        why.of_decisions(decided[:last]),
-        key=lambda entry: entry.at,
-        reverse=True,
-    )
-    return happened.count() + decided.count(), list(islice(both, offset, last))
+    both = merge(_when(happened, last), _when(decided, last), key=lambda row: row[0], reverse=True)
+    page = list(islice(both, offset, last))
+    entries = [
+        *why.of_transitions(Transition.objects.filter(pk__in=_ids(page, Transition))),
+        *why.of_decisions(Decision.objects.filter(pk__in=_ids(page, Decision))),
+    ]
+    return happened.count() + decided.count(), sorted(entries, key=lambda entry: entry.at, reverse=True)
+
+
+def _when(rows: QuerySet[Any], most: int) -> list[tuple[datetime, int, type[Any]]]:
+    """When each of the newest was, and which it is: rows before a page are not read."""
+    return [(at, number, rows.model) for at, number in rows.values_list("at", "pk")[:most]]
+
+
+def _ids(page: list[tuple[datetime, int, type[Any]]], of: type[Any]) -> list[int]:
+    return [number for _, number, model in page if model is of]
 
 
 def _happened(asked: Asked) -> QuerySet[Transition]:

@@ -31,8 +31,8 @@ def test_calls_are_told_by_step_with_their_quantiles(client: Client) -> None:
     assert values["calls_per_second"] == [3 / 60, 1 / 60]
     assert values["failed_per_second"] == [0, 1 / 60]
     assert values["tokens_per_second"] == [1.0, 0]
-    assert values["ttft_p50_seconds"] == [pytest.approx(0.2), None]
-    assert values["ttft_p95_seconds"][0] == pytest.approx(0.29)
+    assert values["ttft_p50_seconds"] == [pytest.approx(0.2, rel=0.02), None]
+    assert values["ttft_p95_seconds"][0] == pytest.approx(0.29, rel=0.02)
 
 
 def test_a_month_has_few_steps(client: Client) -> None:
@@ -82,7 +82,7 @@ def test_figures_are_told_by_deployment_key_and_team(client: Client) -> None:
         ("chat", "chat", 3, 1),
         ("code", "code", 1, 0),
     ]
-    assert told["groups"][0]["ttft_p50_seconds"] == pytest.approx(0.2)
+    assert told["groups"][0]["ttft_p50_seconds"] == pytest.approx(0.2, rel=0.02)
     assert told["groups"][1]["ttft_p50_seconds"] is None
     assert {row["outcome"]: row["calls"] for row in told["outcomes"]} == {
         "ok": 2,

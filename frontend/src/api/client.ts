@@ -235,8 +235,8 @@ export async function usageHours(query: string): Promise<Pick<HoursPage, "result
   }
 }
 
-/** One page of single calls. */
-export const usageCalls = (query: string) => call<Page<UsageCall>>("GET", `usage?${query}`);
+/** One page of single calls; with `more` there are more than `count`. */
+export const usageCalls = (query: string) => call<Page<UsageCall> & { more: boolean }>("GET", `usage?${query}`);
 
 /** Why something is where it is, or where a call's time went, with all inputs. */
 export const whyOf = (kind: Why["kind"], of: string) =>

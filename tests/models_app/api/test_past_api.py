@@ -4,7 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from models_app import decisions
@@ -129,3 +131,16 @@ def test_a_timeline_has_a_lane_for_each_replica_of_a_gpu_and_each_switch_with_it
     assert switch["cost_seconds"] == pytest.approx(120, abs=1)
     assert "code is wanted" in switch["sentence"]
     assert told(viewer, "timeline", hours=0.1)["switches"] == []
+
+
+def test_of_what_is_before_a_page_nothing_but_its_time_is_read(viewer: Client) -> None:
+    for number in range(30):
+        decided(Decision.Kind.WAIT, f"model-{number}", "rule")
+    with CaptureQueriesContext(connection) as queries:
+        page = told(viewer, limit=5, offset=20)
+    assert (page["count"], [row["deployment_name"] for row in page["results"]]) == (
+        30,
+        [f"model-{number}" for number in range(9, 4, -1)],
+    )
+    [whole] = [query["sql"] for query in queries if '"sentence"' in query["sql"]]
+    assert whole.count(",", whole.index(" IN (")) == 4

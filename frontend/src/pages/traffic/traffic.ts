@@ -120,7 +120,7 @@ export function dense(speed: Speed): { at: number[]; rates: (field: string) => n
   const [since, until] = [Date.parse(speed.since), Date.parse(speed.until)];
   const told = seconds(speed.at);
   const whole = Math.floor(since / 1000 / step) * step;
-  const first = until - since <= DAY_MS ? whole : (told[0] ?? whole);
+  const first = until - since <= DAY_MS + step * 1000 ? whole : (told[0] ?? whole);
   const places = new Map(told.map((at, index) => [at, index]));
   const at = Array.from({ length: Math.max(0, Math.ceil((until / 1000 - first) / step)) }, (_, n) => first + n * step);
   return { at, rates: (field) => at.map((moment) => values[field]?.[places.get(moment) ?? -1] ?? 0) };
