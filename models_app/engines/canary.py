@@ -52,8 +52,10 @@ class Canary:
         if "token" in before and self.token != before["token"]:
             return f"its token was {before['token']!r} and is {self.token!r}"
         if "logprob" in before and not _near(before["logprob"], self.logprob):
-            now = "is not told" if self.logprob is None else f"is {self.logprob:.2f}"
-            return f"the log-probability of its token was {before['logprob']:.2f} and {now}"
+            was = before["logprob"]
+            if self.logprob is None:
+                return f"the log-probability of its token was {was:.2f} and is not told"
+            return f"the log-probability of its token was {was:.2f} and is {self.logprob:.2f}"
         if "image" not in before:
             return ""
         if self.image is None:

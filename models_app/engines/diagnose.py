@@ -25,6 +25,12 @@ class Diagnosis:
     hint: str
     permanent: bool = False
 
+    @property
+    def words(self) -> str:
+        """Both in sentences: what an engine wrote itself may lack its full stop."""
+        stop = "" if self.message.endswith(".") else "."
+        return f"{self.message}{stop} {self.hint}"
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:

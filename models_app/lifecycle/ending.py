@@ -97,7 +97,7 @@ def failed(sight: Sight, diagnosis: Diagnosis, reason: str) -> None:
     """Out of memory beside neighbours with more than is reserved for them is nobody's failure: it costs no restart."""
     replica = sight.replica
     holders = kv_limits.over_floor(replica, sight.around) if diagnosis.code in OUT_OF_MEMORY else []
-    words, changes = f"{diagnosis.message} {diagnosis.hint}", backoff(replica, permanent=diagnosis.permanent)
+    words, changes = diagnosis.words, backoff(replica, permanent=diagnosis.permanent)
     if replica.state == State.PENDING:  # it waited, and nothing of it ever ran
         changes = _short_of_memory(replica)
     if holders:
@@ -123,12 +123,14 @@ def why(sight: Sight, reason: str) -> Diagnosis:
             START_INTERRUPTED, "Its worker ended before it could start the engine.", "It is started again."
         )
     if replica.state == State.PENDING:
-        return Diagnosis(reason, f"It could not begin to load in time: it {replica.message or 'waited'}.", _AGAIN)
+        return Diagnosis(
+            reason, f"It could not begin to load in time: it {replica.message or 'waited for its worker'}.", _AGAIN
+        )
     if reason in _EVIDENCE:
         diagnosis = diagnose(logs.tail(launch.log_path(replica)), code)
         if diagnosis.code in OUT_OF_MEMORY:
             return diagnosis
-        hint = "" if diagnosis.code == "engine_exited" else f"{diagnosis.message} {diagnosis.hint}"
+        hint = "" if diagnosis.code == "engine_exited" else diagnosis.words
         return Diagnosis(reason, _EVIDENCE[reason], hint.strip())
     if reason not in ("engine_exited", "start_timeout"):
         return Diagnosis(reason, _WORDS.get(reason, reason).format(difference=sight.difference), "")

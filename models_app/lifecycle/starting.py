@@ -149,7 +149,7 @@ def taught(sight: Sight) -> dict[str, Any]:
         profile["load_seconds"] = load_seconds
         _learn(replica, profile, segment)
     if segment is None and replica.spec["kvcached"] and replica.spec["kind"] != command.CPU:
-        changes["message"] = f"{KVCACHED_OFF.message} {KVCACHED_OFF.hint}"  # installed amiss, it is off without a word
+        changes["message"] = KVCACHED_OFF.words  # installed amiss, it is off without a word
     canary = sight.answer.kept() if sight.answer is not None else None
     return changes | {"profile": profile, "canary": canary}
 

@@ -52,6 +52,9 @@ _ASKED = {
 }
 """What became of one whose goal was changed, by reason."""
 
+_SETTINGS = {"edited": "was edited", "policy": "has other settings"}
+"""What became of a deployment itself, by reason."""
+
 _REACHED = {
     State.PENDING: "is about to load",
     State.STARTING: "begins to load",
@@ -102,7 +105,7 @@ def sentence(name: str, event: Event) -> str:
     if extra := _extra(event.fields):
         more = f"{more}; {extra}" if more else extra
     if not event.new:
-        what = "was edited" if event.reason == "edited" else event.reason.replace("_", " ")
+        what = _SETTINGS.get(event.reason, event.reason.replace("_", " "))
     elif not event.old:
         what = "is a copy for a move" if event.reason == "move" else "is new"
     elif event.old == event.new:

@@ -86,7 +86,9 @@ def _is_fragment(text: str) -> bool:
 def _template(node: ast.AST, holes: list[ast.AST]) -> str | None:
     """The text of a string expression; what is put in goes to `holes`. None: not a string."""
     if isinstance(node, ast.Constant):
-        return _bytes(node.value) if isinstance(node.value, bytes) else node.value if isinstance(node.value, str) else None
+        return (
+            _bytes(node.value) if isinstance(node.value, bytes) else node.value if isinstance(node.value, str) else None
+        )
     if isinstance(node, ast.JoinedStr):
         return "".join(_part(value, holes) for value in node.values)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
@@ -105,7 +107,9 @@ def _bytes(value: bytes) -> str | None:
     """What the gateway writes while a call waits; the rest of its bytes is HTTP, which has no three words in a row."""
     text = value.decode("latin-1").strip(": \n")
     numbers = itertools.count()
-    return re.sub("%[bds]", lambda _: f"{{{next(numbers)}}}", text) if re.search(r"[a-z]+ [a-z]+ [a-z]+", text) else None
+    return (
+        re.sub("%[bds]", lambda _: f"{{{next(numbers)}}}", text) if re.search(r"[a-z]+ [a-z]+ [a-z]+", text) else None
+    )
 
 
 def _part(value: ast.expr, holes: list[ast.AST]) -> str:

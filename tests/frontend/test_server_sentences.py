@@ -44,7 +44,9 @@ def said() -> dict[str, str]:
 
 def test_every_sentence_is_translated_or_never_shown() -> None:
     missing = {text: place for text, place in said().items() if text not in TRANSLATED | NEVER_TEXTS}
-    assert missing == {}, "translate them in frontend/src/language/server, or say in never_shown.toml why no page needs it"
+    assert missing == {}, (
+        "translate them in frontend/src/language/server, or say in never_shown.toml why no page needs it"
+    )
 
 
 def test_no_translation_is_of_what_is_no_longer_said() -> None:
@@ -81,6 +83,6 @@ def test_the_extraction_reads_what_code_says(tmp_path) -> None:  # type: ignore[
         '"""A docstring is not said."""\n'
         "def f(n, many):\n"
         '    logger.info("nor is what is logged")\n'
-        '    raise Refused(f"there {\'are\' if many else \'is\'} {n} of " + "them")\n'
+        "    raise Refused(f\"there {'are' if many else 'is'} {n} of \" + \"them\")\n"
     )
     assert [text for _, text in sentences.sentences(module)] == ["there {0} {1} of them", "are", "is"]

@@ -112,7 +112,7 @@ function failure(status: number, text: string): ApiError {
   try {
     const said = JSON.parse(text) as { code?: ErrorCode; message?: string; fields?: Record<string, unknown> };
     const { code = "error", message = `error ${status}`, fields = {} } = said;
-    return new ApiError(status, code, told(message), code === "invalid_spec" ? retoldFields(fields) : fields);
+    return new ApiError(status, code, told(message), code === "invalid_spec" ? retoldFields(fields) : retold(fields));
   } catch {
     return new ApiError(status, "error", `The server answered with error ${status}.`);
   }

@@ -1,6 +1,8 @@
 /** One sentence that the server can say, with holes, as a pattern. */
 export interface Template {
   readonly pattern: RegExp;
+  /** The same with its first hole as long as can be: where literal text comes twice, either may be meant. */
+  readonly greedy: RegExp;
   /** The names of the pattern's groups, in their order. */
   readonly holes: readonly string[];
   /** Of these the ones after a backtick or a quote: names, never sentences. */
@@ -9,7 +11,9 @@ export interface Template {
   readonly figures: ReadonlySet<string>;
   /** The longest literal piece: where it is missing, the pattern need not be tried. */
   readonly piece: string;
-  /** How much of it is literal; its first word counts for more, for it says best which sentence it is. */
+  /** How much of it is literal. */
+  readonly literal: number;
+  /** What is tried first: its first word says best which sentence it is, then all that is literal. */
   readonly weight: number;
   readonly translation: string;
 }
@@ -55,10 +59,12 @@ export function template(english: string, translation: string): Template {
   const literals = pieces(english.replace(PART, "{}"));
   return {
     pattern: new RegExp(`^${pattern}$`),
+    greedy: new RegExp(`^${pattern.replace("*?", "*")}$`),
     holes,
     names,
     figures,
     piece: literals.reduce((longest, each) => (each.length > longest.length ? each : longest)),
+    literal: literals.join("").length,
     weight: literals.join("").length + (firstWord(english) ? BEGINNING : 0),
     translation,
   };

@@ -76,6 +76,29 @@ describe("the German of the server", () => {
     );
   });
 
+  it.each([
+    ["chat/1 has loaded and is ready", "chat/1 hat geladen und ist bereit"],
+    [
+      "chat/1 is to be ready: the window night asks for it",
+      "chat/1 soll bereit sein: das Zeitfenster night verlangt es",
+    ],
+    [
+      "name: a deployment answers to 'chat'; choose another name; end: it is missing",
+      "Name: ein Deployment antwortet auf 'chat'; wählen Sie einen anderen Namen; Ende: fehlt",
+    ],
+    ["Sun 21:00 to Mon 08:00 CET", "So 21:00 bis Mo 08:00 CET"],
+    ["there is no API key 17", "es gibt keinen API-Schlüssel 17"],
+    [
+      "cron: the day of month is not one: 1 to 31, L for the last, in a month that has it in '0 0 30 2 *'",
+      "Cron-Ausdruck: das Feld „Tag des Monats“ stimmt nicht: 1 bis 31, L für den letzten, in einem Monat, der ihn hat in " +
+        "'0 0 30 2 *'",
+    ],
+    ["RuntimeError: it broke. The engine's log tells more.", "RuntimeError: it broke. Das Log der Engine sagt mehr."],
+    ["update of chat was refused: it broke", "Die Änderung von chat wurde abgelehnt: it broke"],
+  ])("tells %s", (english, expected) => {
+    expect(teller.tell(english)).toBe(expected);
+  });
+
   it("knows every whole sentence by itself, with a capital and a full stop too", () => {
     const whole = Object.entries(german).filter(([english]) => /^[a-z][^{[.;:]*$/.test(english));
     const upper = (text: string) => text.slice(0, 1).toUpperCase() + text.slice(1);

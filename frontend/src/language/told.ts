@@ -7,15 +7,16 @@ import { firstWord, hasHoles, put, template, type Template } from "./template";
 
 export type Catalogue = Readonly<Record<string, string>>;
 
-const LONGEST = 4000;
-const DEEPEST = 16;
+const LONGEST = 2000;
+const DEEPEST = 60;
 const KEPT = 4000;
+const LONGEST_RUN = 12;
 /** A template with less literal text than this tells a sentence only where all that it holds is known too. */
 const TELLING = 12;
-/** With less than this, as "{0} to {1}", not even a word that could be a name may be in its holes. */
+/** With less than this, as "{0} to {1}", it is tried last, and not even a word that could be a name may be in it. */
 const FITTING = 7;
 
-const upper = (text: string) => text.slice(0, 1).toUpperCase() + text.slice(1);
+const upper = <T extends string | undefined>(text: T) => (text && text.slice(0, 1).toUpperCase() + text.slice(1)) as T;
 const lower = (text: string) => text.slice(0, 1).toLowerCase() + text.slice(1);
 /** Without what ties it to its neighbours: "; it waits" and " (its own)" are "it waits" and "its own". */
 const bare = (text: string) =>
@@ -25,13 +26,20 @@ const bare = (text: string) =>
     .replace(/[\s;,:]+$/, "");
 
 const NAME = /^(?:`[^`]*`|'[^']*'|\S*[^\s.]|\.+)$/;
-const FIGURE = /^[-+~\d.,:%/ ]+(?: ?[A-Za-z]{1,6}(?:\/s)?)?(?: UTC)?$/;
+const FIGURE = /^[-+~\d.,:%/ ]+(?: ?[A-Za-z]{1,6}(?:\/s)?)?(?: [A-Z]{3,5})?$/;
 /** "something (a remark)." */
 const REMARK = /^([\s\S]*?) \(([^()]*(?:\([^()]*\)[^()]*)*)\)(\.?)$/;
-const ARTICLE = /^(?:the|a|an|it|its|this|that|no|there)$/i;
+const NO_NAME = /^(?:the|a|an|it|its|this|that|no|there|for|after|at|by|in|on|of|to|from|with|and|or|is|are|was|not)$/i;
+const NO_DEED = /^(?:\d|`|(?:the|a|an|it|its|no|about|of|to|in) )/;
 
 /** A sentence keeps its full stop where it falls apart. */
 const joint = (between: Between, and: string) => (between === ". " ? " " : between === " and " ? ` ${and} ` : between);
+
+/**
+ * How a template may fit: tightly, where no hole swallows a clause or a sentence; well, where all that is in its holes is
+ * known; loosely.
+ */
+type Fit = "tight" | "well" | "loose";
 
 export class Teller {
   private readonly exact = new Map<string, string>();
@@ -65,7 +73,7 @@ export class Teller {
 
   /** As well as it can be told. */
   private said(text: string, depth: number): string {
-    return this.known(text, depth) ?? this.matched(text, depth, true) ?? this.loose(text, depth) ?? text;
+    return this.known(text, depth) ?? this.matched(text, depth, "loose") ?? this.loose(text, depth) ?? text;
   }
 
   /** Told with nothing left over; undefined where any of it is unknown. */
@@ -81,21 +89,23 @@ export class Teller {
       const within = this.known(core.slice(0, -1), depth + 1);
       return within && `${before}${within})${after}`;
     }
-    const found = this.whole(core, depth) ?? (NAME.test(core) || FIGURE.test(core) ? figure(core) : undefined);
-    if (found !== undefined) return before + found + after;
-    const parts = this.inParts(core, depth, (part) => this.known(part, depth + 1), before, after);
-    if (parts !== undefined || !/[^.]\.$/.test(core)) return parts;
-    const unstopped = this.known(core.slice(0, -1), depth + 1);
-    return unstopped && `${before}${unstopped}.${after}`;
+    const found =
+      this.whole(core, depth) ??
+      (NAME.test(core) || FIGURE.test(core) ? figure(core) : undefined) ??
+      this.inParts(core, depth) ??
+      this.matched(core, depth, "well") ??
+      this.unstopped(core, depth);
+    return found === undefined ? undefined : before + found + after;
+  }
+
+  private unstopped(text: string, depth: number): string | undefined {
+    const found = /[^.]\.$/.test(text) ? this.known(text.slice(0, -1), depth + 1) : undefined;
+    return found && `${found}.`;
   }
 
   /** A sentence of the catalogue, as it stands or with another first letter. */
   private whole(text: string, depth: number): string | undefined {
-    if (text === "") return "";
-    const found = this.exactly(text) ?? this.matched(text, depth, false);
-    if (found !== undefined || lower(text) === text) return found;
-    const small = this.matched(lower(text), depth, false);
-    return small && upper(small);
+    return text === "" ? "" : (this.exactly(text) ?? this.matched(text, depth, "tight"));
   }
 
   /** One without holes; its full stop may be new. */
@@ -107,71 +117,96 @@ export class Teller {
     return unstopped && `${unstopped}.`;
   }
 
-  /** By the template with the most literal text; `loosely`: although something in its holes is unknown. */
-  private matched(text: string, depth: number, loosely: boolean): string | undefined {
+  /** By the template that fits and is the first to be tried, also where the sentence begins with a capital. */
+  private matched(text: string, depth: number, fit: Fit): string | undefined {
     if (depth > DEEPEST) return undefined;
-    const near = [...(this.byWord.get(/^\S+/.exec(text)?.[0] ?? "") ?? []), ...(this.byWord.get("") ?? [])]
-      .filter((each) => text.includes(each.piece) && (!loosely || each.weight >= TELLING))
-      .sort((one, other) => other.weight - one.weight);
-    for (const each of near) {
-      const groups = each.pattern.exec(text);
-      if (groups === null) continue;
-      const values = this.values(each, groups, depth, loosely);
-      if (values !== undefined) return put(each.translation, values);
-    }
-    if (!loosely) return undefined;
     const small = lower(text);
-    const found = small === text ? undefined : this.matched(small, depth, true);
-    return found && upper(found);
+    return this.fitted(text, depth, fit) ?? (small === text ? undefined : upper(this.fitted(small, depth, fit)));
   }
 
-  private values(
-    { holes, names, figures, weight }: Template,
-    groups: RegExpExecArray,
-    depth: number,
-    loosely: boolean,
-  ) {
+  private fitted(text: string, depth: number, fit: Fit): string | undefined {
+    const least = { tight: FITTING, well: 0, loose: TELLING }[fit];
+    const near = [...(this.byWord.get(/^\S+/.exec(text)?.[0] ?? "") ?? []), ...(this.byWord.get("") ?? [])]
+      .filter(
+        (each) => (each.literal >= least || (fit === "tight" && each.holes.length === 1)) && text.includes(each.piece),
+      )
+      .sort((one, other) => other.weight - one.weight);
+    for (const each of near) {
+      for (const pattern of [each.pattern, each.greedy]) {
+        const groups = pattern.exec(text);
+        const values = groups && this.values(each, groups, depth, fit);
+        if (values) return put(each.translation, values);
+        if (!groups) break;
+      }
+    }
+    return undefined;
+  }
+
+  private values({ holes, names, figures, literal }: Template, groups: RegExpExecArray, depth: number, fit: Fit) {
     const values = new Map<string, string>();
     for (const [index, name] of holes.entries()) {
       const value = groups[index + 1];
       if (value === undefined) continue;
-      const known = names.has(name) ? value : loosely ? this.said(value, depth + 1) : this.known(value, depth + 1);
-      if (
-        known === undefined ||
-        (weight < FITTING && holes.length > 1 && known === value && /^[A-Za-z-]+$/.test(value))
-      )
-        return undefined;
+      if (fit === "tight" && /(?:;|[a-z)`]\.) /.test(value)) return undefined;
+      const known = names.has(name)
+        ? value
+        : fit === "loose"
+          ? this.said(value, depth + 1)
+          : this.known(value, depth + 1);
+      const isGuess = literal < FITTING && holes.length > 1 && known === value && /^[A-Za-z-]*$/.test(value);
+      if (known === undefined || isGuess) return undefined;
       values.set(name, figures.has(name) ? comma(known) : known);
     }
     return values;
   }
 
-  /** Several sentences or clauses, a list, a remark in brackets, or a name and what it does: each by itself. */
-  private inParts(
-    text: string,
-    depth: number,
-    tell: (part: string) => string | undefined,
-    before = "",
-    after = "",
-  ): string | undefined {
+  /** Several sentences or clauses, a name and what it does, a list, or a remark in brackets: each by itself. */
+  private inParts(text: string, depth: number): string | undefined {
     if (depth > DEEPEST) return undefined;
-    for (const between of [". ", "; ", ": ", ", ", " and "] as const) {
+    return (
+      this.divided(text, depth, [". ", "; ", ": "]) ??
+      this.counted(text) ??
+      this.does(text, depth) ??
+      this.divided(text, depth, [", ", " and "]) ??
+      this.remarked(text, (part) => this.known(part, depth + 1))
+    );
+  }
+
+  private divided(text: string, depth: number, at: readonly Between[]): string | undefined {
+    for (const between of at) {
       const parts = split(text, between);
-      if (parts.length < 2) continue;
-      const told = parts.map(tell);
-      if (told.every((part) => part !== undefined)) return before + told.join(joint(between, this.and)) + after;
+      const told = parts.length < 2 ? [undefined] : parts.map((part) => this.known(part, depth + 1));
+      const joined = told.every((part) => part !== undefined)
+        ? told.join(joint(between, this.and))
+        : between === "; " && this.runs(parts, depth);
+      if (joined) return joined;
     }
+    return undefined;
+  }
+
+  /** Clauses of which some belong together: the longest run that is known, and what comes after it. */
+  private runs(parts: readonly string[], depth: number): string | undefined {
+    if (parts.length > LONGEST_RUN) return undefined;
+    for (let size = parts.length - 1; size > 0; size -= 1) {
+      const first = this.known(parts.slice(0, size).join("; "), depth + 1);
+      const rest = first && this.known(parts.slice(size).join("; "), depth + 1);
+      if (rest) return `${first}; ${rest}`;
+    }
+    return undefined;
+  }
+
+  private does(text: string, depth: number): string | undefined {
+    const [, name, does] = /^(`[^`]*`|\S*[^\s,;:.]) ([\s\S]+)$/.exec(text) ?? [];
+    if (name === undefined || does === undefined || NO_NAME.test(name) || NO_DEED.test(does)) return undefined;
+    const told = this.counted(does) ?? this.whole(does, depth + 1);
+    return told && `${this.exact.get(name) ?? name} ${told}`;
+  }
+
+  private remarked(text: string, tell: (part: string) => string | undefined): string | undefined {
     const [, head, remark, stop = ""] = REMARK.exec(text) ?? [];
-    if (head !== undefined && remark !== undefined) {
-      const [first, second] = [tell(head), tell(remark)];
-      if (first !== undefined && second !== undefined) return `${before}${first} (${second})${stop}${after}`;
-    }
-    const counted = this.counted(text);
-    if (counted !== undefined) return before + counted + after;
-    const [, name, does] = /^(`[^`]*`|\S+) ([\s\S]+)$/.exec(text) ?? [];
-    if (name === undefined || does === undefined || ARTICLE.test(name)) return undefined;
-    const rest = this.counted(does) ?? this.whole(does, depth + 1);
-    return rest && `${before}${this.exact.get(name) ?? name} ${rest}${after}`;
+    if (head === undefined || remark === undefined) return undefined;
+    const [first, second] = [tell(head), tell(remark)];
+    return first === undefined || second === undefined ? undefined : `${first} (${second})${stop}`;
   }
 
   /** Words and a figure: "was asleep since 12:00:00 UTC", "KV cap 4 GiB". */
@@ -188,8 +223,7 @@ export class Teller {
       const parts = split(text, between);
       if (parts.length > 1) return parts.map((part) => this.said(part, depth + 1)).join(joint(between, this.and));
     }
-    const [, head, remark, stop = ""] = REMARK.exec(text) ?? [];
-    return head && remark && `${this.said(head, depth + 1)} (${this.said(remark, depth + 1)})${stop}`;
+    return this.remarked(text, (part) => this.said(part, depth + 1));
   }
 }
 

@@ -27,7 +27,7 @@ def refuse(new: Schedule, others: Iterable[Schedule], now: datetime) -> None:
             _, name, field = min(at_odds)
             since = max(one.opens_at for one in both).astimezone(zone(new.recurrence.zone))
             raise WindowsOverlap(
-                f"the windows {new.name} and {other.name} are both open on {since:%a %Y-%m-%d at %H:%M %Z} and of two "
+                f"the windows {new.name} and {other.name} are both open on {since:%a %Y-%m-%d %H:%M %Z} and of two "
                 f"minds about the {label(field)} of {name}: give one of them another precedence or another time",
                 field="precedence",
                 window=other.name,

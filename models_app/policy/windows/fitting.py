@@ -43,10 +43,12 @@ def _packing(awake: list[Deployment], asked: Mapping[int, Mapping[str, Any]], gp
             total = sum(each * wide for each, wide, _ in sizes_of)
             each = ", ".join(f"{name} {sizes.shown(one * wide)}" for one, wide, name in sorted(sizes_of, reverse=True))
             room = sum(gpu.memory_bytes - gpu.headroom_bytes for gpu in gpus)
-            of = "the GPU has" if len(gpus) == 1 else f"{len(gpus)} GPUs have"
+            there = (
+                f"the GPU has {sizes.shown(room)}" if len(gpus) == 1 else f"{len(gpus)} GPUs have {sizes.shown(room)}"
+            )
             yield (
                 f"not all that it keeps awake fits at once: {each} need {sizes.shown(total)} together with their KV "
-                f"floors, and {of} {sizes.shown(room)}; what finds no room waits for it"
+                f"floors, and {there}; what finds no room waits for it"
             )
             return
         for number in roomy:

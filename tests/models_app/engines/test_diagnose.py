@@ -197,6 +197,12 @@ def test_a_known_line_is_told_in_words(code: str, line: str, message: str) -> No
     assert found.hint
 
 
+def test_cause_and_advice_are_two_sentences() -> None:
+    own, ours = diagnose(["RuntimeError: it broke"], 1), diagnose(["RuntimeError: No CUDA GPUs are available"], 1)
+    assert own.words == "RuntimeError: it broke. The engine's log tells more."
+    assert ours.words.startswith("The engine cannot use its GPU. Check nvidia-smi")
+
+
 def test_every_rule_has_a_case_here() -> None:
     assert {rule.code for rule in RULES} == {case[0] for case in CASES}
 
