@@ -1,6 +1,6 @@
 /** What a verb's answer means: the row says where the replica stands, people want to know what happens now. Pure. */
 import type { DeploymentRow, ReplicaRow, Verb } from "../api/types";
-import { inside, plural } from "./format";
+import { lowered, plural } from "./format";
 import { STATES } from "./words";
 
 /** The verb in a sentence: "Could not put chat to sleep". */
@@ -31,7 +31,7 @@ const VERBS: Record<Verb, (row: ReplicaRow) => string> = {
 
 /** On the way to ready, from wherever it is. */
 function heads({ state, goal, message }: ReplicaRow): string {
-  if (goal !== "ready") return `is ${inside(STATES[state])}`;
+  if (goal !== "ready") return `is ${lowered(STATES[state])}`;
   if (state === "ready") return "is ready already";
   if (state === "sleeping")
     return message ? `wakes as soon as it can: ${message.replace(/\.$/, "")}` : "wakes as soon as there is room";

@@ -195,9 +195,14 @@ export function shortUuid(uuid: string): string {
   return uuid.length <= 20 ? uuid : `${uuid.slice(0, 10)}…${uuid.slice(-4)}`;
 }
 
-/** "Model" as it stands within a sentence: "model" in English; German nouns stay as they are. */
+/** "Waiting for the model" as it stands within a sentence, in any language: its first letter is small. */
+export function lowered(words: string): string {
+  return `${words.slice(0, 1).toLowerCase()}${words.slice(1)}`;
+}
+
+/** A noun, "Model", as it stands within a sentence: "model" in English; German ones stay as they are. */
 export function inside(word: string): string {
-  return language === "de" ? word : `${word.slice(0, 1).toLowerCase()}${word.slice(1)}`;
+  return language === "de" ? word : lowered(word);
 }
 
 /** "1 replica", "3 replicas" of ["# replica", "# replicas"]; catalogues bring forms and rule of their language. */

@@ -2,7 +2,7 @@
 import type { ReplicaRow, State, Verb } from "../api/types";
 import type { Connection } from "../live/connection";
 import { word } from "../language/word";
-import { inside, plural } from "./format";
+import { lowered, plural } from "./format";
 import type { PartKind } from "./memory";
 
 export const STATES: Record<State, string> = {
@@ -93,5 +93,5 @@ export function heading(replica: ReplicaRow): string | undefined {
 export function announcement(before: ReplicaRow | undefined, after: ReplicaRow): string | undefined {
   if (before === undefined || before.state === after.state) return undefined;
   const reason = after.state === "failed" && after.message ? `: ${after.message}` : "";
-  return `${after.deployment_name} is ${inside(STATES[after.state])}${reason}`;
+  return `${after.deployment_name} is ${lowered(STATES[after.state])}${reason}`;
 }

@@ -30,5 +30,5 @@ it("what was stopped holds no GPU", () => {
 
 it("says all of it in words", () =>
   expect(inWords(lane(["ready", 1, 2], ["sleeping", 2, 4], ["ready", 4, 5]), SINCE, UNTIL)).toBe(
-    "chat/7: ready for 2 h, sleeping for 2 h",
+    "chat/7: ready 2 h, sleeping 2 h",
   ));

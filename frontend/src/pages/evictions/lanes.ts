@@ -1,6 +1,6 @@
 /** Spans of a timeline as parts of its width, and in words. Pure. */
 import type { HolderLane } from "../../api/types";
-import { duration, inside } from "../../lib/format";
+import { duration, lowered } from "../../lib/format";
 import { STATES } from "../../lib/words";
 
 export const RANGES = { "1": "1 hour", "6": "6 hours", "24": "1 day", "168": "7 days" } as const;
@@ -45,8 +45,8 @@ export function inWords(lane: HolderLane, since: string, until: string): string 
   for (const { state, seconds } of blocks(lane, since, until)) sums.set(state, (sums.get(state) ?? 0) + seconds);
   const parts = [...sums]
     .filter(([, seconds]) => seconds > 0)
-    .map(([state, seconds]) => `${wordOf(state)} for ${duration(seconds)}`);
+    .map(([state, seconds]) => `${wordOf(state)} ${duration(seconds)}`);
   return `${lane.deployment}/${lane.replica}: ${parts.join(", ")}${lane.gone ? ", gone now" : ""}`;
 }
 
-export const wordOf = (state: string): string => inside(STATES[state as keyof typeof STATES] ?? state);
+export const wordOf = (state: string): string => lowered(STATES[state as keyof typeof STATES] ?? state);

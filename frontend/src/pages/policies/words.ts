@@ -1,4 +1,5 @@
 /** Windows and timers in words. Pure. */
+import { word } from "../../language/word";
 import type { DeploymentRow, WindowRow } from "../../api/types";
 import { duration } from "../../lib/format";
 import { settingWords } from "../../lib/governed";
@@ -34,7 +35,7 @@ export function idleWords(one: DeploymentRow): string[] {
   const step = (words: string, seconds: number | null) =>
     seconds === null ? undefined : `${words} after ${duration(seconds)}`;
   return [
-    step("sleeps", one.idle_sleep_seconds),
+    step(word("sleeps"), one.idle_sleep_seconds),
     step("sleeps at level 2", one.idle_level_2_seconds),
     step("its engine ends", one.idle_stop_seconds),
   ].filter((words) => words !== undefined);

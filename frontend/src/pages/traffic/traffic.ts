@@ -2,7 +2,7 @@
 import { word } from "../../language/word";
 import type { CallFigures, RunningCall, RunningCalls, Speed } from "../../api/types";
 import type { Drawing, Layer } from "../../charts/drawing";
-import { count, hundredths, inside, plural, rate, span } from "../../lib/format";
+import { count, hundredths, lowered, plural, rate, span } from "../../lib/format";
 import { known, lines, seconds } from "../deployments/detail/charts";
 
 export const SPANS = { live: "15 min", hour: "1 h", day: "24 h", week: "7 d", month: "30 d" } as const;
@@ -90,13 +90,13 @@ export const STATES: Readonly<Record<RunningCall["state"], { word: string; about
 export function inFlightWords({ count: all, states }: Pick<RunningCalls, "count" | "states">): string {
   const parts = Object.entries(STATES)
     .filter(([state]) => states[state])
-    .map(([state, { word }]) => `${count(states[state])} ${inside(word)}`);
+    .map(([state, { word }]) => `${count(states[state])} ${lowered(word)}`);
   return parts.length ? `${plural(all, ["# call", "# calls"])}: ${parts.join(", ")}` : "no call";
 }
 
 /** A number per second; rare calls have one, too: 0.014 -> "0.01". */
 export function perSecond(value: number): string {
-  if (value > 0 && value < 0.01) return "<0.01";
+  if (value > 0 && value < 0.01) return `<${hundredths(0.01)}`;
   return value > 0 && value < 0.95 ? hundredths(value) : rate(value);
 }
 

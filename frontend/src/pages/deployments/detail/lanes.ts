@@ -1,6 +1,6 @@
 /** A timeline of states, as it is drawn and as it is read aloud. Pure. */
 import type { Lanes, ReplicaLane, State } from "../../../api/types";
-import { clock, duration, inside, zone } from "../../../lib/format";
+import { clock, duration, lowered, zone } from "../../../lib/format";
 import { STATES } from "../../../lib/words";
 
 export interface Block {
@@ -38,6 +38,6 @@ export function sums(lane: ReplicaLane, { until }: Pick<Lanes, "until">): string
   }
   return [...total]
     .sort(([, a], [, b]) => b - a)
-    .map(([state, seconds]) => `${inside(wordOf(state))} ${duration(seconds)}`)
+    .map(([state, seconds]) => `${lowered(wordOf(state))} ${duration(seconds)}`)
     .join(", ");
 }
