@@ -3,6 +3,7 @@
 Only a look: the answer may be outdated when the verb comes, which decides for itself.
 """
 
+from collections import defaultdict
 from typing import Final, TypedDict
 
 from gpus.models import GPU
@@ -84,7 +85,8 @@ def of_deployment(deployment: Deployment, *, replicas: int, gpu: GPU | None = No
     known = list(GPU.objects.select_related("node").order_by("node__name", "index", "uuid"))
     among = _open(known, placement.copies(deployment) if deployment.pk else {})
     width = deployment.tensor_parallel
-    looked = [_of_gpu(one, among, wanted, width) for one in known]
+    of_node = _by_node(among)
+    looked = [_of_gpu(one, of_node[one.node_id], wanted, width) for one in known]
     kv = _kv(deployment, wanted, looked)
     return _answer(wanted, replicas, looked, _why_not_all(among, wanted, width, replicas, gpu), kv)
 
@@ -94,7 +96,8 @@ def of_move(replica: Replica) -> Fit:
     wanted, width = placement.need_again(replica, replica.deployment), replica.deployment.tensor_parallel
     known = list(GPU.objects.select_related("node").order_by("node__name", "index", "uuid"))
     among = _open(known, placement.copies(replica.deployment))
-    looked = [_of_gpu(one, among, wanted, width, here=replica.gpu_id) for one in known]
+    of_node = _by_node(among)
+    looked = [_of_gpu(one, of_node[one.node_id], wanted, width, here=replica.gpu_id) for one in known]
     possible = [one for one in looked if one["fits"]]
     refused = None if possible else NoCapacity(_nowhere(wanted, looked))
     return _answer(wanted, 1, looked, refused, _kv(replica.deployment, wanted, looked))
@@ -104,6 +107,16 @@ def _open(known: list[GPU], copies: dict[int, int]) -> Choice:
     there = [one for one in known if one.present]
     taking, cordoned = [one for one in there if one.enabled], [one for one in there if not one.enabled]
     return Choice(taking, placement.free_bytes(known), copies, cordoned)
+
+
+def _by_node(among: Choice) -> dict[int, Choice]:
+    """The same of each node apart: a replica has all its GPUs on one, so what others have changes no answer."""
+    parts: dict[int, Choice] = defaultdict(lambda: Choice([], among.free, among.copies))
+    for one in among.gpus:
+        parts[one.node_id].gpus.append(one)
+    for one in among.cordoned:
+        parts[one.node_id].cordoned.append(one)
+    return parts
 
 
 def _of_gpu(gpu: GPU, among: Choice, wanted: Need, width: int, *, here: int | None = None) -> GPUFit:

@@ -1,9 +1,12 @@
 """A node's RAM as rows and its latest frame tell it, for `host_ram`."""
 
+from collections import defaultdict
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any, cast
 
 from django.conf import settings
+from django.db.models import Q
 
 from gpus import telemetry
 from gpus.errors import TelemetryUnavailable
@@ -23,9 +26,25 @@ DEMOTED = (DEEPENS, RESTS)
 
 def read(node: Node, *, begun: bool = False) -> Host:
     """The node's RAM. With `begun`, those on their way to sleep count only where their drain is over."""
-    now = ledger(node.name)
     rows = standing.read(Replica.objects.filter(gpu__node=node, state__in=LIVE))
-    holders = [_holder(row, now) for row in rows if not begun or not _drains(row)]
+    return _host(node, ledger(node.name), [row for row in rows if not begun or not _drains(row)])
+
+
+def around(replicas: Collection[int]) -> tuple[dict[int, Standing], dict[int, Host]]:
+    """How these replicas stand, and the RAM of each of their nodes, both by id; rows and frames are read once."""
+    nodes = list(Node.objects.filter(gpus__replicas__in=replicas).distinct())
+    rows = standing.read(Replica.objects.filter(Q(gpu__node__in=nodes, state__in=LIVE) | Q(pk__in=replicas)))
+    frames, by_node = ledgers(), defaultdict[int, list[Standing]](list)
+    for row in rows:
+        if row.state in LIVE:
+            by_node[row.node_id].append(row)
+    hosts = {node.pk: _host(node, frames.get(node.name), by_node[node.pk]) for node in nodes}
+    wanted = frozenset(replicas)
+    return {row.pk: row for row in rows if row.pk in wanted and row.node_id in hosts}, hosts
+
+
+def _host(node: Node, now: HostLedger | None, rows: list[Standing]) -> Host:
+    holders = [_holder(row, now) for row in rows]
     if now is None:
         return Host(node.name, node.sleep_budget_bytes, holders=tuple(holders))
     return Host(node.name, node.sleep_budget_bytes, now["available_bytes"], now["margin_bytes"], holders=tuple(holders))
@@ -33,11 +52,16 @@ def read(node: Node, *, begun: bool = False) -> Host:
 
 def ledger(node: str) -> HostLedger | None:
     """What the node's loop said last; None where it is silent, or has measured nothing yet."""
+    return ledgers().get(node)
+
+
+def ledgers() -> dict[str, HostLedger]:
+    """The same of all nodes whose loops are heard and have measured something, by name."""
     try:
         frames = cast("list[dict[str, Any]]", telemetry.latest())
     except TelemetryUnavailable:
-        return None
-    return next((frame.get("host_ram") for frame in frames if frame["node"] == node), None)
+        return {}
+    return {frame["node"]: frame["host_ram"] for frame in frames if frame.get("host_ram")}
 
 
 def copy_of(row: Replica | Standing) -> Copy:

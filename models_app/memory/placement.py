@@ -366,18 +366,19 @@ def check_host_budget(replica: Replica, *, level: int) -> None:
         raise _host_memory_short(short, node.name)
 
 
-def check_host_memory(replica: Replica, *, level: int, begun: bool = False, host: Host | None = None) -> None:
+def check_host_memory(replica: Replica, *, level: int, begun: bool = False) -> None:
     """Raise HostMemoryShort when the node's RAM cannot take one more sleeper of this level. Locks the node's row.
 
-    With `begun`, others on their way to sleep count only once their engine was told to. A `host` was read before, to
-    tell what would be: nothing is locked then.
+    With `begun`, others on their way to sleep count only once their engine was told to.
     """
-    if level != 1:
-        return
-    if host is None:
+    if level == 1:
         node = Node.objects.select_for_update().get(pk=replica.gpu.node_id)
-        host = host_rows.read(node, begun=begun)
-    short = host_ram.shortage(host, host_rows.copy_of(replica), of=replica.pk)
+        check_host(host_rows.read(node, begun=begun), replica)
+
+
+def check_host(host: Host, row: Replica | Standing) -> None:
+    """Raise HostMemoryShort when this node's RAM, as it was read, cannot take this one too at level 1."""
+    short = host_ram.shortage(host, host_rows.copy_of(row), of=row.pk)
     if short is not None:
         raise _host_memory_short(short, host.name)
 

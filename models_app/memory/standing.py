@@ -23,6 +23,7 @@ _COLUMNS = (
     "seq",
     "deployment_id",
     "deployment__name",
+    "gpu__node_id",
     "state",
     "goal",
     "reason",
@@ -54,6 +55,8 @@ class Standing:
     deployment_id: int
     name: str
     """Its deployment's."""
+    node_id: int
+    """Of its lead GPU."""
     state: str
     goal: str
     reason: str

@@ -14,7 +14,7 @@ from gpus.models import GPU
 from models_app.errors import GPUCordoned, NoCapacity, ReplicaMoved
 from models_app.lifecycle import fleet, verbs, waits
 from models_app.lifecycle.placing import place, place_in_two_phases, place_to_wait, two_phases_help
-from models_app.memory import host_rows, placement
+from models_app.memory import placement
 from models_app.memory.fit import Evictable, Fit
 from models_app.models import Deployment, Replica
 from models_app.policy import eviction, verdicts, ways
@@ -240,13 +240,9 @@ def _seen(replica: Replica, traffic: Traffic) -> Scene:
 def _offers(looks: list[_Look]) -> list[list[Evictable]]:
     """For each decision those whom it would evict, now or once the rules let them go."""
     concerned = [_concerned(decision) for _, decision in looks]
-    ids = {one.id for residents in concerned for one in residents}
-    rows = Replica.objects.select_related("deployment__model", "gpu__node").in_bulk(ids)
-    nodes = {row.gpu.node_id: row.gpu.node for row in rows.values()}
-    hosts = {number: host_rows.read(node) for number, node in nodes.items()}
-    means = {row.pk: verdicts.means(row, hosts[row.gpu.node_id]).code for row in rows.values()}
+    means = verdicts.means_of({one.id for residents in concerned for one in residents})
     return [
-        [_evictable(seen, one, means[one.id]) for one in residents if one.id in means]
+        [_evictable(seen, one, means[one.id].code) for one in residents if one.id in means]
         for (seen, _), residents in zip(looks, concerned, strict=True)
     ]
 

@@ -4,6 +4,7 @@ Locks: first the GPUs, in uuid order, so that no two decisions about a GPU cross
 change, because verbs lock a replica first and its GPUs second.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -13,8 +14,7 @@ from django.utils import timezone
 from models_app import compatibility, decisions
 from models_app.errors import HostMemoryShort, NoCapacity, ReplicaMoved
 from models_app.lifecycle import verbs
-from models_app.memory import placement
-from models_app.memory.host_ram import Host
+from models_app.memory import host_rows, placement
 from models_app.memory.standing import Standing
 from models_app.models import Replica
 from models_app.policy import eviction
@@ -86,19 +86,39 @@ class Means:
         return "stop" if self.ends else f"sleep_{self.level}"
 
 
-def means(resident: Replica, host: Host | None = None) -> Means:
-    """At level 1 while host memory lasts, else at level 2; one that cannot sleep so is stopped.
+_NO_SLEEP = Means(None, "it has no sleep mode", ends=True)
 
-    With a `host` that was read already nothing is locked: only to tell.
-    """
+
+def means(resident: Replica) -> Means:
+    """At level 1 while host memory lasts, else at level 2; one that cannot sleep so is stopped."""
     if not resident.sleep_enabled:
-        return Means(None, "it has no sleep mode", ends=True)
+        return _NO_SLEEP
     try:
-        placement.check_host_memory(resident, level=1, host=host)
+        placement.check_host_memory(resident, level=1)
     except HostMemoryShort as short:
-        problem = compatibility.unsafe(resident, 2)
-        return Means(2, f"{short.message}; {problem.words}" if problem else short.message, ends=problem is not None)
+        return _deeper(resident, short)
     return Means(1)
+
+
+def means_of(residents: Collection[int]) -> dict[int, Means]:
+    """The same of many by id, only to tell: nothing is locked, and who is gone meanwhile is left out."""
+    rows, hosts = host_rows.around(residents)
+    found, shorts = dict[int, Means](), dict[int, HostMemoryShort]()
+    for pk, row in rows.items():
+        try:
+            placement.check_host(hosts[row.node_id], row)
+            found[pk] = Means(1) if row.sleep_enabled else _NO_SLEEP
+        except HostMemoryShort as short:
+            shorts[pk] = short
+    deeper = Replica.objects.select_related("deployment__model").in_bulk(shorts)
+    for pk, one in deeper.items():
+        found[pk] = _deeper(one, shorts[pk]) if one.sleep_enabled else _NO_SLEEP
+    return found
+
+
+def _deeper(resident: Replica, short: HostMemoryShort) -> Means:
+    problem = compatibility.unsafe(resident, 2)
+    return Means(2, f"{short.message}; {problem.words}" if problem else short.message, ends=problem is not None)
 
 
 def _make_room(resident: Replica, message: str, fields: dict[str, Any], actor: str) -> None:

@@ -101,6 +101,9 @@ def _way(
 
 def _sets(here: LockedGPUs, gpus: list[GPU], deployment: Deployment, lead: GPU | None) -> Iterator[list[GPU]]:
     width = deployment.tensor_parallel
+    if lead is not None and width == 1:
+        yield from ([gpu] for gpu in gpus if gpu.pk == lead.pk)
+        return
     ranked = sorted(gpus, key=lambda gpu: (gpu.node_id, -here.free[gpu.uuid], gpu.uuid))
     for _, group in groupby(ranked, key=lambda gpu: gpu.node_id):
         node = list(group)
