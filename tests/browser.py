@@ -24,7 +24,7 @@ WIDTHS = (1440, 1024, 768, 390)
 
 
 @contextmanager
-def chromium(base_url: str | None = None) -> Iterator[Page]:
+def chromium(base_url: str | None = None, locale: str = "en-US") -> Iterator[Page]:
     """A page of headless Chromium, where no script may fail and nothing be loaded that the page's policy refuses.
 
     Where tests must not be skipped, its absence is a failure.
@@ -33,7 +33,7 @@ def chromium(base_url: str | None = None) -> Iterator[Page]:
         pytest.skip("Chromium is not installed")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=base_url)
+        context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=base_url, locale=locale)
         context.set_default_timeout(PATIENCE_MS)
         problems = _problems(context)
         yield context.new_page()

@@ -211,7 +211,7 @@ export function plural(value: number, forms: readonly string[], which = (of: num
 }
 
 /** "1,5" as "1.5", where people write so. */
-export const pointed = (text: string) => (language === "de" ? text.replace(/(?<=\d),(?=\d)/, ".") : text);
+export const pointed = (text: string) => (language === "de" ? text.replace(/(?<=\d),(?=\d)/g, ".") : text);
 
 /* "1,000", or "1.000" in German, is a thousand. */
 const ungrouped = (text: string) =>
@@ -248,8 +248,9 @@ export function parseSeconds(text: string): number | undefined {
 
 /** Seconds from a length of one or several units: "9h", "1 h 30 min", "2 d". Undefined when it is none. */
 export function parseDuration(text: string): number | undefined {
-  const parts = text.trim().match(/\d+(?:[.,]\d+)?\s*(?:min|[smhd])(?![a-z])/g) ?? [];
-  if (parts.length === 0 || parts.join("").replace(/\s/g, "") !== text.replace(/\s/g, "")) return undefined;
+  const given = pointed(text.trim());
+  const parts = given.match(/\d+(?:\.\d+)?\s*(?:min|[smhd])(?![a-z])/g) ?? [];
+  if (parts.length === 0 || parts.join("").replace(/\s/g, "") !== given.replace(/\s/g, "")) return undefined;
   return parts.reduce((sum, part) => sum + (parseSeconds(part) ?? NaN), 0);
 }
 
