@@ -5,8 +5,15 @@ import { STATES } from "./words";
 
 /** The verb in a sentence: "Could not put chat to sleep". */
 export function doing(verb: Verb, name: string): string {
-  if (verb === "sleep") return `put ${name} to sleep`;
-  return verb === "cancel" ? `cancel what is under way with ${name}` : `${verb} ${name}`;
+  return {
+    start: `start ${name}`,
+    wake: `wake ${name}`,
+    sleep: `put ${name} to sleep`,
+    move: `move ${name}`,
+    restart: `restart ${name}`,
+    cancel: `cancel what is under way with ${name}`,
+    stop: `stop ${name}`,
+  }[verb];
 }
 
 /** What happens after the verb, by the row that it answered with. */

@@ -1,7 +1,7 @@
 /** Asking for things. What happens then shows in rows; only refusals need words of their own. */
 import { ApiError, act, applyPlan, deleteDeployment, deploy, whatIf } from "../api/client";
 import type { DeploymentRow, ReplicaRow, Verb } from "../api/types";
-import { inside, plural } from "../lib/format";
+import { lowered, plural } from "../lib/format";
 import { doing, placedWords, whatHappens } from "../lib/answers";
 import { dialogs } from "./dialogs.svelte";
 import { live } from "./live.svelte";
@@ -98,19 +98,29 @@ const SEVERAL = {
 } as const;
 export type SeveralVerb = keyof typeof SEVERAL;
 
+/** "Wake 3 deployments". */
+function doingSeveral(verb: SeveralVerb, many: string): string {
+  return {
+    wake: `Wake ${many}`,
+    sleep: `Put ${many} to sleep`,
+    stop: `Stop ${many}`,
+    delete: `Delete ${many}`,
+  }[verb];
+}
+
 /** Do one thing to several deployments, all of them or none, once somebody has seen what that would do. */
 export function confirmSeveral(verb: SeveralVerb, deployments: readonly DeploymentRow[]): void {
   const { title, text, calm } = SEVERAL[verb];
   const many = plural(deployments.length, ["# deployment", "# deployments"]);
   const wish = { verb: "all", actions: deployments.map(({ id }) => ({ verb, deployment: id })) };
   dialogs.confirm({
-    title: `${title} ${many}?`,
+    title: `${doingSeveral(verb, many)}?`,
     text: `${deployments.map(({ name }) => name).join(", ")}. ${text}`,
     action: title,
     calm,
     wish,
     run: async () =>
-      void (await attempt(`${inside(title)} ${many}`, async () => {
+      void (await attempt(lowered(doingSeveral(verb, many)), async () => {
         await applyPlan((await whatIf(wish)).id);
         return `${title}, ${many}: under way.`;
       })),

@@ -193,7 +193,7 @@ def _expected(one: Imagined) -> dict[str, int]:
     """What its engine will hold at the end: as it was measured, else what is reserved for it."""
     if one.state == State.SLEEPING:
         return one.asleep
-    if not one.held:
+    if not any(one.held.values()):  # it has no engine, though it may have been measured
         return {}
     return one.uses or one.held
 

@@ -15,7 +15,8 @@ from django.utils import timezone
 from gateway.models import UsageHour
 from gpus.models import GPU
 from models_app.models import Deployment, Plan, Replica, Transition
-from models_app.policy.plans import what_if
+from models_app.policy.plans import costs, outcome, what_if
+from models_app.policy.plans import fleet as fleets
 from models_app.policy.plans import words as plan_words
 from models_app.states import Goal, State
 from tests import factories
@@ -136,6 +137,19 @@ def test_what_is_freed_goes_to_who_waits_for_room(operator: Client) -> None:
     body = plan(operator, "stop", deployment="old")
     assert steps(body) == [("old", "stops"), ("waits", "loads")]
     assert waits.placed.count() == 0
+
+
+def test_one_without_an_engine_holds_nothing_though_its_place_sleeps() -> None:
+    """As after a stop of the platform: it was measured awake, and is to load at its first request."""
+    row = measured(factories.replica())
+    uuid = row.gpu.uuid
+    measured(row, held_bytes={uuid: 17 * GIB})
+    Replica.objects.filter(pk=row.pk).update(state=State.STOPPED, goal=Goal.SLEEPING)
+    row.reservations.update(held_bytes=0)
+    fleet = fleets.read()
+    used: outcome.Used = {"devices": {uuid: GIB}, "engines": {}, "foreign": {}}
+    [gpu] = outcome.gpus(fleet, fleets.forecast(fleet, costs.learnt(), {}), used)
+    assert (gpu["used_before_bytes"], gpu["used_after_bytes"]) == (GIB, GIB)
 
 
 def test_host_ram_and_expected_awake_models_are_told(operator: Client) -> None:

@@ -1,6 +1,6 @@
 /** What the command palette offers, and how what is typed finds it. Pure. */
 import type { DeploymentRow, ReplicaRow, Verb } from "../../api/types";
-import { NEEDS_STAFF, VERBS } from "../../lib/words";
+import { NEEDS_STAFF } from "../../lib/words";
 
 export interface Command {
   readonly id: string;
@@ -61,7 +61,7 @@ export function commands({ pages, deployments, replicas, operator }: Known, can:
     ...replicas.flatMap((replica) =>
       OFFERED.map((verb): Command => ({
         id: `${verb} ${replica.id}`,
-        label: `${VERBS[verb].replace("…", "")} ${replica.deployment_name}${several.has(replica) ? ` #${replica.id}` : ""}`,
+        label: asking(verb, `${replica.deployment_name}${several.has(replica) ? ` #${replica.id}` : ""}`),
         group: "Verb",
         refused: operator ? (replica.verbs[verb] ?? undefined) : NEEDS_STAFF,
         run: () => can.ask(replica, verb),
@@ -71,6 +71,19 @@ export function commands({ pages, deployments, replicas, operator }: Known, can:
 }
 
 const SHOWN = 12;
+
+/** What a verb is asked of: "Wake chat". */
+function asking(verb: Verb, name: string): string {
+  return {
+    start: `Start ${name}`,
+    wake: `Wake ${name}`,
+    sleep: `Sleep ${name}`,
+    move: `Move ${name}`,
+    restart: `Restart ${name}`,
+    cancel: `Cancel ${name}`,
+    stop: `Stop ${name}`,
+  }[verb];
+}
 
 /** Those that have every word that is typed, in the order of how well: what begins with it comes first, what can be done
     before what cannot. With nothing typed, the pages. */
