@@ -15,7 +15,7 @@ from gateway import exposition
 from gateway.access import auth
 from gateway.access.auth import Keys, KnownKey
 from gateway.admission.admit import Admission
-from gateway.admission.holds import Holds, Limits, WaitingRoom
+from gateway.admission.holds import Holds, Limits, RequestReady, WaitingRoom
 from gateway.admission.peers import Peers
 from gateway.admission.reporting import Report, Reporter
 from gateway.admission.seats import SeatDemand
@@ -61,7 +61,7 @@ class Needs:
     announcements: Announcements
     load_keys: Callable[[], Awaitable[Iterable[KnownKey]]]
     key_of_token: Callable[[bytes], int | None]
-    request_ready: Callable[[int], Awaitable[None]]
+    request_ready: RequestReady
     report: Report
     forget: Callable[[str], Awaitable[None]]
     touch: Callable[[Iterable[int]], Awaitable[None]]

@@ -24,9 +24,12 @@ from models_app.errors import DeploymentStopped
 from sardeenz.errors import Conflict, SardeenzError
 
 ASK_SECONDS = 2.0
+SHORTEST_PAUSE_SECONDS = 0.1
 HEARTBEAT_SECONDS = 5.0
 RETRY_SECONDS = 5.0
 """When to come back, where nothing is known of how long a model takes."""
+RequestReady = Callable[[int], Awaitable[float | None]]
+"""Has a deployment made ready; the result is the seconds after which asking again may help, where they are known."""
 REFUSED = {"stopped": DeploymentStopped, "failed": ModelFailed}
 
 
@@ -137,9 +140,7 @@ class Hold:
 class Holds:
     """Everybody who waits for a deployment to have a ready replica."""
 
-    def __init__(
-        self, router: Router, waiting_room: WaitingRoom, limits: Limits, request_ready: Callable[[int], Awaitable[None]]
-    ) -> None:
+    def __init__(self, router: Router, waiting_room: WaitingRoom, limits: Limits, request_ready: RequestReady) -> None:
         self._router = router
         self._waiting_room = waiting_room
         self._limits = limits
@@ -218,10 +219,11 @@ class Holds:
         try:
             while hold.waiters and not hold.done.done():
                 hold.again = asyncio.get_running_loop().create_future()
+                pause = ASK_SECONDS
                 with self.waking.watch():
-                    await self._ask(deployment_id, hold)
+                    pause = await self._ask(deployment_id, hold)
                 news = (hold.done, hold.again)
-                await asyncio.wait(news, timeout=ASK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(news, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
         finally:
             if self._holds.get(deployment_id) is hold:
                 del self._holds[deployment_id]
@@ -238,21 +240,30 @@ class Holds:
             if not hold.again.done():
                 hold.again.set_result(None)
 
-    async def _ask(self, deployment_id: int, hold: Hold) -> None:
+    async def _ask(self, deployment_id: int, hold: Hold) -> float:
+        """Ask once; seconds after which to ask again."""
+        until = None
         try:
-            await self._request_ready(deployment_id)
+            until = await self._request_ready(deployment_id)
         except Conflict:
             pass  # somebody moved the replica first; the next time we ask, we ask about what it became
         except SardeenzError as error:
             hold.settle(error)
+        return ASK_SECONDS if until is None else min(max(until, SHORTEST_PAUSE_SECONDS), ASK_SECONDS)
 
     def look(self) -> None:
-        """The table or a replica has changed: those who can go on, or need not wait any longer, are let go."""
+        """The table or a replica has changed: those who can go on, or need not wait any longer, are let go.
+
+        Where one did, a model has woken, and the next may.
+        """
+        before = len(self._holds)
         for deployment_id, hold in tuple(self._holds.items()):
             route = self._router.table.by_deployment.get(deployment_id)
             if route is None or route.reachable or route.state in REFUSED:
                 del self._holds[deployment_id]
                 hold.settle(None)
+        if len(self._holds) < before:
+            self.ask_again()
 
 
 def _refuse(route: Route, *, names: bool) -> None:

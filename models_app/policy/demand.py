@@ -30,28 +30,29 @@ REFUSED_SECONDS = 30.0
 logger = logging.getLogger(__name__)
 
 
-def request_ready(deployment_id: int, *, actor: str = "gateway") -> None:
+def request_ready(deployment_id: int, *, actor: str = "gateway") -> float | None:
     """See to it that one replica heads for ready; any number of calls cause one wake, and repeating it is the rule.
 
     One whose engine is gone is started as one that sleeps is woken: by the same rules, after the same evictions.
-    Returns while waiting is right, also where others have to be evicted first. Raises DeploymentStopped, CrashLoop or
-    NoCapacity when waiting would not help, ReplicaMoved when somebody else changes a replica right now.
+    Returns while waiting is right, also where others have to be evicted first: the seconds after which they may be,
+    where that is known. Raises DeploymentStopped, CrashLoop or NoCapacity when waiting would not help, ReplicaMoved
+    when somebody else changes a replica right now.
     """
     placed = _placed(deployment_id)
     if headed_for_ready(placed):
         _seek_memory(placed, actor)
-        return
+        return None
     if sleepers(placed):
-        _seek_room(placed, actor)
-        return
+        return _seek_room(placed, actor)
     failed = [row for row in placed if row.state == State.FAILED and row.goal != Goal.STOPPED]
     if not placed:
         _seek_place(deployment_id, actor)
-        return
+        return None
     if not failed:
         raise _stopped(deployment_id)
     if all(row.restart_at is None for row in failed):
         raise CrashLoop(f"the model failed to start: {failed[0].message}", reason=failed[0].reason)
+    return None
 
 
 def _seek_place(deployment_id: int, actor: str) -> None:
@@ -75,33 +76,34 @@ def _placed(*deployment_ids: int) -> list[Replica]:
     return list(replicas.order_by("pk"))
 
 
-def _seek_room(placed: list[Replica], actor: str) -> None:
-    """Decide for each sleeper, and do what is best."""
+def _seek_room(placed: list[Replica], actor: str) -> float | None:
+    """Decide for each sleeper, and do what is best; seconds until somebody may go, where that is known."""
     traffic = read_traffic()  # before any lock: Redis may take its time
     closed = {row.pk: gpu for row in sleepers(placed) if (gpu := cordoned.kept_off(row)) is not None}
     before = {row.pk for row in sleepers(placed) if row.pk not in closed}
     if not before:
         _leave_cordoned(sleepers(placed), closed, traffic, actor)
-        return
+        return None
     with transaction.atomic():
         gpus = placement.lock([row for row in placed if row.pk in before])
         here = LockedGPUs(gpus, traffic, placed)
         now = here.of_deployment(placed[0].deployment_id)
         if headed_for_ready(now):
-            return  # another gateway was faster
+            return None  # another gateway was faster
         scenes = [(row, here.scene(row)) for row in sleepers(now) if row.pk in before]
         choices = [(eviction.decide(seen), row, seen) for row, seen in scenes]
         if not choices:
-            return
+            return None
         decision, row, seen = min(choices, key=lambda choice: _rank(choice[0], choice[1]))
         if decision.verdict is not Verdict.REFUSE:
             carry_out(decision, row, seen, here.rows, actor)
         tried = [row for row, _ in scenes]
     if decision.verdict in (Verdict.WAKE, Verdict.EVICT) or _elsewhere(tried, row.pk, traffic, actor):
-        return
+        return None
     if decision.verdict is Verdict.REFUSE:
         # Out of the transaction: an error would undo what is kept.
         refuse(no_capacity(seen, eviction.words(seen, decision)), row.name, seen, decision, actor)
+    return decision.until - seen.now if decision.until is not None else None
 
 
 def _leave_cordoned(asleep: list[Replica], closed: Mapping[int, GPU], traffic: Traffic, actor: str) -> None:

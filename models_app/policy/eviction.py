@@ -2,8 +2,10 @@
 
 1. Where it fits once everybody is where he is headed, it wakes, and nobody moves.
 2. Pinned residents stay. Where all others together would not make room: refused. Who cannot sleep is stopped instead.
-3. An idle resident may be evicted once it had its minimum residency, and nobody has used it for a moment.
-4. One in use only when, besides, the oldest request here has waited as long as its priority may have to.
+3. Every resident has its minimum residency. Afterwards one that nobody has used for long may be evicted at once.
+4. One that was used lately may be evicted when the oldest request here has waited half of what its priority may have
+   to, and a little more for each of its own requests: so calls gather for one turn, and it begins at a moment at which
+   few have to be waited for. After the whole maximum wait every resident may be evicted, however busy it is.
 5. Of those the cheapest sufficient set goes. Of several models that could evict now, the one due first does.
 6. While a sleeper wakes nobody else is sent to sleep there: engines of one GPU wake one after the other, so a second
    one would not be awake any sooner, and whoever left for it would serve nobody meanwhile. Where that wake lasts too
@@ -28,10 +30,12 @@ EXACT = 10
 """Up to so many candidates every set is compared; beyond, the dearest are spared one by one."""
 UNMEASURED_SECONDS = 10.0
 """Taken for the sleep and the wake of a resident where neither was measured yet, when candidates are compared."""
-
-
-QUIET_SECONDS = 2.0
-"""Calls come in bursts: a resident is idle once nobody has used it for so long."""
+UNUSED_SECONDS = 20.0
+"""Calls come in bursts: a resident that nobody has used for so long is likely to be used by nobody soon."""
+PATIENCE_RATIO = 1 / 2
+"""So much of its maximum wait a request waits before a resident that was used lately goes for it."""
+LOAD_RATIO = 1 / 8
+"""So much more for each request that this resident serves."""
 
 
 class Verdict(Enum):
@@ -48,7 +52,7 @@ class Why(Enum):
 
     RESIDENCY = "minimum_residency"
     MAX_WAIT = "maximum_wait"
-    QUIET = "just_used"
+    USED = "used_lately"
     NOT_READY = "not_ready"
     UNKNOWN = "gateways_unknown"
     TURN = "turn"
@@ -102,9 +106,14 @@ class Resident:
         return not self.pinned and not self.copy
 
     @property
+    def load(self) -> int:
+        """How many requests it serves, or is about to."""
+        return (self.in_flight or 0) + (self.waiting or 0)
+
+    @property
     def busy(self) -> bool:
         """Whether it is in use."""
-        return bool(self.in_flight or self.waiting)
+        return self.load > 0
 
     @property
     def idle(self) -> bool:
@@ -216,8 +225,11 @@ def _free_at(seen: Scene, sleeper: Sleeper, resident: Resident) -> float:
     """From when on it may be evicted for this sleeper; inf where nobody knows."""
     if resident.ready_at is None or resident.in_flight is None:
         return math.inf
-    stayed, due = resident.ready_at + seen.rules.residency(resident), _due(seen, sleeper)[0]
-    return max(stayed, due if resident.busy else min((resident.used_at or 0.0) + QUIET_SECONDS, due))
+    waiting, load = sleeper.waiting, resident.load
+    share = min(PATIENCE_RATIO + LOAD_RATIO * load, 1.0)
+    patience = waiting.since + share * seen.rules.max_wait(waiting.priority)
+    unused = math.inf if load else (resident.used_at or 0.0) + UNUSED_SECONDS
+    return max(resident.ready_at + seen.rules.residency(resident), min(patience, unused))
 
 
 def _why(seen: Scene, resident: Resident, moment: float) -> Why:
@@ -228,7 +240,7 @@ def _why(seen: Scene, resident: Resident, moment: float) -> Why:
         return Why.UNKNOWN
     if moment <= resident.ready_at + seen.rules.residency(resident):
         return Why.RESIDENCY
-    return Why.MAX_WAIT if resident.busy else Why.QUIET
+    return Why.MAX_WAIT if resident.busy else Why.USED
 
 
 def _cover(residents: Iterable[Resident], lacking: Mapping[str, int]) -> bool:
@@ -269,9 +281,12 @@ def free_at(seen: Scene, resident: Resident) -> float | None:
 
 
 def _cost(resident: Resident, now: float) -> float:
-    """Seconds of sleeping and waking per second of idleness: who was asked for lately will be asked for again soon."""
+    """Seconds of sleeping and waking, per second of idleness or times the requests to be waited for.
+
+    Who was asked for lately will be asked for again soon; who serves fewest is the first to have drained.
+    """
     seconds = UNMEASURED_SECONDS if resident.sleep_and_wake_seconds is None else resident.sleep_and_wake_seconds
-    return seconds / (1.0 if resident.busy else max(now - _quiet_since(resident), 1.0))
+    return seconds * resident.load if resident.busy else seconds / max(now - _quiet_since(resident), 1.0)
 
 
 def _quiet_since(resident: Resident) -> float:
@@ -316,7 +331,7 @@ def words(seen: Scene, decision: Decision) -> str:
         Why.MAX_WAIT: f"{names} is in use and may stay until {at}, when requests here have waited long enough",
         Why.NOT_READY: f"{names} is not ready yet",
         Why.UNKNOWN: f"what {names} has in flight is not known while Redis is away",
-        Why.QUIET: f"{names} was in use a moment ago",
+        Why.USED: f"{names} was in use lately and may stay until {at}, when requests here have waited for a while",
         Why.WAKING: f"`{decision.first}` wakes first",
         Why.TURN: f"`{decision.first}` has waited longer and goes first",
         None: "",

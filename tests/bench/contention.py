@@ -32,6 +32,7 @@ SIZES = {"coder-14b": LARGE}
 ENGINE = ["--wake-seconds", "2.5", "--sleep-seconds", "1", "--load-seconds", "45", "--tokens-per-second", "40"]
 ENGINE += ["--ttft-seconds", "0.15"]
 TEAMS = {"high": -1, "mid": 0, "low": 1}
+PARTS = (0.5, 0.95, 0.99)
 GPU = "simulated:1x32GiB"
 READY_SECONDS = 300.0
 ANSWER_SECONDS = 600.0
@@ -194,7 +195,7 @@ def measure(tree: Path, calls: list[Call], *, priorities: bool) -> dict[str, flo
         finally:
             installation.up.end()
     seen = [answer.first for answer in answers if answer.first is not None]
-    figures: dict[str, float] = {f"TTFT p{round(part * 100)}, s": quantile(seen, part) for part in (0.5, 0.95, 0.99)}
+    figures: dict[str, float] = {f"TTFT p{round(part * 100)}, s": quantile(seen, part) for part in PARTS}
     figures |= {"longest, s": max(seen), "mean, s": statistics.mean(seen), "swaps": wakes}
     figures["failed"] = sum(bool(answer.error) for answer in answers)
     for error, count in Counter(answer.error for answer in answers if answer.error).most_common(5):
@@ -203,7 +204,9 @@ def measure(tree: Path, calls: list[Call], *, priorities: bool) -> dict[str, flo
         by_priority: dict[str, list[float]] = defaultdict(list)
         for answer in answers:
             by_priority[answer.call.priority].append(ANSWER_SECONDS if answer.first is None else answer.first)
-        figures |= {f"{name}: p95, s": quantile(by_priority[name], 0.95) for name in TEAMS if name in by_priority}
+        for name in TEAMS:
+            if seen := by_priority[name]:
+                figures |= {f"{name}: p{round(part * 100)}, s": quantile(seen, part) for part in PARTS}
     return figures
 
 

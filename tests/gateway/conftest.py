@@ -59,6 +59,7 @@ class World:
     refusal: BaseException | None = None
     redis_fault: BaseException | None = None
     wakes: list[int] = field(default_factory=list)
+    wake_again_seconds: float | None = None
     reports: list[tuple[frozenset[str], dict[str, int]]] = field(default_factory=list)
     waiting: Mapping[int, Mapping[str, float | None]] = field(default_factory=dict)
     said: dict[str, bytes] = field(default_factory=dict)
@@ -143,12 +144,13 @@ class World:
             await self.changed.wait()
             self.changed.clear()
 
-    async def request_ready(self, deployment_id: int) -> None:
+    async def request_ready(self, deployment_id: int) -> float | None:
         self.wakes.append(deployment_id)
         if self.refusal:
             raise self.refusal
         if self.on_wake:
             await self.on_wake()
+        return self.wake_again_seconds
 
     async def report(
         self,

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.admission import holds
 from models_app.errors import NoCapacity, ReplicaMoved
+from tests.gateway.behaviours import Held
 from tests.gateway.conftest import World, until
 from tests.gateway.engines import Engine, Exchange
 
@@ -66,6 +67,39 @@ async def test_the_wake_is_asked_for_at_once_when_a_neighbour_idles(
     await until(lambda: len(world.wakes) == 2)
     world.change("m", engine)
     assert (await waiter).status_code == 200
+
+
+async def test_the_wake_is_asked_for_again_when_somebody_may_make_room(
+    world: World, run, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holds, "ASK_SECONDS", 3600.0)
+    monkeypatch.setattr(holds, "SHORTEST_PAUSE_SECONDS", 0.01)
+    world.wake_again_seconds = 0.0
+    world.serve("m")
+    gateway = await run()
+    waiter = asyncio.create_task(gateway.chat("m"))
+    await until(lambda: len(world.wakes) > 2)
+    world.change("m", engine)
+    assert (await waiter).status_code == 200
+
+
+async def test_the_wake_is_asked_for_at_once_when_another_model_woke(
+    world: World, run, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holds, "ASK_SECONDS", 3600.0)
+    held = engine.behaviour = Held()  # that a call ends is another reason to ask
+    world.serve("m")
+    world.serve("other")
+    gateway = await run()
+    waiters = [asyncio.create_task(gateway.chat(name)) for name in ("m", "other")]
+    await until(lambda: sorted(world.wakes) == [1, 2])
+    world.change("other", engine)
+    await until(lambda: len(held) == 1)
+    await until(lambda: sorted(world.wakes) == [1, 1, 2])
+    world.change("m", engine)
+    await until(lambda: len(held) == 2)
+    held.open()
+    assert {answer.status_code for answer in await asyncio.gather(*waiters)} == {200}
 
 
 async def test_an_error_of_the_wake_goes_to_every_waiter(world: World, run) -> None:

@@ -69,7 +69,7 @@ def test_a_busy_model_stays_until_its_calls_have_waited_long_enough() -> None:
 def test_of_two_that_wait_the_one_due_first_goes_first_whether_it_sleeps_or_was_never_placed() -> None:
     idle, sleeper = large(State.READY), large(State.SLEEPING)
     wanted = unplaced()
-    say({idle.marker: 1}, waits(sleeper, 20) | _calls(wanted, 10))
+    say({idle.marker: 1}, waits(sleeper, 12) | _calls(wanted, 2))
     demand.request_ready(wanted.pk)
     demand.request_ready(sleeper.deployment_id)
     say({idle.marker: 1}, waits(sleeper, 50) | _calls(wanted, 40))

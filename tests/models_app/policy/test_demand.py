@@ -129,8 +129,9 @@ def test_nobody_makes_room_while_another_wakes_there(state: State) -> None:
 
 def test_a_busy_model_is_left_alone_until_the_oldest_request_has_waited_long_enough() -> None:
     busy, wanted = large(State.READY), large(State.SLEEPING)
-    say({busy.marker: 3}, waits(wanted, 20))
-    demand.request_ready(wanted.deployment_id)
+    say({busy.marker: 3}, waits(wanted, 10))
+    pause = demand.request_ready(wanted.deployment_id)
+    assert pause == pytest.approx(30 * (1 / 2 + 3 / 8) - 10, abs=5)
     assert (now(busy)[0], now(wanted)) == (Goal.READY, (Goal.SLEEPING, "waits_for_room"))
     say({busy.marker: 3}, waits(wanted, 31))
     demand.request_ready(wanted.deployment_id)

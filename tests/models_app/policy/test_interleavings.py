@@ -1,5 +1,7 @@
 """Two who act at the same time, statement by statement in every order that chance brings: no byte is given twice.
 
+Nor does anybody wait for ever, while calls for every model keep coming and all that are awake stay busy.
+
 Each acts in a thread with a connection of its own. Before each statement it waits for its turn, which dice give; who
 waits in the database for the other's lock has its turn taken over. SARDEENZ_TEST_SEED repeats a run.
 """
@@ -7,11 +9,13 @@ waits in the database for the other's lock has its turn taken over. SARDEENZ_TES
 import os
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -251,3 +255,80 @@ def test_nothing_is_left_of_what_was_interleaved(fleet: list[GPU]) -> None:
     assert not Reservation.objects.exists()
     assert not Deployment.objects.exists()
     assert set(placement.free_bytes(fleet).values()) == {59 * GIB}
+
+
+# --- nobody starves ---------------------------------------------------------------------------------------------------
+STEP_SECONDS = 5.0
+STEPS = 30
+FIT = 3
+"""So many models of a GPU are awake at once."""
+
+
+@dataclass
+class Crowd:
+    """Calls for every model of some GPUs, in steps of a virtual clock; what is awake has calls that never end."""
+
+    dice: random.Random
+    waited: dict[int, float] = field(default_factory=dict)
+    """By deployment: for how long its oldest call has waited."""
+    priorities: dict[int, int] = field(default_factory=dict)
+    ended: list[tuple[float, int]] = field(default_factory=list)
+    """How long a wait that is over lasted, and of which priority it was."""
+
+    def come(self) -> None:
+        """Everything becomes older, calls come for models that sleep, and the gateways report."""
+        Replica.objects.update(state_at=F("state_at") - timedelta(seconds=STEP_SECONDS))
+        self.waited = {pk: waited + STEP_SECONDS for pk, waited in self.waited.items()}
+        for row in Replica.objects.exclude(state=State.READY, goal=Goal.READY).order_by("pk"):
+            if row.deployment_id not in self.waited and self.dice.random() < 0.7:
+                self.waited[row.deployment_id] = 0.0
+                self.priorities[row.deployment_id] = self.dice.choice((-1, 0))
+        busy = {row.marker: self.dice.randrange(1, 40) for row in Replica.objects.filter(state=State.READY)}
+        now = time.time()
+        say(busy, {pk: self._report(pk, now) for pk in self.waited})
+
+    def _report(self, pk: int, now: float) -> dict[str, float]:
+        return {"count": 1, "since": now - self.waited[pk], "priority": self.priorities[pk]}
+
+    def asks(self) -> list[Command]:
+        """What the gateways ask for, and what workers do meanwhile, in any order."""
+        commands: list[Command] = [partial(demand.request_ready, pk) for pk in self.waited]
+        commands += [partial(worker_wakes, row) for row in Replica.objects.filter(goal=Goal.READY, state__in=_RESTS)]
+        self.dice.shuffle(commands)
+        return commands
+
+    def served(self) -> None:
+        """Who was woken is ready, and its calls begin; who was evicted sleeps."""
+        for row in Replica.objects.filter(state=State.WAKING).order_by("pk"):
+            Replica.objects.filter(pk=row.pk).update(state=State.READY, state_at=timezone.now(), deadline_at=None)
+            if row.deployment_id in self.waited:
+                self.ended.append((self.waited.pop(row.deployment_id), self.priorities.pop(row.deployment_id)))
+        for row in Replica.objects.filter(goal=Goal.SLEEPING).exclude(state__in=_RESTS):
+            Replica.objects.filter(pk=row.pk).update(state=State.SLEEPING, deadline_at=None)
+            row.reservations.update(held_bytes=F("asleep_bytes"))
+
+    @property
+    def all(self) -> list[tuple[float, int]]:
+        """The waits that are over and those that last."""
+        return self.ended + [(waited, self.priorities[pk]) for pk, waited in self.waited.items()]
+
+
+def test_in_no_interleaving_does_anybody_starve(fleet: list[GPU], capsys: pytest.CaptureFixture[str]) -> None:
+    crowd, switches = Crowd(random.Random(SEED)), 0
+    for _ in range(STEPS):
+        crowd.come()
+        commands = crowd.asks()
+        for place in range(0, len(commands), 2):
+            changed, unexpected = side_by_side(crowd.dice, *commands[place : place + 2])
+            assert unexpected == []
+            switches += changed
+        crowd.served()
+        nothing_is_given_twice(fleet)
+    rivals = Replica.objects.filter(gpu=fleet[0]).count() - FIT
+    # its own residency, and a step each to be asked for, to leave, to wake and to be seen
+    turn = settings.MIN_RESIDENT_SECONDS + 4 * STEP_SECONDS
+    with capsys.disabled():
+        print(f"\nseed {SEED}: {len(crowd.ended)} waits, the longest of {max(crowd.all)[0]:.0f} s; {switches} changes")
+    for waited, priority in crowd.all:
+        assert waited <= settings.EVICT_WAIT_SECONDS[priority] + rivals * turn, (waited, priority)
+    assert len(crowd.ended) > STEPS / 4

@@ -38,6 +38,7 @@ class Engine:
     running: list[Request] = field(default_factory=list)
     stays: list[float] = field(default_factory=list)
     wakes: int = 0
+    used_at: float | None = None
 
     @property
     def holds(self) -> int:
@@ -84,6 +85,8 @@ class World:
 
     def _move(self, engine: Engine) -> None:
         """What its worker does."""
+        if engine.running:
+            engine.used_at = self.now
         engine.running = [one for one in engine.running if (one.began or 0.0) + one.seconds > self.now]
         past = self.now - engine.since
         if engine.state == "ready" and engine.headed == "sleeping":
@@ -144,6 +147,7 @@ class World:
             wakes=engine.state != "ready",
             in_flight=len(engine.running),
             waiting=len(engine.waiting),
+            used_at=engine.used_at,
             sleep_seconds=engine.sleep_seconds,
             wake_seconds=engine.wake_seconds,
         )
