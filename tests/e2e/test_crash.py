@@ -14,7 +14,8 @@ from models_app.models import Deployment, Replica, Transition
 from tests import factories
 from tests.e2e.stack import Stack, wait_for
 from tests.e2e.test_move import under_load
-from tests.e2e.traffic import Clients
+from tests.e2e.traffic import Background, Clients
+from tests.leftovers import unowned
 from tests.patience import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -105,3 +106,34 @@ def test_after_a_stop_nothing_is_left(stack: Stack) -> None:
     assert stack.engines() == {}
     assert not (stack.segments / name).exists()
     assert stack.port_is_free(port)
+
+
+class Calls(Background):
+    """A stream that lasts, and a call that waits for a model."""
+
+    def __init__(self, clients: Clients, served: str, asleep: str) -> None:
+        super().__init__(clients)
+        self.served, self.asleep = served, asleep
+
+    async def call(self) -> None:
+        async with self.clients.session() as session:
+            stream = self.clients.stream(session, self.served, 3000)
+            await asyncio.gather(stream, self.clients.ask(session, self.asleep))
+
+
+def test_a_gateway_that_is_killed_leaves_neither_lease_nor_hold(stack: Stack) -> None:
+    args = [*FAST, "--tokens-per-second", "5", "--wake-seconds", "600"]
+    placed = [verbs.deploy(factories.deployment(extra_args=args), actor="test", gpu=gpu)[0] for gpu in stack.gpus]
+    served, asleep = (wait_for(replica, "ready") for replica in placed)
+    verbs.sleep(asleep, actor="test")
+    wait_for(asleep, "sleeping")
+    calls = Calls(Clients(stack.url, stack.key), served.spec["served_name"], asleep.spec["served_name"])
+    calls.start()
+    try:
+        until(lambda: unowned().keys() >= {"leases", "holds"}, "one call is answered and one is held")
+        stack.kill("gateway")
+        until(lambda: not unowned(), "its lease and its hold are gone with it", 30)
+        verbs.sleep(served, actor="test")
+        wait_for(served, "sleeping")
+    finally:
+        calls.end()

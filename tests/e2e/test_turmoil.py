@@ -31,6 +31,7 @@ from tests import factories
 from tests.e2e.stack import Stack, tail, wait_for
 from tests.e2e.test_engine_kills import had_reached_an_engine
 from tests.e2e.traffic import Background, Clients, Outcome
+from tests.leftovers import unowned
 from tests.patience import until
 
 SECONDS = float(os.environ.get("SARDEENZ_TEST_KILL_SECONDS", "40"))
@@ -239,12 +240,14 @@ def test_after_kills_and_wishes_everything_is_where_it_was_wished(
     assert ledgers.worst_ratio <= UNEXPLAINED_RATIO
     settle()
     nothing_is_lost(stack)
+    until(lambda: not unowned(), "nothing is left that nobody owns", 30)
     until(lambda: not ledgers.orphans(), "no ledger has an orphan")
     everything_serves_again(stack, models)
     for model in models:
         verbs.delete(model, actor="test")
     until(lambda: not Deployment.objects.exists(), "every deployment is gone")
     assert stack.engines() == {}
+    assert unowned() == {}
     assert [reading.memory_used_bytes for reading in devices.read_all()] == baseline
 
 

@@ -24,8 +24,9 @@ from django.db import close_old_connections, connection
 from django.db.models import F
 from django.utils import timezone
 
+from gpus import kvcached
 from gpus.models import GPU, Node
-from models_app.lifecycle import sleeping, starting, verbs
+from models_app.lifecycle import launch, sleeping, starting, verbs
 from models_app.lifecycle.next_step import Effect, Step
 from models_app.lifecycle.reconcile import Reconciler
 from models_app.memory import host_rows, placement
@@ -34,6 +35,7 @@ from models_app.policy import consent, demand
 from models_app.states import Goal, State
 from sardeenz.errors import EngineError, SardeenzError
 from tests import factories
+from tests.leftovers import unowned
 from tests.models_app.lifecycle.sights import sight
 from tests.models_app.policy.test_demand import say
 
@@ -177,7 +179,8 @@ def ended(dice: random.Random) -> None:
         if dice.random() < 0.5:
             asleep = row.goal == Goal.SLEEPING and row.state != State.PENDING
             state = State.SLEEPING if asleep else State.STOPPED
-            Replica.objects.filter(pk=row.pk).update(state=state, deadline_at=None, port=None)
+            port = row.port if asleep else None
+            Replica.objects.filter(pk=row.pk).update(state=state, deadline_at=None, port=port)
             row.reservations.update(held_bytes=F("asleep_bytes") if asleep else 0)
 
 
@@ -240,6 +243,10 @@ def draining_again(rows: list[Replica]) -> None:
 
 def test_nothing_is_left_of_what_was_interleaved(fleet: list[GPU]) -> None:
     dice = random.Random(SEED)
+    for row in Replica.objects.filter(state=State.READY):
+        Replica.objects.filter(pk=row.pk).update(ipc_name=launch.segment_name(row.marker))
+        kvcached.create(settings.SEGMENT_DIR, launch.segment_name(row.marker), 40 * GIB)
+    assert unowned() == {}
     for _ in range(ROUNDS // 4):
         fresh = [factories.deployment(goal=Goal.READY)]
         side_by_side(dice, *(any_command(dice, fresh)[1] for _ in range(2)))
@@ -250,10 +257,11 @@ def test_nothing_is_left_of_what_was_interleaved(fleet: list[GPU]) -> None:
         if not Deployment.objects.exists():
             break
         for worker in workers:
-            worker.pass_once()
+            worker.run()
     assert list(Replica.objects.values_list("deployment__name", "state", "goal", "message")) == []
     assert not Reservation.objects.exists()
     assert not Deployment.objects.exists()
+    assert unowned() == {}
     assert set(placement.free_bytes(fleet).values()) == {59 * GIB}
 
 
