@@ -273,5 +273,5 @@ def check_written(before: Deployment | None, changes: Mapping[str, Any]) -> None
 
 def refusal(problem: Problem) -> KnownProblem:
     """In words: what breaks, who says so, what to change, and how to go on all the same."""
-    words = f"{problem.words} ({problem.source}). To fix it: {problem.fix}; or ignore known problems"
-    return KnownProblem(words, field=problem.field, problem=problem.code, source=problem.source)
+    breaks, advice = f"{problem.words} ({problem.source}).", f"To fix it: {problem.fix}; or ignore known problems"
+    return KnownProblem(f"{breaks} {advice}", field=problem.field, problem=problem.code, source=problem.source)

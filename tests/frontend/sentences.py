@@ -129,6 +129,9 @@ def _heard(node: ast.AST) -> Iterator[ast.AST]:
         return
     if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in _QUIET_KEYWORDS:
         return
+    if isinstance(node, ast.Dict):
+        yield from (value for key, value in zip(node.keys, node.values, strict=True) if _key(key) not in _QUIET_KEYWORDS)
+        return
     if isinstance(node, ast.Attribute) and node.attr == "split":
         return  # a list of names
     for child in ast.iter_child_nodes(node):
@@ -143,6 +146,10 @@ def _heard(node: ast.AST) -> Iterator[ast.AST]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and child is node.returns:
             continue
         yield child
+
+
+def _key(node: ast.AST | None) -> object:
+    return node.value if isinstance(node, ast.Constant) else None
 
 
 def _called(call: ast.Call) -> str:

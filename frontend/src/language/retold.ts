@@ -5,7 +5,7 @@ const words = (text: string) => new Set(text.split(" "));
 
 /** Each holds a sentence, or a list of them. What a form reads and sends back is not among them. */
 const SENTENCES = words(
-  "about by default degraded does drift fix lines meaning message note notes not_done outdated phase " +
+  "about by default degraded drift fix lines meaning message note notes not_done outdated phase " +
     "restarts sentence sentences settings times title unknown warnings why why_not words zone_database",
 );
 /** Each holds sentences by name. */

@@ -1,5 +1,5 @@
 /** Where a sentence falls apart: not within brackets or backticks; at a colon into two, for the rest is one thing. */
-export type Between = ". " | "; " | ": " | ", " | " and ";
+export type Between = ". " | "; " | ": " | ", " | " and " | " -> ";
 
 export function split(text: string, between: Between): string[] {
   const parts: string[] = [];

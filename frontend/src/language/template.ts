@@ -9,8 +9,8 @@ export interface Template {
   readonly names: ReadonlySet<string>;
   /** Those with a unit behind them: figures. */
   readonly figures: ReadonlySet<string>;
-  /** The longest literal piece: where it is missing, the pattern need not be tried. */
-  readonly piece: string;
+  /** Its longest literal word, by which it is found; "" where it has none. */
+  readonly key: string;
   /** How much of it is literal. */
   readonly literal: number;
   /** What is tried first: its first word says best which sentence it is, then all that is literal. */
@@ -34,6 +34,17 @@ export const hasHoles = (text: string): boolean => text.search(HOLE) !== -1;
 
 /** The first word; none where it begins with something put in, or with a part that may be absent. */
 export const firstWord = (text: string): string => /^[^\s{[]+(?=\s|$)/.exec(text)?.[0] ?? "";
+
+/** The words of a text, as keys. */
+export const keysOf = (text: string): ReadonlySet<string> => new Set(text.toLowerCase().match(/[a-z]+/g));
+
+function keyOf(english: string): string {
+  const literal = english.replace(PART, " ").replace(HOLE, "0");
+  return [...keysOf(literal.replace(/[a-z]*0[a-z]*/gi, " "))].reduce(
+    (most, word) => (word.length > most.length ? word : most),
+    "",
+  );
+}
 
 export function template(english: string, translation: string): Template {
   const holes: string[] = [];
@@ -63,7 +74,7 @@ export function template(english: string, translation: string): Template {
     holes,
     names,
     figures,
-    piece: literals.reduce((longest, each) => (each.length > longest.length ? each : longest)),
+    key: keyOf(english),
     literal: literals.join("").length,
     weight: literals.join("").length + (firstWord(english) ? BEGINNING : 0),
     translation,

@@ -87,6 +87,12 @@ describe("the German of the server", () => {
       "Name: ein Deployment antwortet auf 'chat'; wählen Sie einen anderen Namen; Ende: fehlt",
     ],
     ["Sun 21:00 to Mon 08:00 CET", "So 21:00 bis Mo 08:00 CET"],
+    [
+      "may sleep: yes -> no; requests at once: 8 -> none",
+      "darf schlafen: ja -> nein; gleichzeitige Anfragen: 8 -> keine",
+    ],
+    ["adapters (--enable-lora) at sleep level 1: it broke", "Adapter (--enable-lora) im Schlaf auf Stufe 1: it broke"],
+    ["chat/1 moves (new driver); chat/1 stays: it broke.", "chat/1 moves (new driver); chat/1 bleibt: it broke."],
     ["there is no API key 17", "es gibt keinen API-Schlüssel 17"],
     [
       "cron: the day of month is not one: 1 to 31, L for the last, in a month that has it in '0 0 30 2 *'",

@@ -3,7 +3,7 @@
  * sentence it can say: `{"waits for {0}": "wartet auf {0}"}`. What is in the holes is told by the same rules again.
  */
 import { split, type Between } from "./split";
-import { firstWord, hasHoles, put, template, type Template } from "./template";
+import { hasHoles, keysOf, put, template, type Template } from "./template";
 
 export type Catalogue = Readonly<Record<string, string>>;
 
@@ -43,7 +43,7 @@ type Fit = "tight" | "well" | "loose";
 
 export class Teller {
   private readonly exact = new Map<string, string>();
-  private readonly byWord = new Map<string, Template[]>();
+  private readonly byKey = new Map<string, Template[]>();
   private readonly cache = new Map<string, string>();
   /** What became of each piece of the sentence that is being told: many ways lead to the same piece. */
   private readonly tried = new Map<string, string | undefined>();
@@ -55,8 +55,12 @@ export class Teller {
   ) {
     for (const [english, translation] of Object.entries(catalogue)) {
       const [from, to] = [bare(english), bare(translation)];
-      if (!hasHoles(from)) this.exact.set(from, to);
-      else this.byWord.set(firstWord(from), [...(this.byWord.get(firstWord(from)) ?? []), template(from, to)]);
+      if (!hasHoles(from)) {
+        this.exact.set(from, to);
+        continue;
+      }
+      const made = template(from, to);
+      this.byKey.set(made.key, [...(this.byKey.get(made.key) ?? []), made]);
     }
   }
 
@@ -73,7 +77,10 @@ export class Teller {
 
   /** As well as it can be told. */
   private said(text: string, depth: number): string {
-    return this.known(text, depth) ?? this.matched(text, depth, "loose") ?? this.loose(text, depth) ?? text;
+    const found = this.known(text, depth) ?? this.matched(text, depth, "loose");
+    if (found !== undefined) return found;
+    if (/[^.]\.$/.test(text) && split(text, ". ").length === 1) return `${this.said(text.slice(0, -1), depth + 1)}.`;
+    return this.loose(text, depth) ?? text;
   }
 
   /** Told with nothing left over; undefined where any of it is unknown. */
@@ -126,10 +133,9 @@ export class Teller {
 
   private fitted(text: string, depth: number, fit: Fit): string | undefined {
     const least = { tight: FITTING, well: 0, loose: TELLING }[fit];
-    const near = [...(this.byWord.get(/^\S+/.exec(text)?.[0] ?? "") ?? []), ...(this.byWord.get("") ?? [])]
-      .filter(
-        (each) => (each.literal >= least || (fit === "tight" && each.holes.length === 1)) && text.includes(each.piece),
-      )
+    const near = ["", ...keysOf(text)]
+      .flatMap((key) => this.byKey.get(key) ?? [])
+      .filter((each) => each.literal >= least || (fit === "tight" && each.holes.length === 1))
       .sort((one, other) => other.weight - one.weight);
     for (const each of near) {
       for (const pattern of [each.pattern, each.greedy]) {
@@ -164,9 +170,10 @@ export class Teller {
   private inParts(text: string, depth: number): string | undefined {
     if (depth > DEEPEST) return undefined;
     return (
-      this.divided(text, depth, [". ", "; ", ": "]) ??
+      this.divided(text, depth, [". ", "; ", ": ", " -> "]) ??
       this.counted(text) ??
       this.does(text, depth) ??
+      this.led(text, depth) ??
       this.divided(text, depth, [", ", " and "]) ??
       this.remarked(text, (part) => this.known(part, depth + 1))
     );
@@ -200,6 +207,16 @@ export class Teller {
     if (name === undefined || does === undefined || NO_NAME.test(name) || NO_DEED.test(does)) return undefined;
     const told = this.counted(does) ?? this.whole(does, depth + 1);
     return told && `${this.exact.get(name) ?? name} ${told}`;
+  }
+
+  /** Words that are known, and where or when: "adapters (--enable-lora) at its start". */
+  private led(text: string, depth: number): string | undefined {
+    for (let at = text.indexOf(" "); at !== -1; at = text.indexOf(" ", at + 1)) {
+      const head = this.exact.get(text.slice(0, at));
+      const rest = head && this.whole(text.slice(at + 1), depth + 1);
+      if (rest) return `${head} ${rest}`;
+    }
+    return undefined;
   }
 
   private remarked(text: string, tell: (part: string) => string | undefined): string | undefined {

@@ -76,9 +76,8 @@ def _csv_lines(text: str) -> list[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(io.StringIO(text))
     missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
-        raise InvalidSpec(
-            f"the trace has no column {' and no '.join(missing)}; it needs {', '.join(COLUMNS)}", field="trace"
-        )
+        absent, needed = (", ".join(f"`{name}`" for name in names) for names in (missing, COLUMNS))
+        raise InvalidSpec(f"the trace has no column {absent}; it needs {needed}", field="trace")
     return [(reader.line_num, row) for row in reader]
 
 

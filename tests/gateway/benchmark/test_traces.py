@@ -25,7 +25,7 @@ def test_a_trace_may_be_json_lines() -> None:
         ("", "the trace is empty"),
         ("\n \n", "the trace is empty"),
         (HEAD, "a header and no call"),
-        ("a,b\n1,2\n", "no column offset_ms and no model"),
+        ("a,b\n1,2\n", "no column `offset_ms`, `model`"),
         (f"{HEAD}-5,chat,1,1,\n", "line 2 of the trace has the negative offset -5 ms"),
         (f"{HEAD}0,chat,1,1,\nsoon,chat,1,1,\n", "line 3 of the trace: offset_ms is no number: 'soon'"),
         (f"{HEAD}nan,chat,1,1,\n", "offset_ms is no number"),
