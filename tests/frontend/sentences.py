@@ -130,7 +130,8 @@ def _heard(node: ast.AST) -> Iterator[ast.AST]:
     if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in _QUIET_KEYWORDS:
         return
     if isinstance(node, ast.Dict):
-        yield from (value for key, value in zip(node.keys, node.values, strict=True) if _key(key) not in _QUIET_KEYWORDS)
+        for key, value in zip(node.keys, node.values, strict=True):
+            yield from filter(None, [key, value if _key(key) not in _QUIET_KEYWORDS else None])
         return
     if isinstance(node, ast.Attribute) and node.attr == "split":
         return  # a list of names
