@@ -70,10 +70,7 @@ def _stopped(deployment_id: int) -> DeploymentStopped:
 
 
 def _placed(*deployment_ids: int) -> list[Replica]:
-    replicas = Replica.objects.filter(deployment__in=deployment_ids, disposable=False).select_related(
-        "deployment", "gpu"
-    )
-    return list(replicas.order_by("pk"))
+    return list(Replica.objects.filter(deployment__in=deployment_ids, disposable=False).order_by("pk"))
 
 
 def _seek_room(placed: list[Replica], actor: str) -> float | None:
