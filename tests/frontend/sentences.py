@@ -42,10 +42,9 @@ def sources() -> list[Path]:
 def options() -> list[str]:
     """What the settings page shows of every variable."""
     groups = tomllib.loads(OPTIONS.read_text())["groups"]
-    told = [group["title"] for group in groups]
-    for option in (option for group in groups for option in group["options"]):
-        told += [option["meaning"], option["default"]]
-    return [text for text in told if is_prose(text)]
+    titles = [group["title"] for group in groups]
+    options = [option for group in groups for option in group["options"]]
+    return titles + [text for one in options for text in (one["meaning"], one["default"]) if is_prose(text)]
 
 
 def is_prose(text: str) -> bool:

@@ -3,7 +3,7 @@ export interface Template {
   readonly pattern: RegExp;
   /** The same with its first hole as long as can be: where literal text comes twice, either may be meant. */
   readonly greedy: RegExp;
-  /** The names of the pattern's groups, in their order. */
+  /** The names of the pattern's groups, in their order; the last group has no name: it is the full stop, or nothing. */
   readonly holes: readonly string[];
   /** Of these the ones after a backtick or a quote: names, never sentences. */
   readonly names: ReadonlySet<string>;
@@ -69,8 +69,8 @@ export function template(english: string, translation: string): Template {
   pattern += filled(english.slice(end));
   const literals = pieces(english.replace(PART, "{}"));
   return {
-    pattern: new RegExp(`^${pattern}$`),
-    greedy: new RegExp(`^${pattern.replace("*?", "*")}$`),
+    pattern: new RegExp(`^${pattern}(\\.?)$`),
+    greedy: new RegExp(`^${pattern.replace("*?", "*")}(\\.?)$`),
     holes,
     names,
     figures,

@@ -93,6 +93,15 @@ describe("the German of the server", () => {
     ],
     ["adapters (--enable-lora) at sleep level 1: it broke", "Adapter (--enable-lora) im Schlaf auf Stufe 1: it broke"],
     ["chat/1 moves (new driver); chat/1 stays: it broke.", "chat/1 moves (new driver); chat/1 bleibt: it broke."],
+    [
+      "chat/7 has no engine any more: Its engine ended when Sardeenz was stopped; it loads again",
+      "chat/7 hat keine Engine mehr: Seine Engine endete, als Sardeenz gestoppt wurde; es lädt wieder",
+    ],
+    [
+      "GPU 0 of n is cordoned (new fan) and takes nothing new",
+      "GPU 0 von n ist gesperrt (new fan) und nimmt nichts Neues auf",
+    ],
+    ["chat/1 wakes on GPU 0 of n, for about 3.0 s.", "chat/1 erwacht auf GPU 0 von n, für etwa 3,0 s."],
     ["there is no API key 17", "es gibt keinen API-Schlüssel 17"],
     [
       "cron: the day of month is not one: 1 to 31, L for the last, in a month that has it in '0 0 30 2 *'",

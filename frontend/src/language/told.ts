@@ -18,12 +18,12 @@ const FITTING = 7;
 
 const upper = <T extends string | undefined>(text: T) => (text && text.slice(0, 1).toUpperCase() + text.slice(1)) as T;
 const lower = (text: string) => text.slice(0, 1).toLowerCase() + text.slice(1);
-/** Without what ties it to its neighbours: "; it waits" and " (its own)" are "it waits" and "its own". */
+/** Without what ties it to its neighbours, or ends it: "; it waits." and " (its own)" are "it waits" and "its own". */
 const bare = (text: string) =>
   text
     .replace(/^[\s;,:(]+/, "")
     .replace(/^([^(]*)\)$/, "$1")
-    .replace(/[\s;,:]+$/, "");
+    .replace(/[\s;,:.]+$/, "");
 
 const NAME = /^(?:`[^`]*`|'[^']*'|\S*[^\s.]|\.+)$/;
 const FIGURE = /^[-+~\d.,:%/ ]+(?: ?[A-Za-z]{1,6}(?:\/s)?)?(?: [A-Z]{3,5})?$/;
@@ -136,12 +136,12 @@ export class Teller {
     const near = ["", ...keysOf(text)]
       .flatMap((key) => this.byKey.get(key) ?? [])
       .filter((each) => each.literal >= least || (fit === "tight" && each.holes.length === 1))
-      .sort((one, other) => other.weight - one.weight);
+      .sort((one, other) => (fit === "loose" ? other.literal - one.literal : other.weight - one.weight));
     for (const each of near) {
       for (const pattern of [each.pattern, each.greedy]) {
         const groups = pattern.exec(text);
         const values = groups && this.values(each, groups, depth, fit);
-        if (values) return put(each.translation, values);
+        if (values) return put(each.translation, values) + (groups.at(-1) ?? "");
         if (!groups) break;
       }
     }
