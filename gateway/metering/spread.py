@@ -31,14 +31,8 @@ Spread = dict[str, Counter[str]]
 def add(to: Spread, more: Mapping[str, Mapping[str, int] | None]) -> None:
     """Add some measures to others."""
     for measure, buckets in more.items():
-        if not buckets:
-            continue
-        known = to.get(measure)
-        if known is None:
-            to[measure] = Counter(buckets)
-            continue
-        for bucket, number in buckets.items():  # twice as fast as Counter.update, and most of what a month by key takes
-            known[bucket] = known.get(bucket, 0) + number
+        if buckets:
+            to.setdefault(measure, Counter()).update(buckets)
 
 
 def counts(spread: Spread) -> dict[str, int]:
