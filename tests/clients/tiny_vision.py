@@ -15,7 +15,9 @@ from tokenizers import AddedToken, Tokenizer
 from tests.vllm import tiny_model
 
 _PLACES = tuple(f"<row_{row}_col_{column}>" for row in (1, 2) for column in (1, 2))
-_MARKS = ("<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>", *_PLACES)
+_SAID = ("<think>", "</think>", "<tool_call>", "</tool_call>")
+"""By these vLLM tells reasoning and calls of tools from the rest, as many models have them."""
+_MARKS = ("<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>", *_PLACES, *_SAID)
 _EDGE, _PATCH, _SCALE = 56, 14, 2
 _TOKENS = (_EDGE // _PATCH) ** 2 // _SCALE**2
 _SIZE = {"size": {"longest_edge": 2 * _EDGE}, "max_image_size": {"longest_edge": _EDGE}}

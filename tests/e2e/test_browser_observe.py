@@ -1,9 +1,10 @@
 """Models are tried side by side without a key; what was decided and who held which GPU is seen, in words too."""
 
+import base64
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
 from tests.browser import accessible, never_sideways, patient
 from tests.e2e.test_browser import page, sign_in
@@ -11,12 +12,14 @@ from tests.e2e.test_supervised import Up, up
 from tests.patience import until
 
 __all__ = ["page", "patient", "up"]
+DOT = base64.b64decode("R0lGODlhAQABAIAAAP8AAP///yH5BAAAAAAALAAAAAABAAEAAAICRAEAOw==")
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(300), pytest.mark.usefixtures("patient")]
 
 
 def test_models_are_tried_and_what_was_decided_is_seen(page: Page, up: Up) -> None:
     sign_in(page, up)
     two_models_answer_the_same_prompt(page)
+    the_same_picture_can_be_given_twice(page)
     a_stopped_answer_ends_at_the_engine(page, up)
     a_sleeping_model_wakes_for_a_prompt(page)
     decisions_are_narrowed_and_have_their_inputs(page)
@@ -41,6 +44,16 @@ def two_models_answer_the_same_prompt(page: Page) -> None:
     page.get_by_role("button", name="Close pane 2").click()
     accessible(page)
     never_sideways(page)
+
+
+def the_same_picture_can_be_given_twice(page: Page) -> None:
+    picture: FilePayload = {"name": "dot.gif", "mimeType": "image/gif", "buffer": DOT}
+    page.get_by_label("Pictures for the prompt").set_input_files([picture, picture])
+    pictures = page.get_by_role("list", name="Pictures")
+    expect(pictures.get_by_role("img")).to_have_count(2)
+    pictures.get_by_role("button", name="Remove picture 2").click()
+    pictures.get_by_role("button", name="Remove picture 1").click()
+    expect(pictures).to_have_count(0)
 
 
 def a_stopped_answer_ends_at_the_engine(page: Page, up: Up) -> None:
