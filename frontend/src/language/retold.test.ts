@@ -26,6 +26,19 @@ describe("what the server sends", () => {
     });
   });
 
+  it("has its codes, names and remarks left alone", () => {
+    const sent = {
+      spans: [{ by: "ready", name: "ready", state: "ready", words: "ready" }],
+      cordon: { by: "ready", message: "ready" },
+      entries: [{ by: "ready", code: "ready", sentence: "ready" }],
+    };
+    expect(retold(sent)).toEqual({
+      spans: [{ by: "ready", name: "ready", state: "ready", words: "bereit" }],
+      cordon: { by: "ready", message: "ready" },
+      entries: [{ by: "bereit", code: "ready", sentence: "bereit" }],
+    });
+  });
+
   it("is told for every field of a form, in lists too", () => {
     const fields = { kv_cap_bytes: ["it is ready"], states: [{ priority: ["ready"] }] };
     expect(retoldFields(fields)).toEqual({ kv_cap_bytes: ["Zustand: bereit"], states: [{ priority: ["bereit"] }] });

@@ -5,13 +5,15 @@ const words = (text: string) => new Set(text.split(" "));
 
 /** Each holds a sentence, or a list of them. What a form reads and sends back is not among them. */
 const SENTENCES = words(
-  "about by default degraded drift fix lines meaning message note notes not_done outdated phase " +
+  "default degraded drift fix lines meaning message note notes not_done outdated phase " +
     "restarts sentence sentences settings times title unknown warnings why why_not words zone_database",
 );
 /** Each holds sentences by name. */
 const BY_NAME = words("messages sources verbs");
 /** What people wrote themselves. */
-const THEIRS = words("environment labels");
+const THEIRS = words("cordon environment labels");
+/** Words for who acted, where it stands beside a sentence; elsewhere a code. */
+const ACTOR = "by";
 
 /** The same answer with its sentences in the reader's language; `given` is changed. */
 export function retold<T>(given: T): T {
@@ -29,7 +31,7 @@ function walk(given: unknown): void {
   const row = given as Record<string, unknown>;
   for (const [name, value] of Object.entries(row)) {
     if (typeof value === "string") {
-      if (SENTENCES.has(name)) row[name] = told(value);
+      if (SENTENCES.has(name) || (name === ACTOR && "sentence" in row)) row[name] = told(value);
     } else if (BY_NAME.has(name) || (SENTENCES.has(name) && isTexts(value))) {
       row[name] = everyText(value);
     } else if (!THEIRS.has(name)) {
