@@ -105,7 +105,7 @@ def decisions_are_narrowed_and_have_their_inputs(page: Page) -> None:
 def lanes_are_told_in_words(page: Page) -> None:
     page.get_by_role("link", name="Evictions").click()
     gpu = page.get_by_role("region", name="GPU 0")
-    expect(gpu.get_by_role("img").first).to_have_attribute("aria-label", re.compile(r"/\d+: .*ready for"))
+    expect(gpu.get_by_role("img").first).to_have_attribute("aria-label", re.compile(r"/\d+: .*ready \d"))
     gpu.get_by_text("In words").press("Enter")
     expect(gpu.get_by_text("is ready").first).to_be_visible()
     expect(page.get_by_text("No model gave its place to another in this time.")).to_be_visible()

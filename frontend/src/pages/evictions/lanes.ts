@@ -39,7 +39,7 @@ export function blocks(lane: HolderLane, since: string, until: string): Block[] 
 export const shown = (lanes: readonly HolderLane[], since: string, until: string): HolderLane[] =>
   lanes.filter((lane) => blocks(lane, since, until).some((block) => block.seconds > 0));
 
-/** "chat/7: ready for 1 h, sleeping for 20 min", of the whole lane. */
+/** "chat/7: ready 1 h, sleeping 20 min", of the whole lane. */
 export function inWords(lane: HolderLane, since: string, until: string): string {
   const sums = new Map<string, number>();
   for (const { state, seconds } of blocks(lane, since, until)) sums.set(state, (sums.get(state) ?? 0) + seconds);
