@@ -27,7 +27,13 @@ from sardeenz.celery import app as celery_app
 
 PRELOADED = (
     "autobahn.twisted.websocket",
+    "billiard.pool",
     "celery.__main__",
+    "celery.app.amqp",
+    "celery.app.control",
+    "celery.app.events",
+    "celery.app.log",
+    "celery.app.routes",
     "celery.apps.beat",
     "celery.apps.worker",
     "celery.bin.beat",
@@ -39,6 +45,7 @@ PRELOADED = (
     "celery.worker.autoscale",
     "celery.worker.components",
     "celery.worker.consumer",
+    "celery.worker.consumer.delayed_delivery",
     "celery.worker.strategy",
     "kombu.transport.redis",
     "redis.asyncio",
