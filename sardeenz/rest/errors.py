@@ -112,8 +112,12 @@ def _missing(context: dict[str, Any]) -> str:
 
 
 def _sentence(field: str, texts: Any) -> str:
-    named, said = label(field), " ".join(map(str, _flat(texts)))
-    return f"{named}: {said}" if named else said
+    return _under(field, " ".join(map(str, _flat(texts))))
+
+
+def _under(field: str, said: Any) -> str:
+    named = label(field)  # empty of what is no field, and of an entry whose name was left empty
+    return f"{named}: {said}" if named else str(said)
 
 
 def _in_our_words(said: Any, field: str = "") -> Any:
@@ -139,5 +143,5 @@ def _of_kind(said: str) -> str:
 
 def _flat(texts: Any) -> list[Any]:
     if isinstance(texts, dict):
-        return [f"{label(name)}: {text}" for name, inner in texts.items() for text in _flat(inner)]
+        return [_under(name, text) for name, inner in texts.items() for text in _flat(inner)]
     return list(texts) if isinstance(texts, list) else [texts]

@@ -52,6 +52,11 @@ def test_targets_are_named_or_numbered_and_keep_their_order(staff: Client) -> No
     assert staff.get("/api/aliases?name=other").json()["results"] == []
 
 
+def test_a_list_that_is_empty_is_told_under_its_name(staff: Client) -> None:
+    status, body = send(staff, "post", name="gpt-4", targets=[])
+    assert (status, body["code"], body["message"]) == (400, "invalid_spec", "targets: it may not be empty")
+
+
 def test_new_targets_replace_the_old_and_a_new_name_leaves_them(staff: Client) -> None:
     first, second = factories.deployment(), factories.deployment()
     alias = factories.alias("a", (first, 1), (second, 0))
