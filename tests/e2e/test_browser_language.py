@@ -88,6 +88,22 @@ def test_every_page_is_german_for_who_reads_german(page: Page, up: Up) -> None:
         left[path] = english(page)
     accessible(page)
     assert {path: words for path, words in left.items() if words} == {}
+    every_term_is_told(page)
+
+
+def every_term_is_told(page: Page) -> None:
+    """From every page, and by the command palette for one that is looked for."""
+    page.get_by_role("button", name="Was die Wörter bedeuten").click()
+    told = page.get_by_role("dialog", name="Was die Wörter bedeuten")
+    expect(told.get_by_role("term")).to_have_count(38)
+    accessible(page)
+    told.get_by_label("Begriff suchen").fill("absturz")
+    expect(told.get_by_role("term")).to_have_text(["Verwaiste Engine"])
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("gemeint KV-Limit")
+    page.keyboard.press("Enter")
+    expect(told.get_by_role("term").first).to_have_text("KV-Limit")
 
 
 def test_a_person_chooses_a_language_and_keeps_it(page: Page, up: Up) -> None:

@@ -20,4 +20,5 @@ export const LOAD: { readonly [K in Open["kind"]]: () => Promise<{ default: Comp
   why: () => import("../pages/why/WhyDialog.svelte"),
   maintenance: () => import("../pages/nodes/MaintenanceDialog.svelte"),
   history: () => import("../pages/history/HistoryDialog.svelte"),
+  terms: () => import("../pages/terms/TermsDialog.svelte"),
 };

@@ -35,6 +35,7 @@ export type Open =
   | { kind: "team"; team: Team | undefined }
   | { kind: "why"; subject: WhySubject }
   | { kind: "history"; gpu: GPURow }
+  | { kind: "terms"; find: string }
   | { kind: "maintenance"; verb: "cordon" | "drain"; name: string; subject: Machine }
   | { kind: "window"; window: WindowRow | undefined }
   | { kind: "timers"; deployment: DeploymentRow }
@@ -112,6 +113,11 @@ class Dialogs {
   /** Cordon or drain a GPU or a node, once somebody has seen what that would do. */
   maintenance(verb: "cordon" | "drain", name: string, subject: Machine): void {
     this.open = { kind: "maintenance", verb, name, subject };
+  }
+
+  /** Say what the words of the pages mean, those that have `find` at first. */
+  terms(find = ""): void {
+    this.open = { kind: "terms", find };
   }
 
   /** Say why something is where it is, or where a call's time went. */

@@ -6,6 +6,7 @@ const done: string[] = [];
 const can = {
   go: (href: string) => void done.push(href),
   operations: () => void done.push("operations"),
+  explain: (word: string) => void done.push(word),
   why: () => void done.push("why"),
   edit: () => void done.push("edit"),
   ask: (_: unknown, verb: string) => void done.push(verb),
@@ -33,8 +34,9 @@ it("finds by every word, what can be done first", () => {
 });
 
 it("does what it says", () => {
-  for (const typed of ["usage", "sleep chat", "why chat", "try chat", "under way"]) matching(typed, all())[0]?.run();
-  expect(done).toEqual(["/usage", "sleep", "why", "/playground?model=org%2Fchat", "operations"]);
+  for (const typed of ["usage", "sleep chat", "why chat", "try chat", "under way", "meant orph"])
+    matching(typed, all())[0]?.run();
+  expect(done).toEqual(["/usage", "sleep", "why", "/playground?model=org%2Fchat", "operations", "Orphan"]);
 });
 
 it("says to a viewer why nothing can be changed", () =>

@@ -1,12 +1,13 @@
 /** What the command palette offers, and how what is typed finds it. Pure. */
 import type { DeploymentRow, ReplicaRow, Verb } from "../../api/types";
+import { TERMS } from "../../lib/terms";
 import { NEEDS_STAFF } from "../../lib/words";
 
 export interface Command {
   readonly id: string;
   readonly label: string;
   /** What kind of thing it is. */
-  readonly group: "Page" | "View" | "Deployment" | "Verb";
+  readonly group: "Page" | "View" | "Deployment" | "Verb" | "Term";
   /** Why it cannot be done now. */
   readonly refused?: string | undefined;
   readonly run: () => void;
@@ -16,6 +17,8 @@ interface Can {
   go(href: string): void;
   /** Show what is under way. */
   operations(): void;
+  /** Say what a word means. */
+  explain(word: string): void;
   why(deployment: DeploymentRow): void;
   edit(deployment: DeploymentRow): void;
   ask(replica: ReplicaRow, verb: Verb): void;
@@ -67,6 +70,12 @@ export function commands({ pages, deployments, replicas, operator }: Known, can:
         run: () => can.ask(replica, verb),
       })),
     ),
+    ...TERMS.map(({ word }): Command => ({
+      id: `term:${word}`,
+      label: `What is meant: ${word}`,
+      group: "Term",
+      run: () => can.explain(word),
+    })),
   ];
 }
 
