@@ -36,7 +36,7 @@ test: $(STAMP) frontend/dist/index.html  ## run every test that needs neither a 
 	$(NPM) test
 	$(BIN)/pytest -m "not vllm and not gpu" $(PYTEST_ARGS)
 
-test-vllm: $(STAMP)  ## install vLLM for CPUs beside us and test against it
+test-vllm: $(STAMP) frontend/dist/index.html  ## install vLLM for CPUs beside us and test against it
 	bash tests/vllm/run.sh
 
 test-clients: $(STAMP) $(CLIENTS)/.installed  ## test with the clients people use; with vLLM too after test-vllm

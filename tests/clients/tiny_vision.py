@@ -15,9 +15,9 @@ from tokenizers import AddedToken, Tokenizer
 from tests.vllm import tiny_model
 
 _PLACES = tuple(f"<row_{row}_col_{column}>" for row in (1, 2) for column in (1, 2))
-_SAID = ("<think>", "</think>", "<tool_call>", "</tool_call>")
+_MARKS = ("<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>", *_PLACES)
+SAID = ("<think>", "</think>", "<tool_call>", "</tool_call>")
 """By these vLLM tells reasoning and calls of tools from the rest, as many models have them."""
-_MARKS = ("<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>", *_PLACES, *_SAID)
 _EDGE, _PATCH, _SCALE = 56, 14, 2
 _TOKENS = (_EDGE // _PATCH) ** 2 // _SCALE**2
 _SIZE = {"size": {"longest_edge": 2 * _EDGE}, "max_image_size": {"longest_edge": _EDGE}}
@@ -42,11 +42,14 @@ _PICTURES = {
 }
 
 
-def write(folder: Path) -> Path:
-    """The folder of a vision model that vLLM serves with `--load-format dummy`."""
+def write(folder: Path, more: tuple[str, ...] = ()) -> Path:
+    """The folder of a vision model that vLLM serves with `--load-format dummy`; `more` are tokens it has besides.
+
+    The number of tokens decides which weights vLLM makes up, and so how often an answer ends by itself.
+    """
     tiny_model.write(folder)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.add_special_tokens([AddedToken(mark, special=True) for mark in _MARKS])
+    tokenizer.add_special_tokens([AddedToken(mark, special=True) for mark in _MARKS + more])
     tokenizer.save(str(folder / "tokenizer.json"))
     text: dict[str, Any] = json.loads((folder / "config.json").read_text())
     text |= {"vocab_size": tokenizer.get_vocab_size(), "tie_word_embeddings": False}

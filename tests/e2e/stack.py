@@ -11,7 +11,7 @@ import httpx2
 from django.conf import settings
 
 from gateway.access import keys
-from gpus import discovery, processes
+from gpus import discovery, kvcached, processes
 from gpus.installation import installation_id
 from gpus.models import GPU
 from models_app.models import Replica
@@ -27,6 +27,7 @@ class Stack:
     """Named processes of one installation. `kill` is SIGKILL; `start` starts what is not running."""
 
     def __init__(self, environment: dict[str, str], logs: Path) -> None:
+        self.sweep()  # of engines that other tests ended
         discovery.discover()
         self.gpus = list(GPU.objects.order_by("index"))
         self.port = free_port()
@@ -88,6 +89,12 @@ class Stack:
         for engine in self.engines().values():
             processes.kill(engine)
         until(lambda: not self.engines(), "every engine is gone")
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove the KV segments of engines that are gone, none of which runs now."""
+        for segment in kvcached.read_all(self.segments):
+            kvcached.sweep(self.segments, segment.ipc_name)
 
     @property
     def segments(self) -> Path:

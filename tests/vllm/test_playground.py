@@ -66,7 +66,7 @@ class Seer:
 
     def serve(self) -> None:
         """Deploy it and wait until it is ready."""
-        tiny_vision.write(self.folder)
+        tiny_vision.write(self.folder, tiny_vision.SAID)
         self.up.start()
         runtime = {"kind": "vllm-cpu", "executable": _EXECUTABLE, "version": "0.30.0", "kvcached": False}
         self.post("models", name="seer", source="seer")

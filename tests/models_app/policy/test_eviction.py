@@ -60,8 +60,7 @@ def test_an_idle_resident_has_its_minimum_residency_first() -> None:
 
 
 def test_the_minimum_residency_is_what_the_swap_costs() -> None:
-    slow = resident(ready_at=NOW - 20, sleep_seconds=12.0, wake_seconds=18.0)
-    assert eviction.decide(seen(slow)).until == NOW + 10
+    assert eviction.decide(seen(resident(ready_at=NOW - 20, sleep_seconds=12.0, wake_seconds=18.0))).until == NOW + 10
 
 
 @pytest.mark.parametrize(("fields", "patience"), [({"in_flight": 1}, 18.75), ({"waiting": 2}, 22.5)])
@@ -387,10 +386,8 @@ def test_no_wait_is_longer_than_its_bound_however_busy_everybody_stays(
     assert decision.until is None or NOW < decision.until <= bound
     assert all(one.movable for one in decision.residents) or decision.verdict is Verdict.REFUSE
     waking = resident(40, frees={GPU: 1}, ready_at=None, wakes=True, sleep_seconds=2.0, wake_seconds=5.0)
-    behind = replace(scene, now=bound + 7, residents=(*residents, waking))
-    assert eviction.decide(behind).why is not Why.WAKING
-    late = replace(scene, now=bound)
-    final = eviction.decide(late)
+    assert eviction.decide(replace(scene, now=bound + 7, residents=(*residents, waking))).why is not Why.WAKING
+    final = eviction.decide(late := replace(scene, now=bound))
     if decision.verdict is Verdict.REFUSE:
         assert sum(one.frees[GPU] for one in residents if one.movable) < need
     elif final.verdict is Verdict.WAIT:  # only for one that is due before: it goes, and then nobody is in between

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -241,7 +242,10 @@ def draining_again(rows: list[Replica]) -> None:
     Replica.objects.filter(pk__in=[row.pk for row in rows]).update(state_at=now, deadline_at=ends, sleep_level=1)
 
 
-def test_nothing_is_left_of_what_was_interleaved(fleet: list[GPU]) -> None:
+def test_nothing_is_left_of_what_was_interleaved(
+    fleet: list[GPU], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(settings, "SEGMENT_DIR", tmp_path)  # not among those of other tests
     dice = random.Random(SEED)
     for row in Replica.objects.filter(state=State.READY):
         Replica.objects.filter(pk=row.pk).update(ipc_name=launch.segment_name(row.marker))
