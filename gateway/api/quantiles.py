@@ -30,13 +30,18 @@ Row = tuple[Any, ...]
 
 def sought(asked: dict[str, Any]) -> Sought:
     """The calls of all hours that begin in the span asked for, of one key, team or model."""
-    ids = {"model": asked.get("model"), "team": asked["team"].pk if "team" in asked else None, "key": asked.get("key")}
     return Sought(
         since=_hour_from(asked.get("since", EPOCH)),
         until=_hour_from(asked.get("until", END)),
         measures=("ttft", "e2e"),
-        narrowed={name: value for name, value in ids.items() if value},
+        narrowed=narrowed(asked),
     )
+
+
+def narrowed(asked: dict[str, Any]) -> dict[str, Any]:
+    """The values of those of a model, a team and a key that are asked for."""
+    ids = {"model": asked.get("model"), "team": asked["team"].pk if "team" in asked else None, "key": asked.get("key")}
+    return {name: value for name, value in ids.items() if value}
 
 
 def _hour_from(moment: datetime) -> datetime:

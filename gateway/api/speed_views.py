@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from gateway.api.quantiles import narrowed
 from gateway.metering import spread_read
 from gateway.metering.spread import Spread, add, counts, quantiles
 from gateway.metering.spread_read import Sought
@@ -125,9 +126,7 @@ def _sought(request: Request, query_type: type[SpeedQuery], now: datetime) -> tu
     query.is_valid(raise_exception=True)
     asked = query.validated_data
     since, until = span(request, now)
-    ids = {"model": asked.get("model"), "team": asked["team"].pk if "team" in asked else None, "key": asked.get("key")}
-    narrowed = {name: value for name, value in ids.items() if value}
-    return asked, Sought(spread_read.aligned(since, until, now), until, _MEASURES, narrowed=narrowed)
+    return asked, Sought(spread_read.aligned(since, until, now), until, _MEASURES, narrowed=narrowed(asked))
 
 
 class SpeedView(APIView):
