@@ -79,48 +79,46 @@ export function confirmSleep(replica: ReplicaRow, level: 1 | 2): void {
 }
 
 const SEVERAL = {
-  wake: { title: "Wake", text: "Every replica of these that sleeps wakes.", calm: true },
+  wake: {
+    title: "Wake",
+    several: (many: string) => `Wake ${many}`,
+    text: "Every replica of these that sleeps wakes.",
+    calm: true,
+  },
   sleep: {
     title: "Put to sleep",
+    several: (many: string) => `Put ${many} to sleep`,
     text: "Calls that run may finish, then the GPU memory is free for others. The next call wakes each of them.",
     calm: true,
   },
   stop: {
     title: "Stop",
+    several: (many: string) => `Stop ${many}`,
     text: "Calls that run may finish; then the engines end and their memory is freed. New calls are refused.",
     calm: false,
   },
   delete: {
     title: "Delete",
+    several: (many: string) => `Delete ${many}`,
     text: "Calls that run may finish, then every replica stops and the deployments are forgotten. Models stay.",
     calm: false,
   },
 } as const;
 export type SeveralVerb = keyof typeof SEVERAL;
 
-/** "Wake 3 deployments". */
-function doingSeveral(verb: SeveralVerb, many: string): string {
-  return {
-    wake: `Wake ${many}`,
-    sleep: `Put ${many} to sleep`,
-    stop: `Stop ${many}`,
-    delete: `Delete ${many}`,
-  }[verb];
-}
-
 /** Do one thing to several deployments, all of them or none, once somebody has seen what that would do. */
 export function confirmSeveral(verb: SeveralVerb, deployments: readonly DeploymentRow[]): void {
-  const { title, text, calm } = SEVERAL[verb];
+  const { title, several, text, calm } = SEVERAL[verb];
   const many = plural(deployments.length, ["# deployment", "# deployments"]);
   const wish = { verb: "all", actions: deployments.map(({ id }) => ({ verb, deployment: id })) };
   dialogs.confirm({
-    title: `${doingSeveral(verb, many)}?`,
+    title: `${several(many)}?`,
     text: `${deployments.map(({ name }) => name).join(", ")}. ${text}`,
     action: title,
     calm,
     wish,
     run: async () =>
-      void (await attempt(lowered(doingSeveral(verb, many)), async () => {
+      void (await attempt(lowered(several(many)), async () => {
         await applyPlan((await whatIf(wish)).id);
         return `${title}, ${many}: under way.`;
       })),

@@ -46,6 +46,10 @@ async def test_the_wake_is_asked_for_again_while_anybody_waits(
     world: World, run, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(holds, "ASK_SECONDS", 0.02)
+    await it_is_asked_for_again_and_again(world, run, engine)
+
+
+async def it_is_asked_for_again_and_again(world: World, run, engine: Engine) -> None:
     world.serve("m")
     gateway = await run()
     waiter = asyncio.create_task(gateway.chat("m"))
@@ -75,12 +79,7 @@ async def test_the_wake_is_asked_for_again_when_somebody_may_make_room(
     monkeypatch.setattr(holds, "ASK_SECONDS", 3600.0)
     monkeypatch.setattr(holds, "SHORTEST_PAUSE_SECONDS", 0.01)
     world.wake_again_seconds = 0.0
-    world.serve("m")
-    gateway = await run()
-    waiter = asyncio.create_task(gateway.chat("m"))
-    await until(lambda: len(world.wakes) > 2)
-    world.change("m", engine)
-    assert (await waiter).status_code == 200
+    await it_is_asked_for_again_and_again(world, run, engine)
 
 
 async def test_the_wake_is_asked_for_at_once_when_another_model_woke(
