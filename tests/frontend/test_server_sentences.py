@@ -34,7 +34,7 @@ OURS = {english for name in set(NAMES) - NOT_OURS for english in catalogue(name)
 
 def said() -> dict[str, str]:
     """Each sentence that can be shown, with one place where it is said."""
-    places = {text: "sardeenz/options/options.toml" for text in sentences.options()}
+    places = dict.fromkeys(sentences.options(), "sardeenz/options/options.toml")
     for path in sentences.sources():
         name = path.relative_to(sentences.ROOT).as_posix()
         if not name.startswith(NEVER_MODULES):
@@ -58,7 +58,7 @@ def test_no_translation_is_of_what_is_no_longer_said() -> None:
 def test_each_sentence_has_one_translation() -> None:
     often = Counter(english for name in NAMES for english in catalogue(name))
     assert [english for english, times in often.items() if times > 1] == []
-    assert OURS & NEVER_TEXTS == set()
+    assert not OURS & NEVER_TEXTS
 
 
 @pytest.mark.parametrize("name", NAMES)

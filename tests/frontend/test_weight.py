@@ -41,9 +41,7 @@ def test_the_first_load_of_every_page_is_small() -> None:
     weights = {page: weight(loaded(chunks, "index.html", page)) + words for page in pages}
     frame = weight(loaded(chunks, "index.html")) + words
     for page, size in sorted(weights.items(), key=lambda one: -one[1]):
-        print(
-            f"{size / 1000:6.1f} kB  {page}, of which {frame / 1000:.1f} kB are loaded once for all, the words of a language included"
-        )
+        print(f"{size / 1000:6.1f} kB  {page}, of which {frame / 1000:.1f} kB are loaded once for all, words included")
     assert {"src/pages/fleet/Fleet.svelte", "src/pages/usage/Usage.svelte"} <= pages
     assert max(weights.values()) <= MOST_BYTES
 
