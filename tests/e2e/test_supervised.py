@@ -188,6 +188,7 @@ def test_a_kill_ends_one_service_and_its_next_start_brings_no_other_down(up: Up)
         killed = next(pid for pid, each in before.items() if each == name)
         others = {pid: each for pid, each in before.items() if pid != killed}
         os.kill(killed, signal.SIGKILL)
+        until(lambda: killed not in forked(up), f"the killed {name} is gone", 30)  # noqa: B023
         after = until(lambda: now if len(now := forked(up)) == len(before) else None, f"{name} is back", 30)  # noqa: B023
         assert killed not in after
         assert others.items() <= after.items()
