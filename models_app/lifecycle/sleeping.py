@@ -20,6 +20,7 @@ from models_app.lifecycle.observe import Sight
 from models_app.lifecycle.transition import (
     WORKER,
     begin_sleep,
+    lock,
     note,
     set_goal,
     sleep_began,
@@ -84,6 +85,7 @@ def _admitted(replica: Replica, now: datetime) -> bool:
         return True
     try:
         with database.atomic():  # from now on it counts: two that are admitted at once would both find room
+            lock(replica)
             placement.check_host_memory(replica, level=1, begun=True)
             begin_sleep(replica)
     except HostMemoryShort as short:
@@ -113,6 +115,7 @@ def _end_rehearsal(replica: Replica) -> None:
     """It wakes again, unless somebody else was given its place meanwhile."""
     try:
         with database.atomic():
+            lock(replica)
             placement.check_room(replica)
             set_goal(replica, Goal.READY, reason=placement.CLAIMED, actor=WORKER, message="it wakes from its rehearsal")
     except NoCapacity:
@@ -160,6 +163,7 @@ def wake(sight: Sight, step: Step) -> bool:
     try:
         if step.to is not None:
             with database.atomic():
+                lock(replica)
                 placement.hold_awake(replica)
                 kv_limits.require(replica, sight.around)
                 database.on_commit(lambda: told.append(_tell(sight)))  # callers wait for the engine, not for pages

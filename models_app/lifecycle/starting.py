@@ -23,7 +23,7 @@ from models_app.lifecycle import kv_limits, launch, loads, verbs, waits
 from models_app.lifecycle.next_step import Step
 from models_app.lifecycle.observe import Sight
 from models_app.lifecycle.placing import ADOPTED
-from models_app.lifecycle.transition import WORKER, note, transition
+from models_app.lifecycle.transition import WORKER, lock, note, transition
 from models_app.memory import placement, profiles
 from models_app.models import Deployment, MemoryProfile, Replica
 from models_app.spec import Profile
@@ -43,6 +43,7 @@ def again(sight: Sight, step: Step) -> bool:
             verbs.start(replica, actor=WORKER)
             return True
         with database.atomic():
+            lock(replica)
             placement.hold_awake(replica)
             fresh: dict[str, Any] = {"generation": replica.generation + 1, "restart_at": None}
             source = replica.replaces
@@ -62,6 +63,7 @@ def load(sight: Sight, step: Step) -> bool:
     replica = sight.replica
     try:
         with database.atomic():
+            lock(replica)
             Node.objects.select_for_update().get(pk=replica.gpu.node_id)
             if loads.hold(replica) is not None:
                 return False

@@ -16,9 +16,9 @@ from django.db.models import F
 from django.utils import timezone
 
 from models_app import rows
-from models_app.errors import IllegalTransition, ReplicaMoved
+from models_app.errors import DeploymentDeleting, IllegalTransition, ReplicaMoved
 from models_app.lifecycle import queues
-from models_app.models import Replica, Transition
+from models_app.models import Deployment, Replica, Transition
 from models_app.states import ALLOWED, TRANSIENT, Goal, State
 from sardeenz import events
 
@@ -79,7 +79,7 @@ def transition(
             pk=replica.pk, state=old, generation=replica.generation, goal=replica.goal, seq=replica.seq
         )
         if as_read.update(**changes, seq=F("seq") + 1) != 1:
-            raise ReplicaMoved(f"replica {replica.pk} was changed meanwhile; look again", replica=replica.pk)
+            raise _moved(replica)
         _take_over(replica, changes)
         record(replica, old, reason, actor, message, fields)
 
@@ -145,13 +145,47 @@ def _publish(replica_id: int) -> None:
         events.publish(events.LIFECYCLE, event)
 
 
+def lock(replica: Replica) -> None:
+    """Its row is ours until the transaction ends; GPUs and nodes are locked after it. Raises ReplicaMoved."""
+    as_read = Replica.objects.select_for_update().filter(pk=replica.pk, seq=replica.seq)
+    if not as_read.values_list("pk", flat=True):
+        raise _moved(replica)
+
+
+def locked(replica: Replica, *, wait: bool = True) -> Replica:
+    """The row as it is now, ours until the transaction ends. Raises ReplicaMoved when it is gone, or not to be had."""
+    replicas = Replica.objects.select_for_update(of=("self",), skip_locked=not wait).filter(pk=replica.pk)
+    row = replicas.select_related("deployment", "gpu").first()
+    if row is None:
+        words = f"replica {replica.pk} is gone" if wait else f"replica {replica.pk} was changed meanwhile; look again"
+        raise ReplicaMoved(words, replica=replica.pk)
+    return row
+
+
+def lock_deployment(deployment_id: int) -> Deployment:
+    """The row as it is now and those of its replicas, ours until the transaction ends; GPUs are locked after them.
+
+    All its replicas at once: a verb over several would lock the second one after the GPU of the first.
+    """
+    deployments = Deployment.objects.select_for_update(of=("self",)).select_related("model", "runtime")
+    row = deployments.filter(pk=deployment_id).first()
+    if row is None:
+        raise DeploymentDeleting("the deployment is gone", deployment=deployment_id)
+    list(row.placed.select_for_update(of=("self",)).order_by("pk").values_list("pk"))
+    return row
+
+
 def note(replica: Replica, **changes: Any) -> None:
     """Write observed facts (never state, goal or generation) and show them. Raises ReplicaMoved."""
     as_read = Replica.objects.filter(pk=replica.pk, seq=replica.seq)
     if as_read.update(**changes, seq=F("seq") + 1) != 1:
-        raise ReplicaMoved(f"replica {replica.pk} was changed meanwhile; look again", replica=replica.pk)
+        raise _moved(replica)
     _take_over(replica, changes)
     announce(replica)
+
+
+def _moved(replica: Replica) -> ReplicaMoved:
+    return ReplicaMoved(f"replica {replica.pk} was changed meanwhile; look again", replica=replica.pk)
 
 
 def _take_over(replica: Replica, changes: dict[str, Any]) -> None:
@@ -175,6 +209,6 @@ def set_goal(
     changes |= {"goal": goal, "reason": reason, "message": message}
     as_read = Replica.objects.filter(pk=replica.pk, seq=replica.seq)
     if as_read.update(**changes, seq=F("seq") + 1) != 1:
-        raise ReplicaMoved(f"replica {replica.pk} was changed meanwhile; look again", replica=replica.pk)
+        raise _moved(replica)
     _take_over(replica, changes)
     record(replica, replica.state, reason, actor, message, fields)

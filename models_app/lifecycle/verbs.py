@@ -1,7 +1,8 @@
 """The verbs, and the writes they are made of.
 
 A verb changes rows in one transaction and pokes the GPU's queue when it commits; only that queue's worker touches an
-engine. Locks: the deployment first, then its replicas, then GPUs.
+engine. Locks: the deployment first, then its replicas by number, then GPUs by uuid, then their node. Who decides about
+GPUs locks those first, and rows afterwards without waiting for them.
 """
 
 from contextlib import suppress
@@ -20,16 +21,16 @@ from models_app.errors import (
     MoveInProgress,
     NoCapacity,
     ReplicaLeaving,
-    ReplicaMoved,
     SleepDisabled,
 )
 from models_app.launch_settings import outdated
 from models_app.lifecycle import launch
 from models_app.lifecycle.placing import Placing, place
 from models_app.lifecycle.transition import (
-    announce,
-    begin_sleep,
     deadline_seconds,
+    lock,
+    lock_deployment,
+    locked,
     note,
     set_goal,
     sleep_began,
@@ -40,28 +41,18 @@ from models_app.models import Deployment, Replica, counted
 from models_app.states import Goal, State
 from sardeenz.errors import SardeenzError
 
-__all__ = ("announce", "begin_sleep", "deadline_seconds", "note", "set_goal", "sleep_began", "transition")
+__all__ = (
+    "deadline_seconds",
+    "lock",
+    "lock_deployment",
+    "note",
+    "set_goal",
+    "sleep_began",
+    "transition",
+)
 
 NO_ROOM_PAUSE = timedelta(seconds=5)
 """What finds no room looks again so much later."""
-
-
-def _locked(replica: Replica) -> Replica:
-    """The row as it is now, ours until the transaction ends. Raises ReplicaMoved when it is gone."""
-    replicas = Replica.objects.select_for_update(of=("self",)).select_related("deployment", "gpu").filter(pk=replica.pk)
-    row = replicas.first()
-    if row is None:
-        raise ReplicaMoved(f"replica {replica.pk} is gone", replica=replica.pk)
-    return row
-
-
-def lock_deployment(deployment_id: int) -> Deployment:
-    """The row as it is now, ours until the transaction ends. It comes before its replicas, and those before GPUs."""
-    deployments = Deployment.objects.select_for_update(of=("self",)).select_related("model", "runtime")
-    row = deployments.filter(pk=deployment_id).first()
-    if row is None:
-        raise DeploymentDeleting("the deployment is gone", deployment=deployment_id)
-    return row
 
 
 def refuse_deleting(deployment: Deployment) -> None:
@@ -124,7 +115,7 @@ def bring_to_number(
     """Place what is missing of a locked deployment, and stop what is too much. Raises as `deploy` does."""
     placed, number = kept(deployment), deployment.in_force.replicas
     for replica in placed[number:]:
-        _head_for_stop(_locked(replica), reason="scaled_down", actor=actor, disposable=True)
+        _head_for_stop(locked(replica), reason="scaled_down", actor=actor, disposable=True)
     staying = placed[:number]
     missing = number - len(staying)
     try:
@@ -156,7 +147,7 @@ def _elsewhere(deployment: Deployment, replica: Replica, actor: str) -> Replica:
 @transaction.atomic
 def in_its_stead(deployment: Deployment, replica: Replica, actor: str, placing: Placing = place) -> Replica:
     """Another replica, and this one goes. Raises NoCapacity and NeverFits; nothing is changed then."""
-    _head_for_stop(_locked(replica), reason="placed_elsewhere", actor=actor, disposable=True)
+    _head_for_stop(locked(replica), reason="placed_elsewhere", actor=actor, disposable=True)
     return placing(deployment, actor=actor)
 
 
@@ -173,7 +164,7 @@ def start(replica: Replica, *, actor: str) -> Replica:
     One that finds no room, or whose engine still ends, is headed for ready and waits: its worker tries again.
     """
     deployment = lock_deployment(replica.deployment_id)
-    replica = _locked(replica)
+    replica = locked(replica)
     _refuse_leaving(replica)
     want(deployment, Goal.READY)
     if replica.headed_for_ready:
@@ -230,9 +221,9 @@ def put_off(replica: Replica, error: NoCapacity, *, actor: str) -> None:
 @transaction.atomic
 def stop(replica: Replica, *, actor: str) -> Replica:
     """Unroute, drain, end the engine. Stopping twice is stopping once; a move under way ends with its source."""
-    replica = _locked(replica)
+    replica = locked(replica)
     for target in replica.replacements.exclude(goal=Goal.STOPPED):
-        _head_for_stop(_locked(target), reason="source_stopped", actor=actor, disposable=True)
+        _head_for_stop(locked(target), reason="source_stopped", actor=actor, disposable=True)
     return _head_for_stop(replica, reason="stop", actor=actor, disposable=_is_target(replica))
 
 
@@ -257,7 +248,7 @@ def sleep(replica: Replica, *, actor: str, level: int = 1, **why: Any) -> Replic
     `why` is the message and the fields of the history, for who has more to say than that it was asked for.
     Raises SleepDisabled, KnownProblem, HostMemoryShort.
     """
-    replica = _locked(replica)
+    replica = locked(replica)
     _refuse_leaving(replica)
     if not replica.sleep_enabled:
         raise SleepDisabled(
@@ -280,7 +271,7 @@ def sleep(replica: Replica, *, actor: str, level: int = 1, **why: Any) -> Replic
 @transaction.atomic
 def wake(replica: Replica, *, actor: str) -> Replica:
     """Head for ready again. Raises NoCapacity when its GPU has no room now; IllegalTransition unless it sleeps."""
-    replica = _locked(replica)
+    replica = locked(replica)
     _refuse_leaving(replica)
     if replica.headed_for_ready:
         return replica
@@ -288,22 +279,33 @@ def wake(replica: Replica, *, actor: str) -> Replica:
         raise IllegalTransition(f"a {replica.state} replica cannot wake", state=replica.state, wanted="ready")
     if replica.state in (State.SLEEPING, State.STOPPED):
         placement.check_room(replica)
+    else:
+        placement.lock([replica])
     head_for_ready(replica, actor=actor)
     return replica
 
 
 def head_for_ready(replica: Replica, *, actor: str, **changes: Any) -> None:
-    """Wake as soon as there is room, which the caller has seen to under the GPUs' locks; a move's target as well."""
+    """Wake as soon as there is room, which the caller has seen to under the GPUs' locks; a copy of it as well."""
     set_goal(replica, Goal.READY, reason=placement.CLAIMED, actor=actor, **changes)
     for target in replica.replacements.filter(goal=Goal.SLEEPING):
-        set_goal(_locked(target), Goal.READY, reason=placement.CLAIMED, actor=actor)
+        _turn(locked(target, wait=False), actor)
+
+
+def _turn(target: Replica, actor: str) -> None:
+    """A copy becomes ready with its source; where its GPUs have no room for it awake, the move ends."""
+    if placement.room_comes(target):
+        set_goal(target, Goal.READY, reason=placement.CLAIMED, actor=actor)
+        return
+    message = "the one that it replaces wakes, and there is no room here for both of them awake"
+    _head_for_stop(target, reason="move_failed", actor=actor, disposable=True, message=message)
 
 
 @transaction.atomic
 def restart(replica: Replica, *, actor: str) -> Replica:
     """Stop, then start with the deployment's present settings. Its requests are held meanwhile. Raises NeverFits."""
     deployment = lock_deployment(replica.deployment_id)
-    replica = _locked(replica)
+    replica = locked(replica)
     _refuse_leaving(replica)
     if replica.down:
         return start(replica, actor=actor)
@@ -323,7 +325,7 @@ def move(replica: Replica, gpu: GPU | None, *, actor: str, placing: Placing = pl
     Returns the target. Raises NoCapacity when both copies do not fit; the source is untouched then.
     """
     deployment = lock_deployment(replica.deployment_id)
-    replica = _locked(replica)
+    replica = locked(replica)
     _refuse_leaving(replica)
     if replica.state not in (State.READY, State.SLEEPING) or replica.goal == Goal.STOPPED:
         raise IllegalTransition(f"a {replica.state} replica cannot move", state=replica.state, wanted="move")
@@ -341,7 +343,7 @@ def move(replica: Replica, gpu: GPU | None, *, actor: str, placing: Placing = pl
 def renew(replica: Replica, *, actor: str, placing: Placing = place) -> Replica:
     """Replace it by a copy with the present settings. A sleeper without room for both loads anew at its next call."""
     deployment = lock_deployment(replica.deployment_id)
-    replica = _locked(replica)
+    replica = locked(replica)
     _refuse_leaving(replica)
     replica.deployment = deployment
     if replica.down or not outdated(replica):
@@ -370,10 +372,10 @@ def _refuse_mid_move(replica: Replica) -> None:
 @transaction.atomic
 def cancel(replica: Replica, *, actor: str) -> Replica:
     """Undo what is under way: a load is stopped, a move keeps its source, a drain ends, a wake is not waited for."""
-    replica = _locked(replica)
+    replica = locked(replica)
     _refuse_leaving(replica)
     for target in replica.replacements.exclude(goal=Goal.STOPPED):
-        _head_for_stop(_locked(target), reason="cancelled", actor=actor, disposable=True)
+        _head_for_stop(locked(target), reason="cancelled", actor=actor, disposable=True)
         return replica
     if _is_target(replica) or replica.state in (State.PENDING, State.STARTING):
         return _head_for_stop(replica, reason="cancelled", actor=actor, disposable=_is_target(replica))
@@ -394,4 +396,4 @@ def delete(deployment: Deployment, *, actor: str) -> list[Replica]:
         deployment.delete()
         return []
     say(deployment, "", "", deleting=True)
-    return [_head_for_stop(_locked(row), reason="deleted", actor=actor, disposable=True) for row in placed]
+    return [_head_for_stop(locked(row), reason="deleted", actor=actor, disposable=True) for row in placed]

@@ -214,10 +214,10 @@ def free_bytes(gpus: Iterable[GPU], *, besides: Replica | None = None) -> dict[i
     return _free(gpus, Case(When(claims, then=F("awake_bytes")), default=F("held_bytes")))
 
 
-def free_later(gpus: Iterable[GPU]) -> dict[int, int]:
+def free_later(gpus: Iterable[GPU], *, besides: Replica | None = None) -> dict[int, int]:
     """The same once every replica has arrived where it is headed; negative where that cannot come to pass."""
     asleep = When(replica__goal=Goal.SLEEPING, then=F("asleep_bytes"))
-    gone = When(_LEAVES, then=0)
+    gone = When(_LEAVES if besides is None else _LEAVES | Q(replica=besides), then=0)
     return _free(gpus, Case(gone, asleep, default=F("awake_bytes"), output_field=BigIntegerField()))
 
 
@@ -303,8 +303,12 @@ def reserve(replica: Replica, gpus: Iterable[GPU], wanted: Need, *, held: bool =
 
 
 def lock(replicas: Iterable[Replica]) -> list[GPU]:
-    """The GPUs of these replicas, ours until the transaction ends."""
-    ids = Reservation.objects.filter(replica__in=list(replicas)).values("gpu")
+    """The GPUs of these replicas and of those that are to replace them, ours until the transaction ends.
+
+    A copy turns with its source, and a second lock later would be out of order.
+    """
+    asked_for = list(replicas)
+    ids = Reservation.objects.filter(Q(replica__in=asked_for) | Q(replica__replaces__in=asked_for)).values("gpu")
     return list(GPU.objects.select_for_update().filter(pk__in=ids).order_by("uuid"))
 
 
@@ -332,8 +336,9 @@ def check_room(replica: Replica) -> None:
 
 
 def room_comes(replica: Replica) -> bool:
-    """Whether a replica headed for ready finds room once its neighbours have arrived where they are headed."""
-    return min(free_later(GPU.objects.filter(reservations__replica=replica)).values(), default=0) >= 0
+    """Whether it finds room to be ready in, once its neighbours have arrived where they are headed."""
+    free = free_later(GPU.objects.filter(reservations__replica=replica), besides=replica)
+    return all(one.awake_bytes <= free[one.gpu_id] for one in replica.reservations.all())
 
 
 def hold_measured(replica: Replica, measured: dict[str, int]) -> None:

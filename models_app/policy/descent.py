@@ -26,6 +26,7 @@ def has_room(row: Replica) -> bool:
 def deepen(row: Replica, why: str, *, actor: str) -> bool:
     """Have a sleeper at level 1 sleep on at level 2; whether its GPU has the room."""
     with transaction.atomic():
+        verbs.lock(row)
         placement.lock([row])
         if row.state != State.SLEEPING or row.sleep_level != 1 or unsafe(row, 2) or not has_room(row):
             return False

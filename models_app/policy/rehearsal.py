@@ -58,6 +58,7 @@ def _rehearse(row: Replica) -> bool:
     message = "a rehearsal: it sleeps once and wakes, so that nobody has to wait for its first sleep later"
     try:
         with transaction.atomic():
+            verbs.lock(row)
             placement.check_host_memory(row, level=1)
             profile = row.profile | {"rehearsal": UNDER_WAY}
             change = {"message": message, "sleep_level": 1, "profile": profile}

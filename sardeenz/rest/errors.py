@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
 from django.http import Http404
-from psycopg.errors import UniqueViolation
+from psycopg.errors import DeadlockDetected, UniqueViolation
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_handler
@@ -23,6 +23,7 @@ from sardeenz.errors import (
 )
 from sardeenz.labels import label
 
+_AT_ONCE = "something that this belongs to was changed or deleted at the same moment; look again"
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _EMPTY = "it may not be empty"
 _WORDS = {
@@ -70,7 +71,9 @@ def _refusal_of_the_database(error: Exception) -> SardeenzError | None:
     if isinstance(error, IntegrityError):
         if isinstance(error.__cause__, UniqueViolation):
             return AlreadyExists("there is one of this name already; another request made it at the same moment")
-        return Conflict("something that this belongs to was changed or deleted at the same moment; look again")
+        return Conflict(_AT_ONCE)
+    if isinstance(error.__cause__, DeadlockDetected):  # an OperationalError, although the database is well
+        return Conflict(_AT_ONCE)
     if isinstance(error, DataError):
         return InvalidSpec("a number is too large or a text cannot be stored")
     if isinstance(error, OperationalError | InterfaceError):

@@ -12,7 +12,7 @@ from typing import cast
 
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from gpus import telemetry
 from gpus.errors import TelemetryUnavailable
@@ -85,13 +85,13 @@ def watch(action: Action) -> Seen:
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """Locks are waited for as long as LOCK_SECONDS. Raises FleetBusy."""
+    """Locks are waited for as long as LOCK_SECONDS. Raises FleetBusy, also where two waited for each other."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{int(LOCK_SECONDS * 1000)}ms"])
         yield
     except OperationalError as error:
-        if not isinstance(error.__cause__, LockNotAvailable):
+        if not isinstance(error.__cause__, LockNotAvailable | DeadlockDetected):  # several actions lock in their order
             raise
         raise FleetBusy("somebody changes these replicas right now; ask again", retry_after_seconds=1.0) from error
 

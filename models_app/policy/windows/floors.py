@@ -7,7 +7,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import BigIntegerField, Case, F, When
 
 from models_app.errors import NoCapacity, ReplicaMoved
-from models_app.lifecycle.verbs import note
+from models_app.lifecycle.transition import lock, note
 from models_app.memory import placement
 from models_app.models import Replica
 from models_app.policy.windows.reading import ReplicaRow, Row
@@ -65,6 +65,7 @@ def _wanted(row: Row) -> int | None:
 @transaction.atomic
 def change(replica: Replica, floor_bytes: int) -> None:
     """Reserve another KV floor for it. Raises NoCapacity, with the arithmetic, where its GPU has no room for more."""
+    lock(replica)
     gpus = placement.lock([replica])
     more = floor_bytes - replica.kv_floor_bytes
     free = placement.free_bytes(gpus) if more > 0 and replica.state in AWAKE else {}

@@ -18,7 +18,7 @@ from django.db import connections
 from gateway.access.authentication import KeyUser
 from models_app import rows, snapshot
 from models_app.engines import logs
-from models_app.lifecycle import verbs
+from models_app.lifecycle import transition, verbs
 from models_app.models import Deployment, Replica
 from models_app.routing import websocket_urlpatterns
 from models_app.states import State
@@ -157,7 +157,7 @@ async def test_a_restart_begins_with_the_log_of_the_new_engine() -> None:
     await page.receive_json_from(timeout=SECONDS)
     log_of(replica, generation=2).write_text("new\n")
     await in_database(lambda: Replica.objects.filter(pk=replica.pk).update(generation=2))
-    await in_database(lambda: verbs.announce(Replica.objects.get(pk=replica.pk)))
+    await in_database(lambda: transition.announce(Replica.objects.get(pk=replica.pk)))
     assert await page.receive_json_from(timeout=SECONDS) == {"type": "tail", "generation": 2, "lines": ["new"]}
     await page.disconnect()
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from models_app.lifecycle import sleeping, verbs
+from models_app.lifecycle import sleeping, transition, verbs
 from models_app.memory import host_rows, placement, profiles
 from models_app.memory.host_ram import Copy
 from models_app.models import MemoryProfile, Replica
@@ -116,7 +116,7 @@ def test_an_eviction_counts_the_first_sleep_of_an_engine_that_never_slept() -> N
 @pytest.mark.parametrize(("level", "name"), [(1, "first_sleep_seconds"), (2, "deep_sleep_seconds")])
 def test_a_sleeps_seconds_are_those_of_its_level(level: int, name: str) -> None:
     row = factories.replica(State.DRAINING, goal=Goal.SLEEPING, sleep_level=level)
-    verbs.begin_sleep(row)
+    transition.begin_sleep(row)
     assert set(sleeping._with_sleep(row, row.state_at)) - {"first_sleep_of"} == {name}
 
 

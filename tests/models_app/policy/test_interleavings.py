@@ -188,10 +188,10 @@ def ended(dice: random.Random) -> None:
 def nothing_is_given_twice(gpus: list[GPU]) -> None:
     """Once all have arrived where they are headed they fit; what is held fits now; no deployment has too many."""
     later = placement.free_later(gpus)
-    assert min(later.values()) >= 0, f"GPU memory is promised twice: {_told()}"
+    assert min(later.values()) >= 0, f"GPU memory is promised twice, seed {SEED}: {_told()}"
     for gpu in gpus:
         held = sum(gpu.reservations.values_list("held_bytes", flat=True))
-        assert held <= gpu.memory_bytes - gpu.headroom_bytes, f"GPU memory is held twice: {_told()}"
+        assert held <= gpu.memory_bytes - gpu.headroom_bytes, f"GPU memory is held twice, seed {SEED}: {_told()}"
     for deployment in Deployment.objects.all():
         assert len(verbs.kept(deployment)) <= deployment.replicas, _told()
 

@@ -9,7 +9,7 @@ from django.conf import LazySettings
 from django.utils import timezone
 
 from models_app.engines.diagnose import Diagnosis
-from models_app.lifecycle import ending, sleeping, verbs
+from models_app.lifecycle import ending, sleeping, transition, verbs
 from models_app.lifecycle.next_step import Effect, Step
 from models_app.models import Replica
 from models_app.policy import rehearsal
@@ -67,7 +67,7 @@ def test_it_wakes_as_soon_as_it_sleeps_and_its_first_seconds_stand_apart(setting
     now = timezone.now()
     times = {"state_at": now, "deadline_at": now + timedelta(seconds=settings.DRAIN_SECONDS)}
     row = factories.replica(State.DRAINING, goal=Goal.SLEEPING, profile={"rehearsal": "under_way"}, **times)
-    verbs.begin_sleep(row)
+    transition.begin_sleep(row)
     sleeping.asleep(sight(row), Step(State.SLEEPING, None, "asleep"))
     assert (row.state, row.goal) == (State.SLEEPING, Goal.READY)
     assert row.profile["first_sleep_of"] == 1

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 
@@ -10,6 +11,7 @@ from models_app.lifecycle import removal, verbs
 from models_app.lifecycle.next_step import Effect, Seen, next_step
 from models_app.memory import placement
 from models_app.models import Deployment, Replica
+from models_app.policy import demand
 from models_app.states import Goal, State
 from tests import factories
 from tests.factories import GIB
@@ -107,6 +109,47 @@ def test_where_the_copy_fails_the_source_comes_back_as_it_was(operator: Client, 
         look(source)  # what its engine left is given back
         look(source)
         assert (source.state, source.spec["max_model_len"]) == (State.PENDING, None)
+
+
+def test_where_others_were_promised_its_place_the_source_sleeps_on_until_it_is_asked_for(operator: Client) -> None:
+    source = large(name="chat")
+    say()
+    edit(operator, source, max_model_len=4096, two_phase=True)
+    Replica.objects.filter(pk=source.pk).update(state=State.SLEEPING, deadline_at=None)
+    source.reservations.update(held_bytes=F("asleep_bytes"))
+    target = copy(source)
+    verbs.cancel(target, actor="olive")
+    other = large(State.SLEEPING, gpu=source.gpu, name="other")
+    verbs.wake(other, actor="olive")
+    target.refresh_from_db()
+    removal.forget(target)
+    assert now(source) == (Goal.SLEEPING, "gives_way")
+    assert "it comes back at its next request" in source.message
+    assert placement.free_later([source.gpu])[source.gpu_id] >= 0
+
+
+@pytest.mark.parametrize("room", [True, False])
+@pytest.mark.parametrize("state", [State.PENDING, State.SLEEPING])
+@pytest.mark.parametrize("asked_by", ["operator", "call"])
+def test_a_copy_turns_with_its_source_where_there_is_room_for_it_awake(asked_by: str, state: State, room: bool) -> None:
+    say()
+    source, elsewhere = factories.replica(State.SLEEPING), factories.gpu(memory_bytes=(40 if room else 35) * GIB)
+    target = verbs.move(source, elsewhere, actor="olive")
+    if state == State.SLEEPING:
+        Replica.objects.filter(pk=target.pk).update(state=state, deadline_at=None)
+        target.reservations.update(held_bytes=F("asleep_bytes"))
+    factories.replica(State.SLEEPING, gpu=elsewhere, goal=Goal.READY)  # to it its place was promised
+    assert placement.free_later([elsewhere])[elsewhere.pk] >= 0
+    if asked_by == "call":
+        demand.request_ready(source.deployment_id)
+    else:
+        verbs.wake(source, actor="olive")
+    source.refresh_from_db()
+    target.refresh_from_db()
+    assert (source.goal, source.reason) == (Goal.READY, placement.CLAIMED)
+    assert (target.goal, target.disposable) == ((Goal.READY, False) if room else (Goal.STOPPED, True))
+    assert room or "no room here for both of them awake" in target.message
+    assert placement.free_later([elsewhere])[elsewhere.pk] >= 0
 
 
 def test_a_source_at_rest_goes_once_its_copy_serves() -> None:

@@ -8,12 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test import Client
 from django.utils import timezone
+from psycopg.errors import DeadlockDetected
 
 from gateway.models import UsageHour
 from gpus.models import GPU
+from models_app.errors import FleetBusy
 from models_app.models import Deployment, Plan, Replica, Transition
 from models_app.policy.plans import costs, outcome, what_if
 from models_app.policy.plans import fleet as fleets
@@ -309,6 +311,12 @@ def test_a_row_that_somebody_holds_is_waited_for_and_then_said(
         over.set()
         holder.join()
     assert post(operator, "plans", action={"verb": "sleep", "deployment": "chat"})[0] == 201
+
+
+@pytest.mark.django_db
+def test_who_waits_for_each_other_is_told_that_somebody_else_was_busy() -> None:
+    with pytest.raises(FleetBusy), transaction.atomic(), what_if.bounded():
+        raise OperationalError("deadlock detected") from DeadlockDetected()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection, connections
 from django.test import Client, RequestFactory
+from psycopg.errors import DeadlockDetected
 from pytest_django import Settings
 from rest_framework.request import Request
 
@@ -61,10 +62,17 @@ def test_a_collision_that_validation_missed_is_a_conflict() -> None:
     connection.set_rollback(True)
 
 
+def raised_from(error: Exception, cause: Exception) -> Exception:
+    """As Django raises it."""
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "status", "code"),
     [
         (IntegrityError("a foreign key"), 409, "conflict"),
+        (raised_from(OperationalError("deadlock detected"), DeadlockDetected()), 409, "conflict"),
         (DataError("bigint out of range"), 400, "invalid_spec"),
         (OperationalError("connection refused"), 503, "database_unavailable"),
         (InterfaceError("connection already closed"), 503, "database_unavailable"),
