@@ -25,6 +25,7 @@ URL: Final = "SARDEENZ_ENGINE_URL"
 PROC = Path("/proc")
 CGROUP = Path("/sys/fs/cgroup")
 VISIBLE_SECONDS = 5.0
+DYING_SECONDS = 2.0
 STAT_BYTES = 4096
 """More than a line of 52 numbers and a name can be."""
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -136,6 +137,18 @@ def reap() -> dict[int, int]:
         _children.pop(pid, None)
         if status is not None:
             codes[pid] = child.returncode
+    return codes
+
+
+def reap_dying(pids: Iterable[int]) -> dict[int, int]:
+    """The same once those of our children that were seen dead have ended, or a moment has passed.
+
+    The kernel shows a process as a zombie while its other threads still end, and gives out its exit code after them.
+    """
+    codes, deadline = reap(), time.monotonic() + DYING_SECONDS
+    while any(pid in _children for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.005)
+        codes |= reap()
     return codes
 
 

@@ -117,6 +117,8 @@ def why(sight: Sight, reason: str) -> Diagnosis:
     """Why it failed, in words, from the end of its log and its exit code."""
     replica, exit_codes = sight.replica, sight.remembered.exit_codes
     pids = sight.remembered.pids.get(sight.marker, ())
+    if sight.process is None:
+        exit_codes |= processes.reap_dying(pids)
     code = next((exit_codes[pid] for pid in pids if pid in exit_codes), None)
     if reason == "engine_exited" and replica.state == State.STARTING and not launch.log_path(replica).exists():
         return Diagnosis(

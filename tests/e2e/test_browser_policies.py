@@ -95,6 +95,7 @@ def test_a_window_is_made_overridden_and_deleted_and_a_viewer_changes_nothing(pa
 
     until(governed, "the window in force", 30)
     slider = page.get_by_label("At another time")
+    slider.press("Home")  # in the last quarter of a week the end is where it stands
     slider.press("End")
     expect(page.get_by_role("region", name=re.compile("Would be in force Sun .*23:45"))).to_be_visible()
     assert "at=" in page.url

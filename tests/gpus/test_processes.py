@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 from uuid import uuid4
 
 import pytest
@@ -216,3 +217,22 @@ def test_a_thread_of_the_kernel_is_asked_for_its_environment_once(
         assert processes.find_all(installation) == {}
         is_at(140737488347136)
         assert list(processes.find_all(installation)) == ["7:1"]
+
+
+def test_a_child_whose_threads_still_end_is_dead_and_its_exit_code_comes_after_them(tmp_path: Path) -> None:
+    over = tmp_path / "over"
+    program = f"""
+import ctypes, os, pathlib, threading, time
+def last():
+    while not pathlib.Path({str(over)!r}).exists():
+        time.sleep(0.005)
+    os._exit(7)
+threading.Thread(target=last).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+    argv = (sys.executable, "-c", program)
+    pid = processes.spawn(argv, environment=PLAIN, log_path=tmp_path / "log", marker=f"{uuid4().hex}:1:1")
+    until(lambda: processes.start_time(pid) is None)
+    assert pid not in processes.reap()
+    Timer(0.2, over.touch).start()
+    assert processes.reap_dying([pid]) == {pid: 7}
