@@ -130,6 +130,8 @@ class Hold:
         self.again: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Ends the pause before the next question."""
         self.driver: asyncio.Task[None]
+        self.collided_pause = 0.0
+        """Seconds until we asked again when somebody else changed a replica while we asked; 0 where nobody does."""
 
     def settle(self, error: SardeenzError | None) -> None:
         """An error is raised for every waiter, None lets every waiter look at the table; a second call does nothing."""
@@ -245,10 +247,12 @@ class Holds:
         until = None
         try:
             until = await self._request_ready(deployment_id)
-        except Conflict:
-            pass  # somebody moved the replica first; the next time we ask, we ask about what it became
+        except Conflict:  # somebody changed the replica first: what it became is soon known
+            hold.collided_pause = min(2 * hold.collided_pause or SHORTEST_PAUSE_SECONDS, ASK_SECONDS)
+            return hold.collided_pause
         except SardeenzError as error:
             hold.settle(error)
+        hold.collided_pause = 0.0
         return ASK_SECONDS if until is None else min(max(until, SHORTEST_PAUSE_SECONDS), ASK_SECONDS)
 
     def look(self) -> None:

@@ -111,12 +111,16 @@ async def test_an_error_of_the_wake_goes_to_every_waiter(world: World, run) -> N
         assert answer.headers["retry-after"] == "5"
 
 
-async def test_a_lost_race_is_no_answer_to_a_waiter(world: World, run, engine: Engine) -> None:
+async def test_a_lost_race_is_no_answer_to_a_waiter_and_soon_asked_about_again(
+    world: World, run, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holds, "ASK_SECONDS", 3600.0)
+    monkeypatch.setattr(holds, "SHORTEST_PAUSE_SECONDS", 0.01)
     world.refusal = ReplicaMoved("somebody was first")
     world.serve("m")
     gateway = await run()
     waiter = asyncio.create_task(gateway.chat("m"))
-    await until(lambda: bool(world.wakes))
+    await until(lambda: len(world.wakes) > 2)
     world.change("m", engine)
     assert (await waiter).status_code == 200
 
