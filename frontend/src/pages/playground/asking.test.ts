@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { asked } from "./answer";
-import { allRight, body, settingsFromQuery, settingsToQuery, wrong, type Turn } from "./asking";
+import { allRight, body, namedTools, settingsFromQuery, settingsToQuery, wrong, type Turn } from "./asking";
 
-const QUERY = "model=chat&model=code&temperature=0.2&max_tokens=64&system=Be+brief&prompt=Why%3F";
+const QUERY = "model=chat&model=code&temperature=0.2&max_tokens=64&tool_choice=required&system=Be+brief&prompt=Why%3F";
 const EMPTY = settingsFromQuery("");
 const PIXEL = "data:image/png;base64,AAAA";
 
@@ -54,7 +54,29 @@ describe("a request", () => {
       temperature: 0.2,
       max_tokens: 64,
       tools: [{ type: "function" }],
+      tool_choice: "required",
     });
+  });
+  it("says which tool is to be called, as long as there is such a tool", () => {
+    const tools = JSON.stringify([
+      { type: "function", function: { name: "weather" } },
+      { type: "function" },
+      null,
+      { type: "function", function: { name: "weather" } },
+    ]);
+    const asks = (toolChoice: string, of = tools) => body("chat", { ...EMPTY, tools: of, toolChoice }, [], []);
+    expect(namedTools({ ...EMPTY, tools })).toEqual([["function:weather", "weather"]]);
+    expect(asks("required")).toMatchObject({ tool_choice: "required" });
+    expect(asks("function:weather")).toMatchObject({
+      tool_choice: { type: "function", function: { name: "weather" } },
+    });
+    for (const [choice, of] of [
+      ["", tools],
+      ["function:gone", tools],
+      ["required", "[]"],
+      ["auto", ""],
+    ] as const)
+      expect(asks(choice, of)).not.toHaveProperty("tool_choice");
   });
   it("has pictures beside the prompt, and nothing that was left empty", () =>
     expect(body("chat", { ...EMPTY, prompt: "what?" }, [], [PIXEL])).toEqual({

@@ -15,6 +15,8 @@ export interface Settings {
   seed: string;
   /** JSON, a list as OpenAI's API takes it. */
   tools: string;
+  /** One of TOOL_CHOICES, or `function:` and the name of a tool; "" leaves it to the engine. */
+  toolChoice: string;
 }
 
 /** What was asked in one turn, and what came of it. */
@@ -26,7 +28,9 @@ export interface Turn {
 }
 
 const NUMBERS = { temperature: "temperature", topP: "top_p", maxTokens: "max_tokens", seed: "seed" } as const;
-const TEXTS = { system: "system", prompt: "prompt", tools: "tools" } as const;
+const TEXTS = { system: "system", prompt: "prompt", tools: "tools", toolChoice: "tool_choice" } as const;
+export const TOOL_CHOICES = ["auto", "none", "required"] as const;
+const NAMED = "function:";
 const LIMITS: Record<keyof typeof NUMBERS, { least: number; most: number; whole: boolean; word: string }> = {
   temperature: { least: 0, most: 2, whole: false, word: "Temperature" },
   topP: { least: 0, most: 1, whole: false, word: "Top P" },
@@ -49,6 +53,7 @@ export function settingsFromQuery(search: string): Settings {
     maxTokens: text("max_tokens"),
     seed: text("seed"),
     tools: text("tools"),
+    toolChoice: text("tool_choice"),
   };
 }
 
@@ -87,6 +92,21 @@ function toolsOf(text: string): unknown[] | undefined {
   }
 }
 
+/** The choices that name one of the tools, each with the tool's name. */
+export function namedTools(settings: Settings): [choice: string, name: string][] {
+  const tools = (toolsOf(settings.tools.trim()) ?? []) as ({ function?: { name?: unknown } } | null)[];
+  return [...new Set(tools.map((tool) => tool?.function?.name))]
+    .filter((name): name is string => typeof name === "string" && name !== "")
+    .map((name) => [`${NAMED}${name}`, name]);
+}
+
+/** As OpenAI's API takes it; nothing for a tool that is not there any more. */
+function toolChoice(settings: Settings): object {
+  const named = namedTools(settings).find(([choice]) => choice === settings.toolChoice);
+  if (named !== undefined) return { tool_choice: { type: "function", function: { name: named[1] } } };
+  return (TOOL_CHOICES as readonly string[]).includes(settings.toolChoice) ? { tool_choice: settings.toolChoice } : {};
+}
+
 /** The body of a request: the turns before, then this prompt. What is left empty the engine decides. */
 export function body(model: string, settings: Settings, before: readonly Turn[], images: readonly string[]): object {
   const numbers = Object.entries(NUMBERS).flatMap(([field, name]) => {
@@ -99,7 +119,7 @@ export function body(model: string, settings: Settings, before: readonly Turn[],
     model,
     messages: [...system, ...before.flatMap(messages), asPerson(settings.prompt, images)],
     ...Object.fromEntries(numbers),
-    ...(tools?.length ? { tools } : {}),
+    ...(tools?.length ? { tools, ...toolChoice(settings) } : {}),
   };
 }
 
