@@ -1,6 +1,5 @@
 """`sardeenz why`: the reasons of a deployment, a replica or a call."""
 
-import json
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +7,7 @@ import typer
 from sardeenz.cli import completion, times
 from sardeenz.cli.client import AsJson, Rows, call
 from sardeenz.cli.output import emit, examples, plain, say, table
+from sardeenz.cli.policy.inputs import lines
 
 app = typer.Typer()
 
@@ -54,5 +54,5 @@ def _reason(entry: dict[str, Any]) -> str:
 def _with_inputs(entries: Rows) -> None:
     for each in entries:
         say(f"{times.shown(each['at'])}  {plain(each['by'])}  {plain(_reason(each))}")
-        for name, value in (each["inputs"] or {}).items():
-            say(f"    {name}: {plain(json.dumps(value))}", "dim")
+        for line in lines(each["inputs"] or {}):
+            say(f"    {plain(line)}", "dim")

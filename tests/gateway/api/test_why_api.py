@@ -133,9 +133,9 @@ def test_why_prints_the_answer_and_then_the_newest_reasons(run: Any, chat: Repli
 
 @pytest.mark.django_db(transaction=True)
 def test_why_prints_inputs_where_they_are_asked_for(run: Any, chat: Replica) -> None:
-    Transition.objects.update(fields={"needed_bytes": 7})
-    assert "needed_bytes: 7" not in run("chat")
-    assert "    needed_bytes: 7" in run("chat", "--inputs").splitlines()
+    Transition.objects.update(fields={"needed_bytes": 7 * 2**30})
+    assert "needed: 7 GiB" not in run("chat")
+    assert "    needed: 7 GiB" in run("chat", "--inputs").splitlines()
 
 
 @pytest.mark.django_db(transaction=True)
