@@ -37,8 +37,8 @@ function unitOf(name: string): Unit | undefined {
 
 /** Names of inputs are the API's own; those without words of their own read as they are. */
 function nameWords(name: string): string {
-  const plain = name.replace(/_(bytes|seconds)$/, "").replaceAll("_", " ");
-  return INPUT_NAMES[plain] ?? plain;
+  const plain = name.replace(/_(bytes|seconds)$/, "");
+  return INPUT_NAMES[plain] ?? plain.replaceAll("_", " ");
 }
 
 function valueWords(value: unknown, unit: Unit | undefined): string {
