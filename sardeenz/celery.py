@@ -10,8 +10,9 @@ import time
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_after_setup, setup_logging, worker_ready, worker_shutdown
+from celery.signals import celeryd_after_setup, setup_logging, task_prerun, worker_ready, worker_shutdown
 from django.conf import settings
+from django.db import close_old_connections
 from django.utils.log import configure_logging
 from kombu import Message
 from kombu.exceptions import KombuError
@@ -38,6 +39,12 @@ app.autodiscover_tasks()
 def gpu_queue(uuid: str) -> str:
     """The queue that only the worker of this GPU reads."""
     return f"gpu.{uuid}"
+
+
+@task_prerun.connect
+def _fit_connection(**_: object) -> None:
+    """A task begins on a connection that works and is not too old, as a request to Django does."""
+    close_old_connections()
 
 
 @worker_ready.connect

@@ -146,6 +146,7 @@ CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": "sardeenz:celery:", "max_retries": 1, "socket_timeout": 5}
 CELERY_TASK_IGNORE_RESULT = True
+CELERY_DB_REUSE_MAX = 2**62  # else Celery closes the connection after each task, whatever CONN_MAX_AGE says
 CELERY_TASK_DEFAULT_QUEUE = "control"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

@@ -31,6 +31,7 @@ from models_app.memory import host_rows, placement, reclaim
 from models_app.models import Replica
 from models_app.spec import Profile
 from models_app.states import Goal, State
+from sardeenz import events
 
 VERB_SECONDS = 10.0
 AT_ONCE_SECONDS = 0.05
@@ -199,11 +200,12 @@ def _wait_for_room(sight: Sight, step: Step, error: NoCapacity) -> bool:
 
 
 def _hear(sight: Sight, told: Future[None]) -> None:
-    """What the engine answered; while it takes its time, pages hear that it wakes."""
+    """What the engine answered; while it takes its time, pages and gateways hear that it wakes."""
     try:
         wait([told], AT_ONCE_SECONDS)
         if not told.done():
             tell_pages()
+            events.routes_changed()
         told.result()
     except EngineTimeout:
         logger.info("wake goes on: replica=%s", sight.replica.pk)

@@ -101,13 +101,17 @@ def record(
         gpus=replica.gpu_uuids or [replica.gpu.uuid],
         actor=actor,
     )
-    announce(replica, routes=replica.state != State.WAKING)  # whose calls wait is known since it was asked for
+    wakes = replica.state == State.WAKING
+    claims = replica.state == State.SLEEPING and replica.goal == Goal.READY
+    # Gateways hear of a wake once it is over, or lasts: to read their tables twice would only make it last longer.
+    announce(replica, worker=not wakes, gateways=not wakes and not claims)
 
 
-def announce(replica: Replica, *, routes: bool = False) -> None:
-    """Tell browsers, and on a change of routes the gateways and the GPU's worker, once the transaction commits."""
-    if routes:
+def announce(replica: Replica, *, worker: bool = False, gateways: bool = False) -> None:
+    """Tell browsers, and where it concerns them the GPU's worker and the gateways, once the transaction commits."""
+    if worker:
         transaction.on_commit(partial(queues.poke, replica.gpu.uuid))
+    if gateways:
         transaction.on_commit(events.routes_changed)
     transaction.on_commit(partial(_tell_pages_of, replica.pk))
 

@@ -34,11 +34,12 @@ PRODUCT = tuple(f"{ROOT / package}/" for package in ("models_app", "gpus", "sard
 PROPERTIES = {f"Replica.{name}" for name, value in vars(Replica).items() if isinstance(value, property)}
 """A property of the row is read where it stands and leads nowhere."""
 
-MOST_CROSSINGS = {"start": 63, "sleep": 44, "wake": 32, "move": 113, "stop": 31}
+MOST_CROSSINGS = {"start": 63, "sleep": 44, "wake": 33, "move": 113, "stop": 31}
 """Of a start, a sleep and a move 8, 7 and 10 are the look at the node's RAM; of a start 2, whether it looks at pictures
 and what is kept of its answers, of a wake 1, what is compared with that, and 1 that pages hear of it last; of a sleep
 1, by what means it gives way; of each drain 2, what gateways report. Of a start 2 more, what its engine is told of its
-own launch, should its row be lost. Of these and a wake 1 more: the row is locked before what gets scarcer."""
+own launch, should its row be lost. Of a start, a sleep and a wake 1 more: the row is locked before what gets scarcer;
+of a wake 1, gateways hear that it lasts."""
 
 
 @dataclass(slots=True)

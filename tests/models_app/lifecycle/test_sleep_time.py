@@ -9,10 +9,12 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
+from models_app.engines.client import EngineClient
 from models_app.lifecycle import sleeping, verbs
 from models_app.lifecycle.next_step import Effect, Seen, Step, next_step
 from models_app.models import Replica
 from models_app.states import Goal, State
+from sardeenz import events
 from tests import factories
 from tests.models_app.lifecycle.sights import sight
 
@@ -98,3 +100,27 @@ def test_what_a_wake_took_is_learned_also_where_the_command_was_not_waited_for(l
     sleeping.awake(sight(replica), Step(State.READY, None, "awake"))
     replica.refresh_from_db()
     assert 40 <= replica.profile[learned] < 100
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("lasts", [False, True])
+def test_gateways_hear_of_a_wake_that_lasts_and_not_of_the_claim_before_it(
+    lasts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, over = list[str](), threading.Event()
+
+    def hear() -> None:
+        heard.append(Replica.objects.get().state)
+        over.set()
+
+    if not lasts:
+        over.set()
+    monkeypatch.setattr(sleeping, "AT_ONCE_SECONDS", 0.0 if lasts else 30.0)
+    monkeypatch.setattr(EngineClient, "wake", lambda *_, **__: over.wait(30))
+    monkeypatch.setattr(events, "routes_changed", hear)
+    sleeper = factories.replica(State.SLEEPING)
+    verbs.wake(sleeper, actor="ada")
+    assert heard == []
+    sleeper.refresh_from_db()
+    assert sleeping.wake(sight(sleeper), Step(State.WAKING, Effect.WAKE, "wake"))
+    assert heard == ([State.WAKING] if lasts else [])
