@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,7 +140,7 @@ def reap() -> dict[int, int]:
     return codes
 
 
-def reap_dying(pids: Iterable[int]) -> dict[int, int]:
+def reap_dying(pids: Collection[int]) -> dict[int, int]:
     """The same once those of our children that were seen dead have ended, or a moment has passed.
 
     The kernel shows a process as a zombie while its other threads still end, and gives out its exit code after them.

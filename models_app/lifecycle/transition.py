@@ -161,8 +161,7 @@ def locked(replica: Replica, *, wait: bool = True) -> Replica:
     replicas = Replica.objects.select_for_update(of=("self",), skip_locked=not wait).filter(pk=replica.pk)
     row = replicas.select_related("deployment", "gpu").first()
     if row is None:
-        words = f"replica {replica.pk} is gone" if wait else f"replica {replica.pk} was changed meanwhile; look again"
-        raise ReplicaMoved(words, replica=replica.pk)
+        raise ReplicaMoved(f"replica {replica.pk} is gone", replica=replica.pk) if wait else _moved(replica)
     return row
 
 

@@ -23,7 +23,6 @@ from sardeenz.errors import (
 )
 from sardeenz.labels import label
 
-_AT_ONCE = "something that this belongs to was changed or deleted at the same moment; look again"
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _EMPTY = "it may not be empty"
 _WORDS = {
@@ -68,12 +67,10 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
 
 def _refusal_of_the_database(error: Exception) -> SardeenzError | None:
     """What the database alone could see: two at once, a value out of its range, itself away. None for a bug."""
-    if isinstance(error, IntegrityError):
-        if isinstance(error.__cause__, UniqueViolation):
-            return AlreadyExists("there is one of this name already; another request made it at the same moment")
-        return Conflict(_AT_ONCE)
-    if isinstance(error.__cause__, DeadlockDetected):  # an OperationalError, although the database is well
-        return Conflict(_AT_ONCE)
+    if isinstance(error.__cause__, UniqueViolation):
+        return AlreadyExists("there is one of this name already; another request made it at the same moment")
+    if isinstance(error, IntegrityError) or isinstance(error.__cause__, DeadlockDetected):
+        return Conflict("something that this belongs to was changed or deleted at the same moment; look again")
     if isinstance(error, DataError):
         return InvalidSpec("a number is too large or a text cannot be stored")
     if isinstance(error, OperationalError | InterfaceError):

@@ -122,7 +122,7 @@ def _does_not_serve(deployment: Deployment, orphan: Orphan) -> Replica | None:
     if not idle:
         count = f"{len(kept)} replica{'s' if len(kept) > 1 else ''}"
         raise _not(orphan, f"{deployment} has its {count} already; give it one more, or end this engine")
-    return Replica.objects.select_for_update().get(pk=idle[-1].pk)
+    return idle[-1]
 
 
 def _place(deployment: Deployment, *, actor: str, orphan: Orphan, **_: object) -> Replica:

@@ -93,7 +93,7 @@ def arrive(dice: random.Random) -> None:
 
 
 @pytest.fixture
-def pairs(settings: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three deployments of two replicas each, spread over two GPUs with room for a few of them."""
     monkeypatch.setattr(starting, "_spawn", lambda replica: None)
     home = factories.node(sleep_budget_bytes=80 * GIB)
